@@ -1,0 +1,1 @@
+//! Key management: one trait, the local keyring behind it.

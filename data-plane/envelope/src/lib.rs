@@ -1,0 +1,1 @@
+//! The object format, version 1: synchronous, no I/O.

@@ -1,0 +1,1 @@
+//! The data plane: S3 front end, pipeline, backends.

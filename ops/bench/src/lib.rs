@@ -1,0 +1,1 @@
+//! Load generator and benchmark driver: what just bench runs.

@@ -1,0 +1,3 @@
+//! The `sealgate` command.
+
+fn main() {}

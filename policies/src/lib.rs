@@ -1,0 +1,1 @@
+//! Pure decisions, without I/O: encryption rules, access, limits.

@@ -1,0 +1,35 @@
+//! The wire contract between the planes (`sealgate/v1/planes.proto`), and nothing else.
+//!
+//! Messages that carry key material have a hand-written `Debug` that shows no key.
+
+use std::fmt;
+
+/// Messages and services of version 1, generated from `sealgate/v1/planes.proto`.
+pub mod v1 {
+    #![allow(missing_docs, clippy::all, reason = "generated code")]
+    tonic::include_proto!("sealgate.v1");
+}
+
+/// The largest snapshot fragment that a control plane puts into one message, in bytes.
+pub const SNAPSHOT_CHUNK: usize = 1 << 20;
+
+/// The largest snapshot that a node assembles, in bytes: 100,000 credentials with ten days of keys for two regions.
+pub const SNAPSHOT_MAX: usize = 128 << 20;
+
+/// The URI scheme in a node certificate's SAN that names the node: `sealgate://node/<name>`.
+pub const SAN_NODE: &str = "sealgate://node/";
+
+/// The URI scheme in a node certificate's SAN that names a tenant it serves: `sealgate://tenant/<32 hex digits | *>`.
+pub const SAN_TENANT: &str = "sealgate://tenant/";
+
+impl fmt::Debug for v1::Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key").field("ik_id", &self.ik_id).field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for v1::SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SigningKey").field("date", &self.date).field("region", &self.region).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,1 @@
+//! The control plane's durable state: a trait with sled and memory engines.
