@@ -61,7 +61,7 @@ impl ChecksumCode {
 
     /// Bytes of a value.
     #[must_use]
-    pub const fn len(self) -> usize {
+    pub const fn value_len(self) -> usize {
         match self {
             Self::Crc32 | Self::Crc32c => 4,
             Self::Crc64Nvme | Self::Xxh64 | Self::Xxh3 => 8,
@@ -84,7 +84,7 @@ impl Checksum {
     /// `None` unless the value has the algorithm's length.
     #[must_use]
     pub fn new(code: ChecksumCode, value: &[u8]) -> Option<Self> {
-        (value.len() == code.len()).then(|| Self { code, value: value.to_vec() })
+        (value.len() == code.value_len()).then(|| Self { code, value: value.to_vec() })
     }
 
     /// The algorithm.
@@ -142,8 +142,8 @@ pub(crate) fn take_list(reader: &mut Reader<'_>, limit: usize) -> Result<Vec<Ful
         if list.last().is_some_and(|last| last.checksum.code >= code) {
             return Err(Error::Checksum("not ascending, each once"));
         }
-        let value = reader.take(code.len()).ok_or_else(short)?.to_vec();
-        len += 1 + code.len();
+        let value = reader.take(code.value_len()).ok_or_else(short)?.to_vec();
+        len += 1 + code.value_len();
         list.push(FullChecksum { checksum: Checksum { code, value }, composite: byte & COMPOSITE != 0 });
     }
     if len > limit { Err(Error::Checksum("list too long")) } else { Ok(list) }
@@ -155,6 +155,6 @@ pub(crate) fn take_value(reader: &mut Reader<'_>, code: u8) -> Result<Option<Che
         return Ok(None);
     }
     let code = ChecksumCode::from_code(code).ok_or(Error::Checksum("unknown code"))?;
-    let value = reader.take(code.len()).ok_or(Error::Checksum("value ends early"))?.to_vec();
+    let value = reader.take(code.value_len()).ok_or(Error::Checksum("value ends early"))?.to_vec();
     Ok(Some(Checksum { code, value }))
 }

@@ -72,13 +72,14 @@ fn rewrite(etag: &str, f: impl FnOnce(&str, Option<&str>) -> Option<String>) -> 
     }
 }
 
+/// Opening mark, contents, closing mark; the marks are empty unless both are there.
 fn unquote(etag: &str) -> (&str, &str, &str) {
-    let start = if etag.starts_with("W/\"") { 3 } else { 1 };
-    if etag.len() > start && etag.ends_with('"') && etag[..start].ends_with('"') {
-        (&etag[..start], &etag[start..etag.len() - 1], "\"")
-    } else {
-        ("", etag, "")
+    for open in ["W/\"", "\""] {
+        if let Some(inner) = etag.strip_prefix(open).and_then(|rest| rest.strip_suffix('"')) {
+            return (open, inner, "\"");
+        }
     }
+    ("", etag, "")
 }
 
 #[cfg(test)]
@@ -99,6 +100,7 @@ mod tests {
             (format!("\"{HEX}\""), format!("\"{HEX}-1\"")),
             (format!("W/\"{HEX}\""), format!("W/\"{HEX}-1\"")),
             ("*".to_owned(), "*".to_owned()),
+            ("é\"".to_owned(), "é\"".to_owned()),
             ("0x8D4BCC2E4835CD0".to_owned(), "0x8D4BCC2E4835CD0".to_owned()),
         ] {
             assert_eq!(to_client(&backend), client);
