@@ -19,6 +19,7 @@ mod payload;
 mod presign;
 mod sigv4;
 
+pub(crate) use check::decode_signature;
 pub use payload::Payload;
 
 /// A SigV4 signing key: HMAC chain over the client secret, day, region and service, up to `aws4_request`.
@@ -32,7 +33,7 @@ impl SigningKey {
     }
 
     pub(crate) fn sign(&self, text: &[u8]) -> [u8; 32] {
-        check::hmac(self.0.as_slice(), text)
+        check::hmac(&self.0, text)
     }
 }
 

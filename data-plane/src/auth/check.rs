@@ -10,6 +10,7 @@ use http::request::Parts;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 /// The only algorithm.
 pub(super) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
@@ -90,13 +91,13 @@ impl Claim<'_> {
     }
 }
 
-/// HMAC-SHA256.
-pub(super) fn hmac(key: &[u8], text: &[u8]) -> [u8; 32] {
-    let mut mac = match Hmac::<Sha256>::new_from_slice(key) {
-        Ok(mac) => mac,
-        // HMAC takes keys of any length: this arm is there for the type only.
-        Err(_) => unreachable!("HMAC takes keys of any length"),
-    };
+/// HMAC-SHA256 under a 32-byte key. The key is given as a whole block, which HMAC would make of it anyway and which
+/// cannot have a wrong length.
+pub(super) fn hmac(key: &[u8; 32], text: &[u8]) -> [u8; 32] {
+    let mut block = Zeroizing::new([0; 64]);
+    block[..32].copy_from_slice(key);
+    let block: &[u8; 64] = &block;
+    let mut mac = Hmac::<Sha256>::new(block.into());
     mac.update(text);
     mac.finalize().into_bytes().into()
 }
