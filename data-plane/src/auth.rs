@@ -143,4 +143,6 @@ fn sigv2() -> S3Error {
 }
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
