@@ -1,0 +1,11 @@
+//! An object's body on its way in: framing, checksums and the proof that all of it is what was sent.
+
+pub mod checksum;
+pub mod chunked;
+pub mod plan;
+pub mod verify;
+
+pub use checksum::{Algorithm, Checksum, Hasher};
+pub use chunked::ChunkedDecoder;
+pub use plan::BodyPlan;
+pub use verify::{BodyVerifier, Verified};
