@@ -28,7 +28,7 @@ pub enum StreamError {
     /// The producer of an upload refused to go on: the client's body failed its checks, or could not be sealed. The
     /// boxed error is the producer's own and comes back unchanged in [`BackendError::Upload`].
     #[error("upload ended by its source: {0}")]
-    Source(#[source] Box<dyn std::error::Error>),
+    Source(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The backend's answer ended before its length, or was reset.
     #[error("the backend's answer ended early: {0}")]
     Truncated(String),
@@ -51,6 +51,14 @@ impl fmt::Debug for Upload {
     }
 }
 
+/// An upload's stream that did not yield as many bytes as were declared. Boxed in [`BackendError::Upload`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the body does not have its declared length of {declared} bytes")]
+pub struct LengthMismatch {
+    /// [`Upload::length`].
+    pub declared: u64,
+}
+
 /// What failed at a backend, in the terms that the S3 front end answers in.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
@@ -69,7 +77,7 @@ pub enum BackendError {
     },
     /// The upload's own stream failed; nothing was stored.
     #[error("upload ended by its source: {0}")]
-    Upload(#[source] Box<dyn std::error::Error>),
+    Upload(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The backend cannot be reached, timed out, or closed the connection: 503 SlowDown, the client may retry.
     #[error("backend not reachable: {0}")]
     Unavailable(String),
@@ -82,6 +90,16 @@ pub enum BackendError {
     /// A local disk failed.
     #[error("storage failed: {0}")]
     Io(#[from] std::io::Error),
+}
+
+impl From<StreamError> for BackendError {
+    /// What to answer when the stream of an upload fails.
+    fn from(error: StreamError) -> Self {
+        match error {
+            StreamError::Source(source) => Self::Upload(source),
+            other => Self::Upload(Box::new(other)),
+        }
+    }
 }
 
 impl BackendError {
@@ -373,7 +391,13 @@ pub trait Backend {
     async fn delete_bucket(&self, bucket: &str) -> Result<(), BackendError>;
 
     /// Stores an object whole or not at all.
-    async fn put(&self, bucket: &str, key: &str, options: PutOptions, body: Upload) -> Result<PutOutcome, BackendError>;
+    async fn put(
+        &self,
+        bucket: &str,
+        key: &str,
+        options: PutOptions,
+        body: Upload,
+    ) -> Result<PutOutcome, BackendError>;
 
     /// Reads an object or a range of it.
     async fn get(&self, bucket: &str, key: &str, options: GetOptions) -> Result<GetOutcome, BackendError>;
@@ -405,7 +429,12 @@ pub trait Backend {
 
     /// Begins an upload and gives its id. Created with CRC64NVME FULL_OBJECT where the backend has it, else without an
     /// algorithm.
-    async fn create_upload(&self, bucket: &str, key: &str, options: PutOptions) -> Result<String, BackendError>;
+    async fn create_upload(
+        &self,
+        bucket: &str,
+        key: &str,
+        options: PutOptions,
+    ) -> Result<String, BackendError>;
 
     /// Stores a part whole or not at all and gives its ETag.
     async fn upload_part(
@@ -441,5 +470,9 @@ pub trait Backend {
     async fn abort_upload(&self, bucket: &str, key: &str, upload_id: &str) -> Result<(), BackendError>;
 
     /// Uploads in progress.
-    async fn list_uploads(&self, bucket: &str, options: UploadListOptions) -> Result<UploadPage, BackendError>;
+    async fn list_uploads(
+        &self,
+        bucket: &str,
+        options: UploadListOptions,
+    ) -> Result<UploadPage, BackendError>;
 }
