@@ -1,0 +1,47 @@
+# Recipes for people; ops/test and .ci/run need no `just`. `just` alone lists them.
+
+tools := env("SEALGATE_TOOLS", env("HOME") / ".cache/sealgate-tools")
+use_tools := "set -euo pipefail; . '" + tools + "/env'"
+
+_list:
+    @just --list --unsorted
+
+# Both planes in one process, with everything they need, over ./.dev
+dev *ARGS:
+    cargo run -p sealgate -- dev {{ARGS}}
+
+# All tests, installing what they need; or single stages (ops/test --list)
+test *STAGES:
+    ./ops/test {{STAGES}}
+
+# Rewrites the sources in the house's format
+fmt:
+    cargo fmt --all
+
+# Clippy over everything, warnings are errors
+lint:
+    ./ops/test lint
+
+# Licenses, bans and sources of every dependency
+deny:
+    ./ops/test tools fetch deny
+
+# Known vulnerabilities: needs the advisory database from the network
+advisories:
+    @bash -c "{{use_tools}}; cargo deny --locked check advisories"
+
+# CPU-seconds per GiB against nginx, and the envelope's rates
+bench *ARGS:
+    @bash -c "{{use_tools}}; cargo run --release --locked -p sealgate-bench -- {{ARGS}}"
+
+# Everything on real input, one backend at a time; writes docs/results/
+acceptance *BACKENDS:
+    ./ops/acceptance {{BACKENDS}}
+
+# One control plane and two nodes behind a balancer
+example:
+    ./ops/example/run
+
+# The servers, clients and Rust tools that the tests need
+install-tools *NAMES:
+    ./ops/install-tools {{NAMES}}

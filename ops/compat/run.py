@@ -1,0 +1,108 @@
+"""Runs the suites against one backend, a line a case; exits with 0 only if every case passed.
+
+  run.py --backend filesystem|seaweedfs|versitygw|minio [--size ci|acceptance] [--only TEXT...]
+  run.py --direct seaweedfs|versitygw|minio ...      the server alone, to see which expectations are S3's
+
+SEALGATE_BIN names the gateway's binary; target/debug/sealgate by default. `--json FILE` also writes the results there.
+"""
+
+import argparse
+import contextlib
+import importlib
+import json
+import os
+import secrets
+import sys
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import cases  # noqa: E402 (found through the line above)
+import servers  # noqa: E402
+import target  # noqa: E402
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SUITES = ("s3_objects", "s3_metadata", "s3_listing", "s3_multipart", "s3_checksums",
+)
+# What makes no sense without a gateway.
+GATEWAY_ONLY = ("secrecy",)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--backend", choices=("filesystem", *servers.S3_SERVERS))
+    where.add_argument("--direct", choices=tuple(servers.S3_SERVERS))
+    parser.add_argument("--size", choices=("ci", "acceptance"), default="ci")
+    parser.add_argument("--only", nargs="+", default=[], metavar="TEXT", help="cases whose `suite.name` contains one of these")
+    parser.add_argument("--json", metavar="FILE")
+    return parser.parse_args()
+
+
+def start(options, stack):
+    """The target, with everything it needs."""
+    if options.direct:
+        server = stack.enter_context(servers.S3_SERVERS[options.direct]())
+        direct = target.Direct(server.endpoint, server.access_key, server.secret_key, server.region)
+        stack.callback(direct.stop)
+        return direct
+    server = None
+    if options.backend != "filesystem":
+        server = stack.enter_context(servers.S3_SERVERS[options.backend]())
+    binary = os.environ.get("SEALGATE_BIN", os.path.join(ROOT, "target/debug/sealgate"))
+    gateway = target.Gateway(os.path.abspath(binary), server)
+    stack.callback(gateway.stop)
+    return gateway
+
+
+def main() -> int:
+    options, began = arguments(), time.monotonic()
+    os.environ.pop("AWS_CA_BUNDLE", None)
+    for name in SUITES:
+        if not (options.direct and name in GATEWAY_ONLY):
+            importlib.import_module(name)
+    chosen = [each for each in cases.CASES if not options.only or any(text in f"{each.module}.{each.name}" for text in options.only)]
+    name, results = options.backend or f"{options.direct} alone", []
+    with contextlib.ExitStack() as stack:
+        try:
+            under_test = start(options, stack)
+        except (servers.ServerError, target.TargetError) as error:
+            print(f"FAIL start: {error}")
+            print(f"{name}, {options.size}: 0 passed, {len(chosen)} failed in {time.monotonic() - began:.0f} s")
+            return 1
+        contexts = {}
+        for each in chosen:
+            reason = None
+            if each.module not in contexts:
+                context = cases.Context(under_test, f"{each.module.replace('_', '-')}-{secrets.token_hex(4)}", options.size)
+                try:
+                    context.create_bucket(context.bucket)
+                except Exception as error:  # Every case of the suite then fails for this reason.
+                    context = error
+                contexts[each.module] = context
+            context = contexts[each.module]
+            if isinstance(context, Exception):
+                reason, seconds = f"no bucket: {context}", 0.0
+            else:
+                reason, seconds = cases.run_case(each, context)
+            results.append({"suite": each.module, "case": each.name, "passed": reason is None, "reason": reason,
+                            "seconds": round(seconds, 2)})
+            print(f"{'FAIL' if reason else 'PASS'} {name}: {each.module}.{each.name} ({seconds:.1f} s){': ' + reason if reason else ''}",
+                  flush=True)
+        if failed_log(results, under_test):
+            print(f"--- the gateway's last words{servers.tail(under_test.log, 30)}")
+    passed = sum(result["passed"] for result in results)
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump({"backend": name, "size": options.size, "seconds": round(time.monotonic() - began), "cases": results}, file, indent=1)
+    print(f"{name}, {options.size}: {passed} passed, {len(results) - passed} failed in {time.monotonic() - began:.0f} s")
+    return 0 if results and passed == len(results) else 1
+
+
+def failed_log(results, under_test) -> bool:
+    return under_test.is_gateway and any(not result["passed"] for result in results)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
