@@ -116,7 +116,11 @@ pub fn authenticate(
         (None, _, true) => Err(sigv2()),
         (Some(value), false, false) => {
             if authorizations.next().is_some() {
-                return Err(S3Error::invalid_argument("Authorization", "", "Only one auth mechanism allowed."));
+                return Err(S3Error::invalid_argument(
+                    "Authorization",
+                    "",
+                    "Only one auth mechanism allowed.",
+                ));
             }
             let value = value.to_str().map_err(|_| S3Error::new(Code::AuthorizationHeaderMalformed))?;
             if value == "AWS" || value.starts_with("AWS ") {

@@ -18,7 +18,8 @@ pub(super) fn path(raw: &str) -> Result<String, S3Error> {
         if at > 0 {
             out.push('/');
         }
-        let bytes = decode(segment.as_bytes(), Plus::Literal).ok_or_else(|| S3Error::new(Code::InvalidURI))?;
+        let bytes =
+            decode(segment.as_bytes(), Plus::Literal).ok_or_else(|| S3Error::new(Code::InvalidURI))?;
         encode_into(&mut out, &bytes, false);
     }
     Ok(out)

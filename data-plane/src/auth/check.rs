@@ -73,12 +73,19 @@ impl Claim<'_> {
                 signature: self.signature.to_owned(),
             })
         });
-        Ok(Authenticated { access_key_id: access_key_id.to_owned(), payload, presigned: self.presigned, seed })
+        Ok(Authenticated {
+            access_key_id: access_key_id.to_owned(),
+            payload,
+            presigned: self.presigned,
+            seed,
+        })
     }
 
     fn canonical_request(&self, parts: &Parts, request: &S3Request) -> Result<Vec<u8>, S3Error> {
         let mut out = Vec::with_capacity(1024);
-        for line in [parts.method.as_str(), &canonical::path(&request.raw_path)?, &canonical::query(&request.query)] {
+        for line in
+            [parts.method.as_str(), &canonical::path(&request.raw_path)?, &canonical::query(&request.query)]
+        {
             out.extend_from_slice(line.as_bytes());
             out.push(b'\n');
         }

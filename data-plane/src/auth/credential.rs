@@ -21,7 +21,9 @@ impl<'a> Credential<'a> {
         let (Some(terminal), Some(service), Some(region), Some(date), Some(access_key_id)) =
             (pieces.next(), pieces.next(), pieces.next(), pieces.next(), pieces.next())
         else {
-            return Err("the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\"");
+            return Err(
+                "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\"",
+            );
         };
         if terminal != "aws4_request" {
             return Err("incorrect terminal, the Credential must end in \"aws4_request\"");
@@ -106,7 +108,9 @@ mod tests {
 
     #[test]
     fn fields_with_and_without_spaces() {
-        for text in ["Credential=a,SignedHeaders=b,Signature=c", " Signature=c,  Credential=a, SignedHeaders=b"] {
+        for text in
+            ["Credential=a,SignedHeaders=b,Signature=c", " Signature=c,  Credential=a, SignedHeaders=b"]
+        {
             assert_eq!(
                 Fields::parse(text).unwrap(),
                 Fields { credential: "a", signed_headers: "b", signature: "c" }

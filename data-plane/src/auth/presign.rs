@@ -39,10 +39,7 @@ pub(super) fn authenticate(
         signed_headers: need(query, "X-Amz-SignedHeaders")?,
         signature: need(query, "X-Amz-Signature")?,
         timestamp,
-        payload_text: query
-            .get_ignore_case("X-Amz-Content-Sha256")
-            .or(header)
-            .unwrap_or("UNSIGNED-PAYLOAD"),
+        payload_text: query.get_ignore_case("X-Amz-Content-Sha256").or(header).unwrap_or("UNSIGNED-PAYLOAD"),
         presigned: true,
     };
     claim.check(parts, request, lookup)

@@ -8,8 +8,8 @@ use crate::s3::request::S3Request;
 use crate::s3::timestamp::parse_basic;
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{
-    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation, SigningSettings,
-    UriPathNormalizationMode, sign,
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation,
+    SigningSettings, UriPathNormalizationMode, sign,
 };
 use aws_sigv4::sign::v4;
 use hmac::{Hmac, KeyInit, Mac};
@@ -103,7 +103,9 @@ pub fn sign_request(
     let (instructions, _) = sign(signable, &params).unwrap().into_parts();
     let mut request = http::Request::builder().method(method).uri(&uri).body(()).unwrap();
     for (name, value) in &all {
-        request.headers_mut().append(http::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        request
+            .headers_mut()
+            .append(http::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
     }
     instructions.apply_to_request_http1x(&mut request);
     let mut parts = request.into_parts().0;

@@ -46,7 +46,14 @@ fn aws_published_header_examples() {
             welcome,
             "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd",
         ),
-        ("GET", "/?lifecycle", &[], plain, EMPTY, "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543"),
+        (
+            "GET",
+            "/?lifecycle",
+            &[],
+            plain,
+            EMPTY,
+            "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543",
+        ),
         (
             "GET",
             "/?max-keys=2&prefix=J",
@@ -67,10 +74,13 @@ fn aws_published_header_examples() {
         headers.extend_from_slice(extra);
         let ok = check(&parts(method, target, &headers)).unwrap();
         assert_eq!(ok.access_key_id(), ID, "{method} {target}");
-        assert_eq!(hex::encode(match ok.payload() {
-            Payload::SignedHash(hash) => hash,
-            other => panic!("{other:?}"),
-        }), payload);
+        assert_eq!(
+            hex::encode(match ok.payload() {
+                Payload::SignedHash(hash) => hash,
+                other => panic!("{other:?}"),
+            }),
+            payload
+        );
         // And the test can fail: one character more in the target.
         assert_eq!(code(check(&parts(method, &format!("{target}x"), &headers))), Code::SignatureDoesNotMatch);
     }
@@ -123,7 +133,8 @@ fn a_header_signature_lives_a_quarter_of_an_hour() {
 }
 
 fn altered(change: impl FnOnce(&mut Parts)) -> Result<Authenticated, S3Error> {
-    let mut request = sign_request("PUT", "/bucket/k?a=1", &[("x-amz-meta-a", "1")], "UNSIGNED-PAYLOAD", None);
+    let mut request =
+        sign_request("PUT", "/bucket/k?a=1", &[("x-amz-meta-a", "1")], "UNSIGNED-PAYLOAD", None);
     assert!(check(&request).is_ok());
     change(&mut request);
     check(&request)
@@ -144,7 +155,10 @@ fn what_is_altered_is_refused() {
     assert_eq!(code(set("x-amz-content-sha256", EMPTY)), Code::SignatureDoesNotMatch);
     assert_eq!(code(set("x-amz-date", "20130524T000001Z")), Code::SignatureDoesNotMatch);
     let added = set("x-amz-copy-source", "/other/key").err().unwrap();
-    assert_eq!((added.code(), added.get("HeadersNotSigned")), (Code::AccessDenied, Some("x-amz-copy-source")));
+    assert_eq!(
+        (added.code(), added.get("HeadersNotSigned")),
+        (Code::AccessDenied, Some("x-amz-copy-source"))
+    );
     assert_eq!(code(set("x-amz-security-token", "t")), Code::InvalidToken);
     // Some clients do not sign it, and proxies add it.
     assert!(set("content-type", "text/plain").is_ok());
@@ -157,8 +171,15 @@ fn what_is_altered_is_refused() {
 #[test]
 fn diagnosis_carries_what_was_computed_and_no_key() {
     let error = altered(|p| p.method = http::Method::DELETE).err().unwrap();
-    assert!(error.get("CanonicalRequest").unwrap().starts_with("DELETE\n/bucket/k\na=1\nhost:127.0.0.1:9000\n"));
-    assert!(error.get("StringToSign").unwrap().starts_with("AWS4-HMAC-SHA256\n20130524T000000Z\n20130524/us-east-1/s3/"));
+    assert!(
+        error.get("CanonicalRequest").unwrap().starts_with("DELETE\n/bucket/k\na=1\nhost:127.0.0.1:9000\n")
+    );
+    assert!(
+        error
+            .get("StringToSign")
+            .unwrap()
+            .starts_with("AWS4-HMAC-SHA256\n20130524T000000Z\n20130524/us-east-1/s3/")
+    );
     let key = hex::encode(super::testing::key_bytes("20130524", "us-east-1"));
     assert!(!error.to_xml("/", "r", "h").contains(&key));
 }
@@ -193,9 +214,18 @@ fn other_schemes_and_broken_headers() {
     };
     assert_eq!(credential("AKID/20130524/us-east-1/s3/aws4_request"), Code::InvalidAccessKeyId);
     assert_eq!(credential(&format!("{ID}/20130524/us-east-1/s3/aws4_request")), Code::SignatureDoesNotMatch);
-    assert_eq!(credential(&format!("{ID}/20130524/eu-west-1/s3/aws4_request")), Code::AuthorizationHeaderMalformed);
-    assert_eq!(credential(&format!("{ID}/20130525/us-east-1/s3/aws4_request")), Code::AuthorizationHeaderMalformed);
-    assert_eq!(credential(&format!("{ID}/20130524/us-east-1/iam/aws4_request")), Code::AuthorizationHeaderMalformed);
+    assert_eq!(
+        credential(&format!("{ID}/20130524/eu-west-1/s3/aws4_request")),
+        Code::AuthorizationHeaderMalformed
+    );
+    assert_eq!(
+        credential(&format!("{ID}/20130525/us-east-1/s3/aws4_request")),
+        Code::AuthorizationHeaderMalformed
+    );
+    assert_eq!(
+        credential(&format!("{ID}/20130524/us-east-1/iam/aws4_request")),
+        Code::AuthorizationHeaderMalformed
+    );
     let both = parts(
         "GET",
         "/bucket/k?X-Amz-Algorithm=AWS4-HMAC-SHA256",

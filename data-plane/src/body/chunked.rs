@@ -121,7 +121,9 @@ impl ChunkedDecoder {
     /// IncompleteBody when the end has not come, or less data than declared.
     pub fn finish(self) -> Result<Trailers, S3Error> {
         match self.state {
-            State::Done if !self.failed => Ok(self.trailers.map(TrailerReader::into_trailers).unwrap_or_default()),
+            State::Done if !self.failed => {
+                Ok(self.trailers.map(TrailerReader::into_trailers).unwrap_or_default())
+            }
             _ if self.failed => Err(malformed("it has already failed")),
             _ => Err(S3Error::new(Code::IncompleteBody)),
         }

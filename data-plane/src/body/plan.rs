@@ -39,12 +39,36 @@ impl BodyPlan {
     /// # Errors
     /// MissingContentLength, EntityTooLarge, InvalidDigest, InvalidRequest, InvalidArgument.
     pub fn from(headers: &HeaderMap, authenticated: &Authenticated, limit: u64) -> Result<BodyPlan, S3Error> {
+        let declared = declared_trailers(headers)?;
+        let checksum = promise(headers, &declared)?;
+        BodyPlan::build(headers, authenticated, limit, declared, checksum)
+    }
+
+    /// The promises of a CompleteMultipartUpload's document: the `x-amz-checksum-*` there is the object's, for
+    /// [`object_checksum`].
+    ///
+    /// # Errors
+    /// As [`BodyPlan::from`].
+    pub fn for_complete(
+        headers: &HeaderMap,
+        authenticated: &Authenticated,
+        limit: u64,
+    ) -> Result<BodyPlan, S3Error> {
+        BodyPlan::build(headers, authenticated, limit, declared_trailers(headers)?, None)
+    }
+
+    fn build(
+        headers: &HeaderMap,
+        authenticated: &Authenticated,
+        limit: u64,
+        declared: Vec<String>,
+        checksum: Option<Promise>,
+    ) -> Result<BodyPlan, S3Error> {
         let payload = authenticated.payload();
         let length = length(headers, payload)?;
         if length > limit {
             return Err(S3Error::entity_too_large(length, limit));
         }
-        let declared = declared_trailers(headers)?;
         let framing = match (payload, authenticated.stream_seed()) {
             (Payload::StreamingSigned { trailer }, Some(seed)) => {
                 Framing::Signed(seed, trailer.then(|| declared.clone()))
@@ -68,7 +92,7 @@ impl BodyPlan {
                 _ => None,
             },
             md5: content_md5(headers)?,
-            checksum: promise(headers, &declared)?,
+            checksum,
             also: None,
         })
     }
@@ -134,24 +158,11 @@ fn content_md5(headers: &HeaderMap) -> Result<Option<Checksum>, S3Error> {
 
 /// The client's one checksum, in a header or announced as a trailer.
 fn promise(headers: &HeaderMap, declared: &[String]) -> Result<Option<Promise>, S3Error> {
-    let mut promises = Vec::new();
-    for &algorithm in Algorithm::ALL {
-        if let Some(text) = single(headers, algorithm.header())? {
-            let checksum = Checksum::from_base64(algorithm, text).ok_or_else(|| {
-                S3Error::with(
-                    Code::InvalidRequest,
-                    format!("Value for {} header is invalid.", algorithm.header()),
-                )
-            })?;
-            promises.push(Promise::Header(checksum));
-        }
-    }
+    let mut promises: Vec<Promise> =
+        header_checksums(headers, false)?.into_iter().map(Promise::Header).collect();
     promises.extend(declared.iter().filter_map(|name| Algorithm::from_header(name)).map(Promise::Trailer));
     if promises.len() > 1 {
-        return Err(S3Error::with(
-            Code::InvalidRequest,
-            "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
-        ));
+        return Err(several());
     }
     let promise = promises.pop();
     if let Some(named) = sdk_algorithm(headers)? {
@@ -176,21 +187,44 @@ fn promise(headers: &HeaderMap, declared: &[String]) -> Result<Option<Promise>, 
     Ok(promise)
 }
 
+/// The object's checksum on CompleteMultipartUpload, without the `-N` that a composite one may carry.
+///
+/// # Errors
+/// InvalidRequest for more than one, or a value that is none.
+pub fn object_checksum(headers: &HeaderMap) -> Result<Option<Checksum>, S3Error> {
+    let mut found = header_checksums(headers, true)?;
+    if found.len() > 1 { Err(several()) } else { Ok(found.pop()) }
+}
+
+fn header_checksums(headers: &HeaderMap, composite: bool) -> Result<Vec<Checksum>, S3Error> {
+    let mut found = Vec::new();
+    for &algorithm in Algorithm::ALL {
+        if let Some(text) = single(headers, algorithm.header())? {
+            let value = text.split_once('-').filter(|_| composite).map_or(text, |(value, _)| value);
+            found.push(Checksum::from_base64(algorithm, value).ok_or_else(|| {
+                S3Error::with(
+                    Code::InvalidRequest,
+                    format!("Value for {} header is invalid.", algorithm.header()),
+                )
+            })?);
+        }
+    }
+    Ok(found)
+}
+
+fn several() -> S3Error {
+    S3Error::with(
+        Code::InvalidRequest,
+        "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
+    )
+}
+
 fn sdk_algorithm(headers: &HeaderMap) -> Result<Option<Algorithm>, S3Error> {
     let Some(text) = single(headers, "x-amz-sdk-checksum-algorithm")? else { return Ok(None) };
     Algorithm::from_name(text).map(Some).ok_or_else(unsupported)
 }
 
-/// The algorithm that `x-amz-checksum-algorithm` names, as CreateMultipartUpload does.
-///
-/// # Errors
-/// InvalidRequest for an unknown one.
-pub fn named_algorithm(headers: &HeaderMap) -> Result<Option<Algorithm>, S3Error> {
-    let Some(text) = single(headers, "x-amz-checksum-algorithm")? else { return Ok(None) };
-    Algorithm::from_name(text).map(Some).ok_or_else(unsupported)
-}
-
-fn unsupported() -> S3Error {
+pub(super) fn unsupported() -> S3Error {
     let names: Vec<&str> = Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();
     S3Error::with(
         Code::InvalidRequest,
@@ -223,10 +257,11 @@ fn declared_trailers(headers: &HeaderMap) -> Result<Vec<String>, S3Error> {
 }
 
 /// A header that may be there once, trimmed.
-fn single<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, S3Error> {
+pub(super) fn single<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, S3Error> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let text = value.to_str().ok().filter(|_| values.next().is_none());
-    text.map(|text| Some(text.trim()))
-        .ok_or_else(|| S3Error::with(Code::InvalidRequest, format!("The {name} header must be there once, as text.")))
+    text.map(|text| Some(text.trim())).ok_or_else(|| {
+        S3Error::with(Code::InvalidRequest, format!("The {name} header must be there once, as text."))
+    })
 }

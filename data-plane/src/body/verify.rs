@@ -119,7 +119,10 @@ impl BodyVerifier {
         }
         let result = result.and_then(|()| {
             if self.received > self.plan.length {
-                return Err(S3Error::with(Code::IncompleteBody, "The body is longer than its declared length."));
+                return Err(S3Error::with(
+                    Code::IncompleteBody,
+                    "The body is longer than its declared length.",
+                ));
             }
             Ok(())
         });

@@ -129,7 +129,14 @@ impl S3Request {
         if let Some(key) = &key {
             check_key(key)?;
         }
-        Ok(S3Request { method: parts.method.clone(), bucket, key, query, addressing, raw_path: raw_path.to_owned() })
+        Ok(S3Request {
+            method: parts.method.clone(),
+            bucket,
+            key,
+            query,
+            addressing,
+            raw_path: raw_path.to_owned(),
+        })
     }
 
     /// The bucket's name, for operations that the router gives only to requests with one.
@@ -230,7 +237,8 @@ mod tests {
     use proptest::prelude::proptest;
 
     fn parse(host: &str, target: &str) -> Result<S3Request, S3Error> {
-        let (parts, ()) = http::Request::builder().uri(target).header("host", host).body(()).unwrap().into_parts();
+        let (parts, ()) =
+            http::Request::builder().uri(target).header("host", host).body(()).unwrap().into_parts();
         S3Request::parse(&parts, &["s3.example.com".to_owned(), "example.com".to_owned()])
     }
 
@@ -244,7 +252,10 @@ mod tests {
         assert_eq!((pair(&bare), bare.addressing), ((None, None), Addressing::Path));
         assert_eq!(pair(&parse("h", "/bucket").unwrap()), (Some("bucket"), None));
         assert_eq!(pair(&parse("h", "/bucket/?uploads").unwrap()), (Some("bucket"), None));
-        assert_eq!(pair(&parse("h", "/bucket/a%20b+c%2Bd/%E2%82%AC").unwrap()), (Some("bucket"), Some("a b+c+d/€")));
+        assert_eq!(
+            pair(&parse("h", "/bucket/a%20b+c%2Bd/%E2%82%AC").unwrap()),
+            (Some("bucket"), Some("a b+c+d/€"))
+        );
     }
 
     #[test]
@@ -286,7 +297,20 @@ mod tests {
         for good in ["abc", "a.b-c", "1-2", &"a".repeat(63)] {
             assert!(check_bucket_name(good).is_ok(), "{good}");
         }
-        for bad in ["ab", "Abc", "a_b", "-ab", "ab-", "a..b", "10.0.0.1", "xn--abc", "abc-s3alias", "a b", "äbc", ".."] {
+        for bad in [
+            "ab",
+            "Abc",
+            "a_b",
+            "-ab",
+            "ab-",
+            "a..b",
+            "10.0.0.1",
+            "xn--abc",
+            "abc-s3alias",
+            "a b",
+            "äbc",
+            "..",
+        ] {
             assert_eq!(check_bucket_name(bad).unwrap_err().code(), Code::InvalidBucketName, "{bad}");
         }
         assert!(check_bucket_name(&"a".repeat(64)).is_err());

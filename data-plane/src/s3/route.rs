@@ -206,7 +206,8 @@ fn bucket(request: &S3Request, headers: &HeaderMap) -> Result<Operation, S3Error
 
 fn object(request: &S3Request, headers: &HeaderMap) -> Result<Operation, S3Error> {
     let query = &request.query;
-    let copy = headers.contains_key("x-amz-copy-source") || query.get_ignore_case("x-amz-copy-source").is_some();
+    let copy =
+        headers.contains_key("x-amz-copy-source") || query.get_ignore_case("x-amz-copy-source").is_some();
     Ok(match request.method {
         Method::GET if query.has("uploadId") => only(request, Operation::ListParts, LIST_PARTS),
         Method::GET => only(request, Operation::GetObject, READ_OBJECT),
@@ -221,10 +222,16 @@ fn object(request: &S3Request, headers: &HeaderMap) -> Result<Operation, S3Error
                 return Err(S3Error::invalid_argument("uploadId", id, "An uploadId needs a partNumber."));
             }
             (None, Some(number)) => {
-                return Err(S3Error::invalid_argument("partNumber", number, "A partNumber needs an uploadId."));
+                return Err(S3Error::invalid_argument(
+                    "partNumber",
+                    number,
+                    "A partNumber needs an uploadId.",
+                ));
             }
         },
-        Method::DELETE if query.has("uploadId") => only(request, Operation::AbortMultipartUpload, &["uploadId"]),
+        Method::DELETE if query.has("uploadId") => {
+            only(request, Operation::AbortMultipartUpload, &["uploadId"])
+        }
         Method::DELETE => only(request, Operation::DeleteObject, &["versionId"]),
         Method::POST if query.has("uploads") => only(request, Operation::CreateMultipartUpload, &["uploads"]),
         Method::POST if query.has("uploadId") => {

@@ -49,7 +49,12 @@ impl ChunkSigner {
     }
 
     /// Compares the signature of the trailers, given their canonical form.
-    pub(super) fn check_trailers(&self, canonical: &[u8], claimed: [u8; 32], text: &str) -> Result<(), S3Error> {
+    pub(super) fn check_trailers(
+        &self,
+        canonical: &[u8],
+        claimed: [u8; 32],
+        text: &str,
+    ) -> Result<(), S3Error> {
         let digest = hex::encode(Sha256::digest(canonical));
         let to_sign = self.string_to_sign("AWS4-HMAC-SHA256-TRAILER", &[&digest]);
         if !bool::from(self.seed.key.sign(to_sign.as_bytes()).ct_eq(&claimed)) {

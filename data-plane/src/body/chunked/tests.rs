@@ -1,8 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use super::{ChunkedDecoder, Trailers};
-use crate::auth::testing::{DATE, ID, REGION, check, key_bytes, mac, parts, sign_request};
 use crate::auth::StreamSeed;
+use crate::auth::testing::{DATE, ID, REGION, check, key_bytes, mac, parts, sign_request};
 use crate::s3::error::{Code, S3Error};
 use bytes::Bytes;
 use proptest::collection::vec;
@@ -11,7 +11,11 @@ use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 /// Pushes `body` in pieces of the given sizes (the last repeats) and ends it.
-fn decode(mut decoder: ChunkedDecoder, body: &[u8], pieces: &[usize]) -> Result<(Vec<u8>, Trailers), S3Error> {
+fn decode(
+    mut decoder: ChunkedDecoder,
+    body: &[u8],
+    pieces: &[usize],
+) -> Result<(Vec<u8>, Trailers), S3Error> {
     let mut body = Bytes::copy_from_slice(body);
     let mut out = Vec::new();
     let mut sizes = pieces.iter().copied();
@@ -158,7 +162,8 @@ fn unsigned(body: &str, decoded: u64) -> Result<(Vec<u8>, Trailers), S3Error> {
 /// Cases 1 and 6: neither framing nor trailers are part of the object.
 #[test]
 fn case_1_and_6_framing_and_trailers_are_not_stored() {
-    let (data, trailers) = unsigned("3\r\nabc\r\n2\r\nde\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n", 5).unwrap();
+    let (data, trailers) =
+        unsigned("3\r\nabc\r\n2\r\nde\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n", 5).unwrap();
     assert_eq!(data, b"abcde");
     assert_eq!(trailers.get("x-amz-checksum-crc32"), Some("AAAAAA=="));
     let (data, _) = unsigned("0\r\nX-Amz-Checksum-CRC32: AAAAAA== \n\r\n", 0).unwrap();
@@ -188,7 +193,16 @@ fn case_4_lengths_and_trailers() {
 
 #[test]
 fn broken_framing_is_a_400() {
-    for bad in ["", "-1\r\n", "g\r\n", "\r\n", "+3\r\nabc\r\n", "3;x=y\r\nabc\r\n", "3\r\nabcd\r\n", "ffffffffffffffff1\r\n"] {
+    for bad in [
+        "",
+        "-1\r\n",
+        "g\r\n",
+        "\r\n",
+        "+3\r\nabc\r\n",
+        "3;x=y\r\nabc\r\n",
+        "3\r\nabcd\r\n",
+        "ffffffffffffffff1\r\n",
+    ] {
         let error = unsigned(&format!("{bad}0\r\n\r\n"), 3).unwrap_err();
         assert!(error.status().is_client_error(), "{bad}");
     }
@@ -207,7 +221,8 @@ fn sign_chunks(chunks: &[Vec<u8>]) -> (Arc<StreamSeed>, Vec<u8>) {
     );
     let seed = check(&request).unwrap().stream_seed().unwrap();
     let key = key_bytes("20130524", REGION);
-    let mut previous = request.headers["authorization"].to_str().unwrap().rsplit_once('=').unwrap().1.to_owned();
+    let mut previous =
+        request.headers["authorization"].to_str().unwrap().rsplit_once('=').unwrap().1.to_owned();
     let mut body = Vec::new();
     let empty = hex::encode(Sha256::digest(b""));
     for chunk in chunks.iter().map(Vec::as_slice).filter(|chunk| !chunk.is_empty()).chain([b"".as_slice()]) {

@@ -95,8 +95,12 @@ impl Conditions {
     /// not `*`, as S3.
     pub fn for_write(&self, current: Option<&str>) -> Result<(), S3Error> {
         match &self.if_none_match {
-            Some(ETags::Any) if current.is_some() => return Err(S3Error::precondition_failed("If-None-Match")),
-            Some(ETags::Of(_)) => return Err(S3Error::not_implemented("If-None-Match with an ETag on a write")),
+            Some(ETags::Any) if current.is_some() => {
+                return Err(S3Error::precondition_failed("If-None-Match"));
+            }
+            Some(ETags::Of(_)) => {
+                return Err(S3Error::not_implemented("If-None-Match with an ETag on a write"));
+            }
             _ => {}
         }
         match (&self.if_match, current) {
@@ -170,14 +174,29 @@ mod tests {
     #[test]
     fn precedence_of_304_and_412() {
         let (old, new) = (http_date(1000), http_date(3000));
-        assert_eq!(of(&[("if-unmodified-since", &old)]).for_read("e", 2000), Outcome::Failed("If-Unmodified-Since"));
+        assert_eq!(
+            of(&[("if-unmodified-since", &old)]).for_read("e", 2000),
+            Outcome::Failed("If-Unmodified-Since")
+        );
         assert_eq!(of(&[("if-modified-since", &new)]).for_read("e", 2000), Outcome::NotModified);
         assert_eq!(of(&[("if-modified-since", &old)]).for_read("e", 2000), Outcome::Proceed);
         // If-Match is true: the date counts no more. If-None-Match is not: neither does its date.
-        assert_eq!(of(&[("if-match", "e"), ("if-unmodified-since", &old)]).for_read("e", 2000), Outcome::Proceed);
-        assert_eq!(of(&[("if-none-match", "x"), ("if-modified-since", &new)]).for_read("e", 2000), Outcome::Proceed);
-        assert_eq!(of(&[("if-none-match", "e"), ("if-modified-since", &old)]).for_read("e", 2000), Outcome::NotModified);
-        assert_eq!(of(&[("if-match", "x"), ("if-none-match", "e")]).for_read("e", 0), Outcome::Failed("If-Match"));
+        assert_eq!(
+            of(&[("if-match", "e"), ("if-unmodified-since", &old)]).for_read("e", 2000),
+            Outcome::Proceed
+        );
+        assert_eq!(
+            of(&[("if-none-match", "x"), ("if-modified-since", &new)]).for_read("e", 2000),
+            Outcome::Proceed
+        );
+        assert_eq!(
+            of(&[("if-none-match", "e"), ("if-modified-since", &old)]).for_read("e", 2000),
+            Outcome::NotModified
+        );
+        assert_eq!(
+            of(&[("if-match", "x"), ("if-none-match", "e")]).for_read("e", 0),
+            Outcome::Failed("If-Match")
+        );
         assert_eq!(of(&[("if-modified-since", "rubbish")]).for_read("e", 0), Outcome::Proceed);
     }
 

@@ -11,8 +11,14 @@ pub const MAX_USER_METADATA: usize = 2 * 1024;
 const MAX_SYSTEM_VALUE: usize = 2 * 1024;
 
 /// The headers that S3 stores with an object and gives back.
-pub const SYSTEM: &[&str] =
-    &["cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires"];
+pub const SYSTEM: &[&str] = &[
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "expires",
+];
 
 /// User metadata and system headers by full lower-case header names (`x-amz-meta-` included), sorted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,7 +37,11 @@ impl ObjectHeaders {
             let key = name.as_str();
             if let Some(own) = key.strip_prefix("x-amz-meta-") {
                 if own.is_empty() || own.starts_with("sealgate") {
-                    return Err(S3Error::invalid_argument(key, "", "The name of this metadata header is reserved."));
+                    return Err(S3Error::invalid_argument(
+                        key,
+                        "",
+                        "The name of this metadata header is reserved.",
+                    ));
                 }
                 let value = joined(headers, name, ",")?;
                 user += own.len() + value.len();
@@ -139,9 +149,12 @@ mod tests {
 
     #[test]
     fn aws_chunked_goes_and_gzip_stays() {
-        for (value, kept) in
-            [("aws-chunked", ""), ("gzip,aws-chunked", "gzip"), ("AWS-Chunked, gzip , br", "gzip,br"), ("gzip", "gzip")]
-        {
+        for (value, kept) in [
+            ("aws-chunked", ""),
+            ("gzip,aws-chunked", "gzip"),
+            ("AWS-Chunked, gzip , br", "gzip,br"),
+            ("gzip", "gzip"),
+        ] {
             assert_eq!(without_aws_chunked(value), kept);
         }
         assert_eq!(of(&[("content-encoding", "aws-chunked")]).unwrap().get("content-encoding"), None);

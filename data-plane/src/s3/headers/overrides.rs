@@ -44,7 +44,8 @@ mod tests {
 
     #[test]
     fn values_are_taken_and_line_ends_are_not() {
-        let query = Query::parse("response-content-type=text%2Fplain&response-expires=x&x-id=GetObject").unwrap();
+        let query =
+            Query::parse("response-content-type=text%2Fplain&response-expires=x&x-id=GetObject").unwrap();
         let found = response_overrides(&query).unwrap();
         assert_eq!(found.len(), 2);
         assert_eq!((found[0].0.as_str(), found[0].1.to_str().unwrap()), ("content-type", "text/plain"));

@@ -116,7 +116,17 @@ mod tests {
 
     #[test]
     fn what_is_no_single_range_is_ignored() {
-        for ignored in ["", "bytes", "bytes=", "bytes=-", "bytes=a-b", "bytes=5-4", "bytes=0-1,3-4", "chars=0-1", "bytes=+1-2"] {
+        for ignored in [
+            "",
+            "bytes",
+            "bytes=",
+            "bytes=-",
+            "bytes=a-b",
+            "bytes=5-4",
+            "bytes=0-1,3-4",
+            "chars=0-1",
+            "bytes=+1-2",
+        ] {
             assert_eq!(ByteRange::parse(ignored), None, "{ignored}");
         }
     }

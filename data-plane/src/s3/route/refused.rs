@@ -37,8 +37,12 @@ const READS: &[&str] =
     &["x-amz-server-side-encryption-customer-algorithm", "x-amz-server-side-encryption-customer-key"];
 
 /// Refused on DeleteObject: conditions that are not checked, and the lock's override.
-const DELETES: &[&str] =
-    &["x-amz-mfa", "x-amz-if-match-last-modified-time", "x-amz-if-match-size", "x-amz-bypass-governance-retention"];
+const DELETES: &[&str] = &[
+    "x-amz-mfa",
+    "x-amz-if-match-last-modified-time",
+    "x-amz-if-match-size",
+    "x-amz-bypass-governance-retention",
+];
 
 /// The first header that the operation cannot honour, described for the error's text.
 pub(super) fn header(operation: &Operation, headers: &HeaderMap) -> Option<String> {

@@ -47,7 +47,11 @@ fn every_operation_in_scope() {
         ("PUT", "/bucket/k?x-id=PutObject", Operation::PutObject),
         ("GET", "/bucket/k?response-content-type=text%2Fplain&versionId=null", Operation::GetObject),
         ("GET", "/bucket/k?partNumber=2", Operation::GetObject),
-        ("GET", "/bucket/k?X-Amz-Algorithm=x&X-Amz-Signature=y&x-amz-checksum-mode=ENABLED", Operation::GetObject),
+        (
+            "GET",
+            "/bucket/k?X-Amz-Algorithm=x&X-Amz-Signature=y&x-amz-checksum-mode=ENABLED",
+            Operation::GetObject,
+        ),
         ("HEAD", "/bucket/k?partNumber=1", Operation::HeadObject),
         ("DELETE", "/bucket/k", Operation::DeleteObject),
         ("POST", "/bucket/k?uploads", Operation::CreateMultipartUpload),
@@ -93,7 +97,9 @@ fn case_28_subresources_never_fall_through() {
 #[test]
 fn case_18_copies_are_not_puts() {
     let copy = [("x-amz-copy-source", "/bucket/other")];
-    for (target, name) in [("/bucket/k", "CopyObject"), ("/bucket/k?uploadId=u&partNumber=1", "UploadPartCopy")] {
+    for (target, name) in
+        [("/bucket/k", "CopyObject"), ("/bucket/k?uploadId=u&partNumber=1", "UploadPartCopy")]
+    {
         assert_eq!(with("PUT", target, &copy).unwrap(), Operation::NotImplemented(name.to_owned()));
     }
     assert_eq!(unimplemented_name("PUT", "/bucket/k?x-amz-copy-source=%2Fb%2Fo"), "CopyObject");

@@ -38,16 +38,8 @@ pub fn parse_complete(body: &[u8]) -> Result<Vec<CompletedPart>, S3Error> {
     let mut part = Part::default();
     read(body, MAX_BYTES, "CompleteMultipartUpload", |path, text| {
         match path {
-            ["Part", "PartNumber"] => {
-                if part.number.replace(part_number(text.trim())?).is_some() {
-                    return Err(malformed());
-                }
-            }
-            ["Part", "ETag"] => {
-                if part.etag.replace(unquote(text).to_owned()).is_some() {
-                    return Err(malformed());
-                }
-            }
+            ["Part", "PartNumber"] => once(&mut part.number, part_number(text.trim())?)?,
+            ["Part", "ETag"] => once(&mut part.etag, unquote(text).to_owned())?,
             ["Part", name] => {
                 if let Some(algorithm) = Algorithm::ALL.iter().find(|algorithm| algorithm.element() == *name)
                     && !text.trim().is_empty()
@@ -57,7 +49,8 @@ pub fn parse_complete(body: &[u8]) -> Result<Vec<CompletedPart>, S3Error> {
                 }
             }
             ["Part"] => {
-                let Part { number: Some(number), etag: Some(etag), checksum } = std::mem::take(&mut part) else {
+                let Part { number: Some(number), etag: Some(etag), checksum } = std::mem::take(&mut part)
+                else {
                     return Err(malformed());
                 };
                 if parts.len() == MAX_PARTS {
@@ -90,6 +83,10 @@ pub fn part_number(text: &str) -> Result<u16, S3Error> {
     })
 }
 
+fn once<T>(slot: &mut Option<T>, value: T) -> Result<(), S3Error> {
+    if slot.replace(value).is_some() { Err(malformed()) } else { Ok(()) }
+}
+
 fn invalid_checksum(algorithm: Algorithm) -> S3Error {
     S3Error::with(Code::InvalidRequest, format!("The value of {} is not valid.", algorithm.element()))
 }
@@ -111,14 +108,20 @@ mod tests {
     fn list(numbers: impl Iterator<Item = u32>) -> String {
         let mut body = String::from("<CompleteMultipartUpload>");
         for number in numbers {
-            let _ = write!(body, "<Part><PartNumber>{number}</PartNumber><ETag>\"{}\"</ETag></Part>", "a".repeat(32));
+            let _ = write!(
+                body,
+                "<Part><PartNumber>{number}</PartNumber><ETag>\"{}\"</ETag></Part>",
+                "a".repeat(32)
+            );
         }
         body + "</CompleteMultipartUpload>"
     }
 
     #[test]
     fn every_way_in_which_clients_write_it() {
-        for etag in ["\"e\"", "&quot;e&quot;", "&#34;e&#34;", "&#x22;e&#x22;", "e", " \"e\"\n", "<![CDATA[\"e\"]]>"] {
+        for etag in
+            ["\"e\"", "&quot;e&quot;", "&#34;e&#34;", "&#x22;e&#x22;", "e", " \"e\"\n", "<![CDATA[\"e\"]]>"]
+        {
             for (open, declaration) in [
                 ("<CompleteMultipartUpload>", ""),
                 (

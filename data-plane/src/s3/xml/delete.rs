@@ -144,7 +144,10 @@ mod tests {
         let (a, b) = (ObjectId { key: "a<".to_owned(), ..ObjectId::default() }, ObjectId::default());
         let outcomes = [Deleted::Done(&a), Deleted::Failed(&b, S3Error::new(Code::AccessDenied))];
         let failed = "<Error><Key></Key><Code>AccessDenied</Code><Message>Access Denied</Message></Error></DeleteResult>";
-        assert!(delete_result(&outcomes, false).ends_with(&format!("<Deleted><Key>a&lt;</Key></Deleted>{failed}")));
+        assert!(
+            delete_result(&outcomes, false)
+                .ends_with(&format!("<Deleted><Key>a&lt;</Key></Deleted>{failed}"))
+        );
         let quiet = delete_result(&outcomes, true);
         assert!(quiet.ends_with(failed) && !quiet.contains("Deleted"));
     }

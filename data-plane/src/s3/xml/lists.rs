@@ -168,7 +168,9 @@ pub(super) fn owner(xml: &mut Writer, element: &str, owner: &str) {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-    use super::{BucketEntry, KeyEncoding, ObjectEntry, ObjectList, V2, list_buckets, list_objects_v1, list_objects_v2};
+    use super::{
+        BucketEntry, KeyEncoding, ObjectEntry, ObjectList, V2, list_buckets, list_objects_v1, list_objects_v2,
+    };
 
     fn list(encoding: KeyEncoding) -> ObjectList {
         ObjectList {

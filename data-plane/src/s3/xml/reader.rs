@@ -24,7 +24,9 @@ pub(super) fn read(
     mut closed: impl FnMut(&[&str], &str) -> Result<(), S3Error>,
 ) -> Result<(), S3Error> {
     if body.len() > limit {
-        return Err(S3Error::new(Code::MaxMessageLengthExceeded).field("MaxMessageLengthBytes", limit.to_string()));
+        return Err(
+            S3Error::new(Code::MaxMessageLengthExceeded).field("MaxMessageLengthBytes", limit.to_string())
+        );
     }
     let text = std::str::from_utf8(body).map_err(|_| malformed())?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);

@@ -209,7 +209,9 @@ pub fn list_uploads(list: &UploadList<'_>) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-    use super::{ObjectChecksum, PartEntry, PartList, UploadEntry, UploadList, complete, list_parts, list_uploads};
+    use super::{
+        ObjectChecksum, PartEntry, PartList, UploadEntry, UploadList, complete, list_parts, list_uploads,
+    };
     use crate::body::checksum::{Algorithm, Checksum};
     use crate::s3::xml::writer::KeyEncoding;
 
@@ -266,6 +268,8 @@ mod tests {
             common_prefixes: Vec::new(),
         };
         let xml = list_uploads(&list);
-        assert!(xml.contains("<IsTruncated>false</IsTruncated><Upload><Key>k</Key><UploadId>u</UploadId><Initiator>"));
+        assert!(xml.contains(
+            "<IsTruncated>false</IsTruncated><Upload><Key>k</Key><UploadId>u</UploadId><Initiator>"
+        ));
     }
 }
