@@ -8,13 +8,13 @@ use sealgate_envelope::{ChecksumCode, Envelope, ObjectKeys, Scope, UploadRecord}
 
 use super::uploads::OpenUpload;
 use crate::backend::PutOptions;
-use crate::body::named_algorithm;
+use crate::body::plan::named_algorithm;
 use crate::gate::Admitted;
 use crate::objects::put::{active_key, cannot_seal, client_metadata, passed_headers, sealed_metadata};
 use crate::pipeline;
 use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
-use crate::s3::xml::multipart as xml;
+use crate::s3::xml::uploads::initiate;
 
 /// Answers CreateMultipartUpload.
 ///
@@ -65,7 +65,7 @@ pub async fn create(admitted: &Admitted) -> Result<Reply, S3Error> {
     let upload = OpenUpload { keys: Arc::new(keys), record, upload_id: upload_id.clone(), checksum };
     admitted.worker.node.uploads.insert(bucket.id, key, Arc::new(upload));
     let mut reply =
-        reply::xml(StatusCode::OK, xml::render_initiated(admitted.request.need_bucket()?, key, &upload_id));
+        reply::xml(StatusCode::OK, initiate(admitted.request.need_bucket()?, key, &upload_id));
     if let Some((code, kind)) = checksum {
         reply::set(reply.headers_mut(), "x-amz-checksum-algorithm", super::notes::algorithm(code).name());
         reply::set(reply.headers_mut(), "x-amz-checksum-type", type_name(kind));
