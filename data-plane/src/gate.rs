@@ -288,7 +288,26 @@ impl Admitted {
     /// # Errors
     /// Those of the body.
     pub async fn document(&self, body: Incoming, limit: usize) -> Result<Vec<u8>, S3Error> {
-        let plan = match self.plan(limit as u64) {
+        let plan = self.plan(limit as u64);
+        self.planned_document(body, plan, limit).await
+    }
+
+    /// The same for CompleteMultipartUpload, whose checksum header is the object's.
+    ///
+    /// # Errors
+    /// Those of the body.
+    pub async fn complete_document(&self, body: Incoming, limit: usize) -> Result<Vec<u8>, S3Error> {
+        let plan = BodyPlan::for_complete(&self.headers, &self.authenticated, limit as u64);
+        self.planned_document(body, plan, limit).await
+    }
+
+    async fn planned_document(
+        &self,
+        body: Incoming,
+        plan: Result<BodyPlan, S3Error>,
+        limit: usize,
+    ) -> Result<Vec<u8>, S3Error> {
+        let plan = match plan {
             // A document without a body at all is an empty one.
             Err(error) if error.code() == Code::MissingContentLength && body.is_end_stream() => return Ok(Vec::new()),
             plan => plan?,

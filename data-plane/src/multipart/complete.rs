@@ -19,6 +19,7 @@ use super::part::GATEWAY_PART;
 use super::uploads::{OpenUpload, load};
 use crate::backend::{Backend, BackendError, GetOptions, PartEntry as BackendPart, PutOutcome};
 use crate::body::checksum::Checksum;
+use crate::body::plan::object_checksum;
 use crate::etags;
 use crate::gate::Admitted;
 use crate::objects::put::{active_key, cannot_seal};
@@ -44,7 +45,7 @@ const RACES: usize = 3;
 /// # Errors
 /// In S3's terms. What is found after 20 s is in the body of a 200, as S3 does.
 pub async fn complete(admitted: &Rc<Admitted>, body: Incoming) -> Result<Reply, S3Error> {
-    let document = admitted.document(body, MAX_DOCUMENT).await?;
+    let document = admitted.complete_document(body, MAX_DOCUMENT).await?;
     let parts = parse_complete(&document)?;
     let finishing = finish(Rc::clone(admitted), parts);
     // Detached: a client that hangs up does not leave a half-made object behind.
@@ -291,12 +292,8 @@ impl Completing<'_> {
         };
         let made = made.ok_or_else(missing)?;
         let composite = kind == ChecksumType::Composite;
-        if let Some(sent) = self.admitted.header(made.algorithm().header()) {
-            let shown = made.to_base64();
-            let full = if composite { format!("{shown}-{}", entries.len()) } else { shown.clone() };
-            if sent != full && !(composite && sent == shown) {
-                return Err(S3Error::new(Code::BadDigest));
-            }
+        if object_checksum(&self.admitted.headers)?.is_some_and(|sent| sent != made) {
+            return Err(S3Error::new(Code::BadDigest));
         }
         Ok(Some((made, composite)))
     }
