@@ -40,8 +40,8 @@ pub(super) struct Proof {
 }
 
 /// A cached IK and how long it may still be held.
-pub(super) struct Held {
-    pub(super) ik: Arc<Ik>,
+pub(crate) struct Held {
+    pub(crate) ik: Arc<Ik>,
     pub(super) kek: KekVersion,
     pub(super) hard_until: u64,
     pub(super) degraded: bool,
@@ -69,7 +69,14 @@ impl Cache {
     }
 
     /// Takes up an IK that its KMS has just unwrapped or wrapped: which proves the KEK version.
-    pub(super) fn insert(&mut self, name: KeyName, ik: Arc<Ik>, kek: KekVersion, unproved_life: u64, now: u64) {
+    pub(super) fn insert(
+        &mut self,
+        name: KeyName,
+        ik: Arc<Ik>,
+        kek: KekVersion,
+        unproved_life: u64,
+        now: u64,
+    ) {
         if self.keys.len() >= MAX_KEYS
             && let Some(victim) = self.keys.keys().next().copied()
         {
