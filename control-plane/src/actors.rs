@@ -1,0 +1,13 @@
+//! Actors, and what keeps them alive.
+//!
+//! An actix actor is dead after a panic while the process lives on. A [`Slot`] holds an actor's address; the watchdog
+//! finds it dead, and rebuilds it from the store. Messages go by `send` with a timeout, or by `try_send`: both respect
+//! the mailbox's bound.
+
+mod fanout;
+mod registry;
+mod slot;
+
+pub(crate) use fanout::{Fanout, NodeReport, Outgoing, Report, Subscribe, Unsubscribe, Pending, Status};
+pub(crate) use registry::{RegistryActor, Run};
+pub(crate) use slot::{Slot, watch};

@@ -1,0 +1,353 @@
+//! The actor that keeps nodes up to date, after xDS: one push outstanding a node, newest wins, ACK or NACK.
+//!
+//! A slow node skips versions and holds up nobody. What a node refuses is quarantined for that node until something
+//! newer comes. It holds nothing that the store and the nodes' next Hello do not give back after a panic.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix::{Actor, AsyncContext as _, Context, Handler, Message, StreamHandler};
+use sealgate_proto::v1;
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::WatchStream;
+
+use crate::{
+    identity::Identity,
+    metrics::{Answer, Metrics},
+    registry::{Registry, Version, records::Tenants},
+    signing::SigningKeys,
+    snapshot::{self, Encoded},
+};
+
+const MAILBOX: usize = 4096;
+const DEBOUNCE: Duration = Duration::from_millis(100);
+const DIGEST_EVERY: Duration = Duration::from_secs(10);
+/// A node that does not answer a push for so long loses its stream.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// The longest text of a NACK that is kept, in bytes.
+const MAX_REASON: usize = 1024;
+
+/// What goes to a node's stream.
+pub(crate) enum Outgoing {
+    /// A snapshot to send in chunks, under this nonce.
+    Push { nonce: [u8; 16], snapshot: Arc<Encoded> },
+    /// What the node should be running.
+    Digest(v1::Digest),
+}
+
+struct Push {
+    nonce: [u8; 16],
+    version: Version,
+    digest: [u8; 32],
+    sent: tokio::time::Instant,
+}
+
+struct Stream {
+    id: u64,
+    identity: Arc<Identity>,
+    out: mpsc::Sender<Outgoing>,
+    outstanding: Option<Push>,
+}
+
+/// What a node said last, as the admin API shows it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct NodeReport {
+    /// Whether it has a stream.
+    pub(crate) connected: bool,
+    /// What it says it runs.
+    pub(crate) software: String,
+    /// The epoch and version that it acknowledged last.
+    pub(crate) acked: Option<(u64, u64)>,
+    /// The version that it refused and that is not sent to it again.
+    pub(crate) quarantined: Option<(u64, u64)>,
+    /// What it refused it for.
+    pub(crate) nack: Option<String>,
+}
+
+/// See the module.
+pub(crate) struct Fanout {
+    registry: Arc<Registry>,
+    metrics: Arc<Metrics>,
+    acks: watch::Sender<u64>,
+    keys: SigningKeys,
+    encoded: HashMap<Tenants, Arc<Encoded>>,
+    streams: BTreeMap<String, Stream>,
+    reports: BTreeMap<String, NodeReport>,
+    last_acked: HashMap<String, (Version, [u8; 32])>,
+    pushed_urgent: u64,
+    debouncing: bool,
+}
+
+impl Fanout {
+    pub(crate) fn new(registry: Arc<Registry>, metrics: Arc<Metrics>, acks: watch::Sender<u64>) -> Self {
+        Self {
+            registry,
+            metrics,
+            acks,
+            keys: SigningKeys::default(),
+            encoded: HashMap::new(),
+            streams: BTreeMap::new(),
+            reports: BTreeMap::new(),
+            last_acked: HashMap::new(),
+            pushed_urgent: 0,
+            debouncing: false,
+        }
+    }
+
+    /// Sends the newest snapshot to everyone who needs and may take it.
+    fn push_all(&mut self) {
+        let state = self.registry.state();
+        self.pushed_urgent = state.urgent;
+        let now = self.registry.now();
+        let revoked: Vec<String> = self
+            .streams
+            .iter()
+            .filter(|(node, stream)| !state.knows_certificate(node, &stream.identity.serial, now))
+            .map(|(node, _)| node.clone())
+            .collect();
+        for node in revoked {
+            tracing::warn!(target: "audit", node, "the stream of a revoked node was ended");
+            self.end(&node);
+        }
+        self.keys.retain(|id| state.credentials.contains_key(id));
+        self.encoded.retain(|_, encoded| encoded.version.version == state.version);
+        for node in self.streams.keys().cloned().collect::<Vec<_>>() {
+            self.push(&node);
+        }
+    }
+
+    fn push(&mut self, node: &str) {
+        let version = self.registry.version();
+        let Some(stream) = self.streams.get(node) else { return };
+        let refused = self.reports.get(node).and_then(|report| report.quarantined);
+        let acked = self.last_acked.get(node).map(|(version, _)| *version);
+        if stream.outstanding.is_some()
+            || refused == Some((version.epoch, version.version))
+            || acked == Some(version)
+        {
+            return;
+        }
+        let tenants = stream.identity.tenants.clone();
+        let snapshot = match self.snapshot(&tenants) {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                tracing::error!(%error, node, "no snapshot can be made");
+                return;
+            }
+        };
+        let mut nonce = [0; 16];
+        if getrandom::fill(&mut nonce).is_err() {
+            return;
+        }
+        let Some(stream) = self.streams.get_mut(node) else { return };
+        let (version, digest) = (snapshot.version, snapshot.digest);
+        stream.outstanding = Some(Push { nonce, version, digest, sent: tokio::time::Instant::now() });
+        // One push is outstanding at most, so there is room; if there is none, the stream does not move.
+        if stream.out.try_send(Outgoing::Push { nonce, snapshot }).is_err() {
+            self.end(node);
+            return;
+        }
+        self.metrics.push();
+    }
+
+    fn snapshot(&mut self, tenants: &Tenants) -> Result<Arc<Encoded>, crate::Error> {
+        let state = self.registry.state();
+        if let Some(encoded) = self.encoded.get(tenants)
+            && encoded.version == (Version { epoch: state.epoch, version: state.version })
+        {
+            return Ok(Arc::clone(encoded));
+        }
+        let encoded = snapshot::encode(&self.registry, &state, tenants, &mut self.keys)?;
+        self.encoded.insert(tenants.clone(), Arc::clone(&encoded));
+        Ok(encoded)
+    }
+
+    /// Dropping the sender ends the stream.
+    fn end(&mut self, node: &str) {
+        if self.streams.remove(node).is_some() {
+            self.metrics.nodes(-1);
+        }
+        if let Some(report) = self.reports.get_mut(node) {
+            report.connected = false;
+        }
+        self.acks.send_modify(|count| *count += 1);
+    }
+
+    fn tick(&mut self) {
+        let late: Vec<String> = self
+            .streams
+            .iter()
+            .filter(|(_, stream)| {
+                stream.outstanding.as_ref().is_some_and(|push| push.sent.elapsed() > ANSWER_WITHIN)
+            })
+            .map(|(node, _)| node.clone())
+            .collect();
+        for node in late {
+            tracing::warn!(node, "a node does not answer: its stream was ended");
+            self.metrics.answer(Answer::Timeout);
+            self.end(&node);
+        }
+        self.push_all();
+        for (node, stream) in &self.streams {
+            if let Some((version, digest)) = self.last_acked.get(node) {
+                let (epoch, version, digest) = (version.epoch, version.version, digest.to_vec());
+                // A full channel has a push before it: the next digest will do.
+                let _ = stream.out.try_send(Outgoing::Digest(v1::Digest { epoch, version, digest }));
+            }
+        }
+    }
+}
+
+impl Actor for Fanout {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        ctx.add_stream(WatchStream::new(self.registry.changes()));
+        ctx.run_interval(DIGEST_EVERY, |actor, _| actor.tick());
+    }
+}
+
+/// The registry has a new version.
+impl StreamHandler<u64> for Fanout {
+    fn handle(&mut self, _: u64, ctx: &mut Self::Context) {
+        if self.registry.state().urgent > self.pushed_urgent {
+            self.push_all();
+        } else if !self.debouncing {
+            self.debouncing = true;
+            ctx.run_later(DEBOUNCE, |actor, _| {
+                actor.debouncing = false;
+                actor.push_all();
+            });
+        }
+    }
+}
+
+/// A node has opened a stream. A second stream of a node ends its first.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Subscribe {
+    pub(crate) id: u64,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) hello: v1::Hello,
+    pub(crate) out: mpsc::Sender<Outgoing>,
+}
+
+impl Handler<Subscribe> for Fanout {
+    type Result = ();
+
+    fn handle(&mut self, message: Subscribe, _: &mut Self::Context) {
+        let Subscribe { id, identity, hello, out } = message;
+        let node = identity.node.clone();
+        self.end(&node);
+        // What it ran before does not count until it says so again: it may have been restarted without it.
+        self.last_acked.remove(&node);
+        let report = self.reports.entry(node.clone()).or_default();
+        report.connected = true;
+        report.software = hello.software.chars().filter(|c| !c.is_control()).take(128).collect();
+        self.streams.insert(node.clone(), Stream { id, identity, out, outstanding: None });
+        self.metrics.nodes(1);
+        self.push(&node);
+    }
+}
+
+/// A node's stream has ended.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Unsubscribe {
+    pub(crate) node: String,
+    pub(crate) id: u64,
+}
+
+impl Handler<Unsubscribe> for Fanout {
+    type Result = ();
+
+    fn handle(&mut self, message: Unsubscribe, _: &mut Self::Context) {
+        if self.streams.get(&message.node).is_some_and(|stream| stream.id == message.id) {
+            self.end(&message.node);
+        }
+    }
+}
+
+/// A node's answer to a push.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Report {
+    pub(crate) node: String,
+    pub(crate) id: u64,
+    /// The ACK, or the NACK.
+    pub(crate) answer: Result<v1::Ack, v1::Nack>,
+}
+
+impl Handler<Report> for Fanout {
+    type Result = ();
+
+    fn handle(&mut self, message: Report, _: &mut Self::Context) {
+        let node = message.node;
+        let Some(stream) = self.streams.get_mut(&node).filter(|stream| stream.id == message.id) else { return };
+        let nonce = match &message.answer {
+            Ok(ack) => &ack.nonce,
+            Err(nack) => &nack.nonce,
+        };
+        // An answer to something that is not outstanding says nothing about what is.
+        let Some(push) = stream.outstanding.take_if(|push| push.nonce[..] == nonce[..]) else { return };
+        let report = self.reports.entry(node.clone()).or_default();
+        let version = (push.version.epoch, push.version.version);
+        match message.answer {
+            Ok(ack) if (ack.epoch, ack.version) == version && ack.digest == push.digest => {
+                report.acked = Some(version);
+                (report.quarantined, report.nack) = (None, None);
+                self.last_acked.insert(node.clone(), (push.version, push.digest));
+                self.metrics.answer(Answer::Ack);
+            }
+            Ok(_) => {
+                report.quarantined = Some(version);
+                report.nack = Some("the ACK names another version or digest".to_owned());
+                self.metrics.answer(Answer::Nack);
+            }
+            Err(nack) => {
+                let text = format!("{}: {}", nack.resource, nack.reason);
+                let text: String = text.chars().filter(|c| !c.is_control()).take(MAX_REASON).collect();
+                tracing::error!(node, version = version.1, reason = text, "a node refused a snapshot");
+                report.quarantined = Some(version);
+                report.nack = Some(text);
+                self.metrics.answer(Answer::Nack);
+            }
+        }
+        self.acks.send_modify(|count| *count += 1);
+        self.push(&node);
+    }
+}
+
+/// Which connected nodes have not acknowledged this version, or a newer one.
+#[derive(Message)]
+#[rtype(result = "Vec<String>")]
+pub(crate) struct Pending(pub(crate) Version);
+
+impl Handler<Pending> for Fanout {
+    type Result = Vec<String>;
+
+    fn handle(&mut self, message: Pending, _: &mut Self::Context) -> Vec<String> {
+        let behind = |node: &&String| self.last_acked.get(*node).is_none_or(|(acked, _)| *acked < message.0);
+        self.streams.keys().filter(behind).cloned().collect()
+    }
+}
+
+/// All nodes' reports.
+#[derive(Message)]
+#[rtype(result = "Reports")]
+pub(crate) struct Status;
+
+pub(crate) type Reports = Vec<(String, NodeReport)>;
+
+impl Handler<Status> for Fanout {
+    type Result = Reports;
+
+    fn handle(&mut self, _: Status, _: &mut Self::Context) -> Reports {
+        self.reports.iter().map(|(node, report)| (node.clone(), report.clone())).collect()
+    }
+}

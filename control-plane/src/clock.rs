@@ -1,0 +1,84 @@
+//! Time as the control plane sees it: injected, so that tests move midnight and cache lives.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::sync::Notify;
+
+/// Seconds in a day.
+pub const DAY: u64 = 86_400;
+
+/// A wall clock.
+pub trait Clock: Send + Sync + 'static {
+    /// Unix seconds.
+    fn now(&self) -> u64;
+    /// Ends when [`Self::now`] has reached `at`.
+    fn sleep_until(&self, at: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+/// The operating system's clock.
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    }
+
+    fn sleep_until(&self, at: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async move {
+            // In steps: the wall clock may be set while we sleep, the timer does not follow it.
+            loop {
+                let left = at.saturating_sub(self.now());
+                if left == 0 {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_secs(left.min(10))).await;
+            }
+        })
+    }
+}
+
+/// A clock that stands still until it is moved: for tests.
+pub struct ManualClock {
+    now: AtomicU64,
+    moved: Notify,
+}
+
+impl ManualClock {
+    /// A clock that shows `now` (Unix seconds).
+    #[must_use]
+    pub fn new(now: u64) -> Self {
+        Self { now: AtomicU64::new(now), moved: Notify::new() }
+    }
+
+    /// Moves the clock forward and wakes whoever waits for a time that has come.
+    pub fn advance(&self, seconds: u64) {
+        self.now.fetch_add(seconds, Ordering::SeqCst);
+        self.moved.notify_waiters();
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> u64 {
+        self.now.load(Ordering::SeqCst)
+    }
+
+    fn sleep_until(&self, at: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async move {
+            loop {
+                let moved = self.moved.notified();
+                tokio::pin!(moved);
+                // Registered before the time is read, so that no movement in between is missed.
+                moved.as_mut().enable();
+                if self.now() >= at {
+                    return;
+                }
+                moved.await;
+            }
+        })
+    }
+}

@@ -1,0 +1,101 @@
+//! The Buckets service: the registry's steps, for buckets of the node's own tenants.
+
+use std::sync::Arc;
+
+use sealgate_envelope::BucketId;
+use sealgate_policies::{Action, Grant, Subject, Target, authorize};
+use sealgate_proto::v1;
+use tonic::{Request, Response, Status};
+
+use super::bucket_id;
+use crate::{
+    Error,
+    actors::{RegistryActor, Run, Slot},
+    identity::Identity,
+    registry::{Registry, Version},
+    snapshot,
+};
+
+pub(crate) struct BucketsService {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) writer: Arc<Slot<RegistryActor>>,
+}
+
+type Step = fn(&Registry, BucketId) -> Result<Version, Error>;
+
+impl BucketsService {
+    /// One step on a bucket of the node's tenants. One that is gone is left to the step: it may be done already.
+    async fn step(
+        &self,
+        request: Request<v1::BucketRef>,
+        step: Step,
+        name: &'static str,
+    ) -> Result<Response<v1::Applied>, Status> {
+        let identity = Identity::of(&request, &self.registry)?;
+        let id = bucket_id(&request.into_inner().bucket_id)?;
+        if let Some(bucket) = self.registry.state().bucket(id)
+            && !identity.tenants.contains(bucket.tenant)
+        {
+            return Err(Error::NotFound("no such bucket".to_owned()).into());
+        }
+        let result = self.writer.send(Run::new(move |registry: &Registry| step(registry, id))).await?;
+        tracing::info!(target: "audit", node = identity.node, bucket = %id, step = name, ok = result.is_ok(), "bucket");
+        let Version { epoch, version } = result?;
+        Ok(Response::new(v1::Applied { epoch, version }))
+    }
+}
+
+#[tonic::async_trait]
+impl v1::buckets_server::Buckets for BucketsService {
+    async fn begin_create(
+        &self,
+        request: Request<v1::BeginCreateRequest>,
+    ) -> Result<Response<v1::Bucket>, Status> {
+        let identity = Identity::of(&request, &self.registry)?;
+        let v1::BeginCreateRequest { name, access_key_id, region } = request.into_inner();
+        let state = self.registry.state();
+        let credential = state.credentials.get(&access_key_id);
+        let credential = credential.filter(|credential| identity.tenants.contains(credential.tenant));
+        let credential = credential.ok_or_else(|| Error::Denied("no such credential".to_owned()))?;
+        let tenant = credential.tenant;
+        let grants: Vec<Grant> = credential
+            .grants
+            .iter()
+            .map(|grant| Grant {
+                bucket: grant.bucket.clone(),
+                read: grant.read,
+                write: grant.write,
+                admin: grant.admin,
+            })
+            .collect();
+        let subject =
+            Subject { tenant: *tenant.as_bytes(), grants: &grants, not_after: credential.not_after };
+        let target = Target { bucket: &name, tenant: *tenant.as_bytes() };
+        authorize(subject, target, Action::Admin, self.registry.now())
+            .map_err(|denied| Error::Denied(denied.to_string()))?;
+        let begin = Run::new(move |registry: &Registry| registry.begin_create(tenant, &name, &region));
+        let bucket = self.writer.send(begin).await??;
+        tracing::info!(target: "audit", node = identity.node, bucket = %bucket.id, name = bucket.name, "bucket begun");
+        Ok(Response::new(snapshot::bucket(&bucket)))
+    }
+
+    async fn commit_create(&self, request: Request<v1::BucketRef>) -> Result<Response<v1::Applied>, Status> {
+        self.step(request, Registry::commit_create, "commit_create").await
+    }
+
+    async fn abort_create(&self, request: Request<v1::BucketRef>) -> Result<Response<v1::Applied>, Status> {
+        self.step(request, Registry::abort_create, "abort_create").await
+    }
+
+    async fn begin_delete(&self, request: Request<v1::BucketRef>) -> Result<Response<v1::Applied>, Status> {
+        self.step(request, Registry::begin_delete, "begin_delete").await
+    }
+
+    async fn commit_delete(&self, request: Request<v1::BucketRef>) -> Result<Response<v1::Applied>, Status> {
+        self.step(request, Registry::commit_delete, "commit_delete").await
+    }
+
+    async fn abort_delete(&self, request: Request<v1::BucketRef>) -> Result<Response<v1::Applied>, Status> {
+        self.step(request, Registry::abort_delete, "abort_delete").await
+    }
+}

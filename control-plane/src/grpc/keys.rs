@@ -1,0 +1,138 @@
+//! The Keys service. Each answer is limited, counted and written into the audit log.
+
+use std::sync::Arc;
+
+use sealgate_proto::v1;
+use tonic::{Request, Response, Status};
+
+use super::{bucket_id, ik_id};
+use crate::{
+    Error,
+    identity::Identity,
+    keys::{Active, Answered, IDLE, KeyService, Limiter, SOFT},
+    metrics::{Fetch, Metrics, Outcome},
+    registry::{Registry, records::IkState},
+};
+
+pub(crate) struct KeysService {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) keys: Arc<KeyService>,
+    pub(crate) limiter: Arc<Limiter>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl KeysService {
+    /// Who asks; takes one of the node's tokens.
+    fn admit<T>(&self, request: &Request<T>, what: Fetch) -> Result<Arc<Identity>, Status> {
+        let identity = Identity::of(request, &self.registry)?;
+        if self.limiter.take(&identity.node, self.registry.now()) {
+            return Ok(identity);
+        }
+        self.metrics.fetch(what, Outcome::Limited);
+        tracing::warn!(target: "audit", node = identity.node, operation = ?what, "over the rate limit");
+        Err(Error::Exhausted("too many requests for keys from this node".to_owned()).into())
+    }
+
+    /// Writes down how a request ended.
+    fn record<T>(
+        &self,
+        identity: &Identity,
+        what: Fetch,
+        bucket: &[u8],
+        ik: &[u8],
+        result: Result<T, Error>,
+    ) -> Result<T, Status> {
+        let (bucket, ik) = (hex::encode(bucket), hex::encode(ik));
+        let (node, serial) = (&identity.node, &identity.serial);
+        match &result {
+            Ok(_) => {
+                self.metrics.fetch(what, Outcome::Ok);
+                tracing::info!(target: "audit", node, serial, operation = ?what, bucket, ik, "key fetch: answered");
+            }
+            Err(error) => {
+                let outcome = match error {
+                    Error::Unavailable(_) | Error::Internal(_) => Outcome::Unavailable,
+                    _ => Outcome::Refused,
+                };
+                self.metrics.fetch(what, outcome);
+                tracing::warn!(target: "audit", node, serial, operation = ?what, bucket, ik, %error, "key fetch: refused");
+            }
+        }
+        Ok(result?)
+    }
+}
+
+#[tonic::async_trait]
+impl v1::keys_server::Keys for KeysService {
+    async fn active(&self, request: Request<v1::ActiveRequest>) -> Result<Response<v1::ActiveResponse>, Status> {
+        let identity = self.admit(&request, Fetch::Active)?;
+        let bucket = request.into_inner().bucket_id;
+        let result = match bucket_id(&bucket) {
+            Ok(id) => self.keys.active(&identity, id).await,
+            Err(error) => Err(error),
+        };
+        let answer = match self.record(&identity, Fetch::Active, &bucket, &[], result)? {
+            Active::Key(answered) => v1::active_response::Answer::Key(key(&answered)),
+            Active::Place(ik, record) => v1::active_response::Answer::Place(v1::PlaceRecord {
+                ik_id: ik.as_bytes().to_vec(),
+                record,
+            }),
+        };
+        Ok(Response::new(v1::ActiveResponse { answer: Some(answer) }))
+    }
+
+    async fn confirm(&self, request: Request<v1::ConfirmRequest>) -> Result<Response<v1::Key>, Status> {
+        let identity = self.admit(&request, Fetch::Confirm)?;
+        let v1::ConfirmRequest { bucket_id: bucket, ik_id: ik, record_digest } = request.into_inner();
+        let digest = record_digest.try_into().map_err(|_| Error::Invalid("a digest has 32 bytes".to_owned()));
+        let result = match (bucket_id(&bucket), ik_id(&ik), digest) {
+            (Ok(bucket), Ok(ik), Ok(digest)) => self.keys.confirm(&identity, bucket, ik, digest).await,
+            (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => Err(error),
+        };
+        let answered = self.record(&identity, Fetch::Confirm, &bucket, &ik, result)?;
+        Ok(Response::new(key(&answered)))
+    }
+
+    async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::Key>, Status> {
+        let identity = self.admit(&request, Fetch::Get)?;
+        let v1::GetRequest { bucket_id: bucket, ik_id: ik } = request.into_inner();
+        let result = match (bucket_id(&bucket), ik_id(&ik)) {
+            (Ok(bucket), Ok(ik)) => self.keys.get(&identity, bucket, ik).await,
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        };
+        let answered = self.record(&identity, Fetch::Get, &bucket, &ik, result)?;
+        Ok(Response::new(key(&answered)))
+    }
+
+    async fn records(
+        &self,
+        request: Request<v1::RecordsRequest>,
+    ) -> Result<Response<v1::RecordsResponse>, Status> {
+        let identity = self.admit(&request, Fetch::Records)?;
+        let bucket = request.into_inner().bucket_id;
+        let result = match bucket_id(&bucket) {
+            Ok(id) => self.keys.records(&identity, id).await,
+            Err(error) => Err(error),
+        };
+        let records = self.record(&identity, Fetch::Records, &bucket, &[], result)?;
+        Ok(Response::new(v1::RecordsResponse { records }))
+    }
+}
+
+fn key(answered: &Answered) -> v1::Key {
+    let state = match answered.state {
+        IkState::Active => v1::KeyState::Active,
+        // The others never get here: the service refuses them.
+        IkState::DecryptOnly | IkState::Retired | IkState::Compromised => v1::KeyState::DecryptOnly,
+    };
+    let hard = u32::try_from(answered.hard_seconds).unwrap_or(u32::MAX);
+    v1::Key {
+        ik_id: answered.id.as_bytes().to_vec(),
+        ik: answered.held.ik.expose().to_vec(),
+        state: state.into(),
+        active_until: answered.active_until,
+        soft_seconds: hard.min(u32::try_from(SOFT).unwrap_or(u32::MAX)),
+        hard_seconds: hard,
+        idle_seconds: u32::try_from(IDLE).unwrap_or(u32::MAX),
+    }
+}

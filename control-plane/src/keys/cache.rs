@@ -1,0 +1,143 @@
+//! The IK cache: bounded in number and time, zeroized at the moment when the time is over.
+//!
+//! Time is that of the last proof of the KEK version: one Decrypt under it extends every IK that it wraps. Nothing here
+//! waits for anybody; the timer that evicts is in `unwrapper`.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use sealgate_envelope::{BucketId, Ik, IkId};
+
+use super::HARD;
+
+/// IKs in memory; beyond that an arbitrary one goes.
+const MAX_KEYS: usize = 1_000_000;
+/// IKs that nobody asked for go with the second hour.
+const UNUSED: u64 = 3_600;
+
+/// A KEK reference and version.
+pub(super) type KekVersion = (String, String);
+
+/// Which IK.
+pub(super) type KeyName = (BucketId, IkId);
+
+struct Cached {
+    // Shared, never cloned: answers in flight hold it while the cache lets go. It zeroizes with the last holder.
+    ik: Arc<Ik>,
+    kek: KekVersion,
+    unproved_life: u64,
+    used: u64,
+}
+
+/// When a KEK version was last proved, and whether its KMS answers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Proof {
+    pub(super) at: u64,
+    /// The KMS could not be reached when it should have been proved again.
+    pub(super) degraded: bool,
+}
+
+/// A cached IK and how long it may still be held.
+pub(super) struct Held {
+    pub(super) ik: Arc<Ik>,
+    pub(super) kek: KekVersion,
+    pub(super) hard_until: u64,
+    pub(super) degraded: bool,
+    pub(super) proved: u64,
+}
+
+#[derive(Default)]
+pub(super) struct Cache {
+    keys: HashMap<KeyName, Cached>,
+    proofs: BTreeMap<KekVersion, Proof>,
+}
+
+impl Cache {
+    /// The IK, if it may be used at `now`.
+    pub(super) fn get(&mut self, name: KeyName, now: u64) -> Option<Held> {
+        let cached = self.keys.get_mut(&name)?;
+        let proof = self.proofs.get(&cached.kek).copied()?;
+        let hard_until = hard_until(cached, proof);
+        if now >= hard_until {
+            return None;
+        }
+        cached.used = now;
+        let (ik, kek) = (Arc::clone(&cached.ik), cached.kek.clone());
+        Some(Held { ik, kek, hard_until, degraded: now >= proof.at + HARD, proved: proof.at })
+    }
+
+    /// Takes up an IK that its KMS has just unwrapped or wrapped: which proves the KEK version.
+    pub(super) fn insert(&mut self, name: KeyName, ik: Arc<Ik>, kek: KekVersion, unproved_life: u64, now: u64) {
+        if self.keys.len() >= MAX_KEYS
+            && let Some(victim) = self.keys.keys().next().copied()
+        {
+            self.keys.remove(&victim);
+        }
+        self.proved(&kek, now);
+        self.keys.insert(name, Cached { ik, kek, unproved_life, used: now });
+    }
+
+    pub(super) fn proved(&mut self, kek: &KekVersion, now: u64) {
+        self.proofs.insert(kek.clone(), Proof { at: now, degraded: false });
+    }
+
+    pub(super) fn unreachable(&mut self, kek: &KekVersion) {
+        if let Some(proof) = self.proofs.get_mut(kek) {
+            proof.degraded = true;
+        }
+    }
+
+    /// The KMS denies the KEK version: every IK under it goes at once.
+    pub(super) fn denied(&mut self, kek: &KekVersion) {
+        self.keys.retain(|_, cached| cached.kek != *kek);
+        self.proofs.remove(kek);
+    }
+
+    /// Drops what is over or unused at `now`.
+    pub(super) fn evict(&mut self, now: u64) {
+        let proofs = &self.proofs;
+        self.keys.retain(|_, cached| {
+            let Some(proof) = proofs.get(&cached.kek) else { return false };
+            // While the KMS is away nothing is dropped for being idle: it could not be fetched again.
+            now < hard_until(cached, *proof) && (proof.degraded || now < cached.used + UNUSED)
+        });
+        let keys = &self.keys;
+        self.proofs.retain(|kek, _| keys.values().any(|cached| cached.kek == *kek));
+    }
+
+    /// The KEK versions to prove again at `now`.
+    pub(super) fn due(&self, now: u64) -> Vec<KekVersion> {
+        let due = self.proofs.iter().filter(|(_, proof)| now >= proof.at + super::PROVE_AFTER);
+        due.map(|(kek, _)| kek.clone()).collect()
+    }
+
+    /// When something has to be done next: a proof (a failed one is repeated after `retry` seconds) or an eviction.
+    pub(super) fn next(&self, now: u64, retry: u64) -> Option<u64> {
+        let proofs = self.proofs.values().map(|proof| {
+            let due = proof.at + super::PROVE_AFTER;
+            if due <= now { now + retry } else { due }
+        });
+        let ends = self.keys.values().filter_map(|cached| {
+            let proof = self.proofs.get(&cached.kek)?;
+            let hard = hard_until(cached, *proof);
+            Some(if proof.degraded { hard } else { hard.min(cached.used + UNUSED) })
+        });
+        proofs.chain(ends).min()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+}
+
+fn hard_until(cached: &Cached, proof: Proof) -> u64 {
+    proof.at + HARD + if proof.degraded { cached.unproved_life } else { 0 }
+}
+
+/// What the owning tenant says about its keys.
+#[derive(Clone, Copy)]
+pub(super) struct Owner {
+    pub(super) unproved_life: u64,
+}

@@ -1,0 +1,227 @@
+//! What nodes ask for, decided: which tenant, which bucket, which state, in which order.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use sealgate_envelope::{BucketId, IkContext, IkId, IkRecord};
+use sealgate_kms::Kms;
+
+use super::{ACTIVE_GRACE, ACTIVE_LIFE, HARD, PROVE_AFTER, cache::{Held, Owner}, unwrapper::Unwrapper};
+use crate::{
+    Clock, Error,
+    actors::{RegistryActor, Run, Slot},
+    identity::Identity,
+    metrics::Metrics,
+    registry::{
+        Registry,
+        records::{BucketRecord, BucketState, IkEntry, IkState},
+    },
+};
+
+/// A key on its way to a node.
+pub(crate) struct Answered {
+    pub(crate) held: Held,
+    pub(crate) id: IkId,
+    pub(crate) state: IkState,
+    pub(crate) active_until: u64,
+    /// Seconds that it may be held from now on.
+    pub(crate) hard_seconds: u64,
+}
+
+/// Either the key, or the record to place first.
+pub(crate) enum Active {
+    Key(Answered),
+    Place(IkId, Vec<u8>),
+}
+
+pub(crate) struct KeyService {
+    registry: Arc<Registry>,
+    writer: Arc<Slot<RegistryActor>>,
+    unwrapper: Arc<Unwrapper>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    making: Mutex<HashMap<BucketId, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl KeyService {
+    pub(crate) fn new(
+        registry: Arc<Registry>,
+        writer: Arc<Slot<RegistryActor>>,
+        kms: Arc<dyn Kms>,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let unwrapper = Arc::new(Unwrapper::new(kms, Arc::clone(&clock), Arc::clone(&metrics)));
+        Self { registry, writer, unwrapper, clock, metrics, making: Mutex::new(HashMap::new()) }
+    }
+
+    /// The task that proves KEKs again and evicts keys at their time.
+    pub(crate) fn keeper(&self) -> impl Future<Output = ()> + Send + 'static {
+        Arc::clone(&self.unwrapper).keep()
+    }
+
+    /// How many IKs are in memory.
+    pub(crate) fn held(&self) -> usize {
+        self.unwrapper.held()
+    }
+
+    /// The key for new objects, or the record that has to be placed first.
+    pub(crate) async fn active(&self, identity: &Identity, bucket: BucketId) -> Result<Active, Error> {
+        let record = self.bucket(identity, bucket)?;
+        if record.state == BucketState::Deleting {
+            return Err(Error::Precondition("the bucket is being deleted".to_owned()));
+        }
+        let making = self.making(bucket);
+        let _one_at_a_time = making.lock().await;
+        let newest = self.read(move |registry| registry.active_ik(bucket)).await?;
+        let now = self.clock.now();
+        let (ik, created, entry) = match newest {
+            Some(newest) => {
+                let (ik, entry) = (newest.ik, self.entry(bucket, newest.ik).await?);
+                let usable = entry.state == IkState::Active;
+                if usable && now < newest.created + ACTIVE_LIFE {
+                    (ik, newest.created, entry)
+                } else {
+                    match self.make(&record, Some(ik)).await {
+                        Ok(made) => made,
+                        // The 24 h are soft: the old one goes on while no new one can be made.
+                        Err(Error::Unavailable(reason))
+                            if usable && entry.confirmed && now < newest.created + ACTIVE_LIFE + ACTIVE_GRACE =>
+                        {
+                            tracing::warn!(target: "audit", %bucket, %ik, reason, "no new key: the old one goes on");
+                            self.metrics.degraded();
+                            (ik, newest.created, entry)
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+            None => self.make(&record, None).await?,
+        };
+        if !entry.confirmed {
+            return Ok(Active::Place(ik, entry.record));
+        }
+        self.key(&record, ik, &entry, created).await.map(Active::Key)
+    }
+
+    /// A node has placed the record: now the key.
+    pub(crate) async fn confirm(
+        &self,
+        identity: &Identity,
+        bucket: BucketId,
+        ik: IkId,
+        digest: [u8; 32],
+    ) -> Result<Answered, Error> {
+        let record = self.bucket(identity, bucket)?;
+        let confirm = Run::new(move |registry: &Registry| registry.confirm_ik(bucket, ik, &digest));
+        let entry = self.writer.send(confirm).await??;
+        self.usable(&entry)?;
+        let created = IkRecord::parse(&entry.record)?.context.created;
+        self.key(&record, ik, &entry, created).await
+    }
+
+    /// A key by its id, for reading.
+    pub(crate) async fn get(&self, identity: &Identity, bucket: BucketId, ik: IkId) -> Result<Answered, Error> {
+        let record = self.bucket(identity, bucket)?;
+        let entry = self.entry(bucket, ik).await?;
+        self.usable(&entry)?;
+        // Unconfirmed: no object can have been sealed under it.
+        if !entry.confirmed {
+            return Err(Error::NotFound("no such key".to_owned()));
+        }
+        let created = IkRecord::parse(&entry.record)?.context.created;
+        self.key(&record, ik, &entry, created).await
+    }
+
+    /// The wrapped records of a bucket that have, or should have, a copy in it.
+    pub(crate) async fn records(&self, identity: &Identity, bucket: BucketId) -> Result<Vec<Vec<u8>>, Error> {
+        self.bucket(identity, bucket)?;
+        let entries = self.read(move |registry| registry.iks(bucket)).await?;
+        Ok(entries.into_iter().map(|entry| entry.record).collect())
+    }
+
+    fn usable(&self, entry: &IkEntry) -> Result<(), Error> {
+        match entry.state {
+            IkState::Active | IkState::DecryptOnly => Ok(()),
+            IkState::Retired => Err(Error::Denied("the key is retired".to_owned())),
+            IkState::Compromised => Err(Error::Denied("the key is compromised".to_owned())),
+        }
+    }
+
+    /// The bucket, if it is one of the node's tenants'. Another tenant's is as unknown as one that never was.
+    fn bucket(&self, identity: &Identity, bucket: BucketId) -> Result<Arc<BucketRecord>, Error> {
+        let state = self.registry.state();
+        let found = state.bucket(bucket).filter(|record| identity.tenants.contains(record.tenant));
+        found.cloned().ok_or_else(|| Error::NotFound("no such bucket".to_owned()))
+    }
+
+    async fn entry(&self, bucket: BucketId, ik: IkId) -> Result<IkEntry, Error> {
+        let found = self.read(move |registry| registry.ik(bucket, ik)).await?;
+        found.ok_or_else(|| Error::NotFound("no such key".to_owned()))
+    }
+
+    /// Makes an IK: wrapped by the KMS, committed, not yet given to anyone.
+    async fn make(&self, bucket: &BucketRecord, replaces: Option<IkId>) -> Result<(IkId, u64, IkEntry), Error> {
+        let (kek, _) = self.tenant(bucket)?;
+        let context = IkContext {
+            tenant: bucket.tenant,
+            bucket: bucket.id,
+            ik: IkId::random()?,
+            created: self.clock.now(),
+            kek,
+            kek_version: String::new(),
+        };
+        let record = self.unwrapper.make(context).await?;
+        let (id, created, ik) = (bucket.id, record.context.created, record.context.ik);
+        self.writer.send(Run::new(move |registry: &Registry| registry.commit_ik(&record, replaces))).await??;
+        tracing::info!(target: "audit", bucket = %id, %ik, "an intermediate key was made");
+        Ok((ik, created, self.entry(id, ik).await?))
+    }
+
+    async fn key(
+        &self,
+        bucket: &BucketRecord,
+        id: IkId,
+        entry: &IkEntry,
+        created: u64,
+    ) -> Result<Answered, Error> {
+        let (_, owner) = self.tenant(bucket)?;
+        let held = self.unwrapper.get(&IkRecord::parse(&entry.record)?, owner).await?;
+        let now = self.clock.now();
+        if held.degraded {
+            tracing::warn!(target: "audit", bucket = %bucket.id, ik = %id, kek = held.kek.0, "served unproved");
+            self.metrics.degraded();
+        }
+        // While its KMS is away a key is handed on in small portions, so that a denial is not outlived by an hour.
+        let left = held.hard_until.saturating_sub(now);
+        let portion = if held.degraded || now >= held.proved + PROVE_AFTER { HARD - PROVE_AFTER } else { HARD };
+        let active_until = created + ACTIVE_LIFE;
+        Ok(Answered { held, id, state: entry.state, active_until, hard_seconds: left.min(portion) })
+    }
+
+    fn tenant(&self, bucket: &BucketRecord) -> Result<(String, Owner), Error> {
+        let state = self.registry.state();
+        let tenant = state.tenants.get(&bucket.tenant);
+        let tenant = tenant.ok_or_else(|| Error::Internal("a bucket's tenant is missing".to_owned()))?;
+        Ok((tenant.kek.clone(), Owner { unproved_life: tenant.unproved_life }))
+    }
+
+    fn making(&self, bucket: BucketId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that nobody holds any more go, so that the map is as large as what is going on.
+        making.retain(|_, lock| Arc::strong_count(lock) > 1);
+        Arc::clone(making.entry(bucket).or_default())
+    }
+
+    /// A read that may wait for the disk, on a thread that may block.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Registry) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let registry = Arc::clone(&self.registry);
+        let done = tokio::task::spawn_blocking(move || read(&registry)).await;
+        done.map_err(|_| Error::Internal("reading the store failed".to_owned()))?
+    }
+}

@@ -1,0 +1,166 @@
+//! From wrapped records to IKs: one KMS call however many ask, and proofs once an hour.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, Shared},
+};
+use sealgate_envelope::{Ik, IkContext, IkRecord};
+use sealgate_kms::{Kms, KmsError};
+use tokio::sync::Notify;
+
+use super::cache::{Cache, Held, KekVersion, KeyName, Owner};
+use crate::{
+    Clock, Error,
+    metrics::{KmsCall, Metrics},
+};
+
+/// How long a caller waits for the KMS before it is told to come again.
+const KMS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the timer waits before it asks a KMS again that did not answer.
+const RETRY: u64 = 30;
+
+type Flight = Shared<BoxFuture<'static, Result<(), Error>>>;
+
+pub(crate) struct Unwrapper {
+    kms: Arc<dyn Kms>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    cache: Mutex<Cache>,
+    flights: Mutex<HashMap<KeyName, Flight>>,
+    changed: Notify,
+}
+
+impl Unwrapper {
+    pub(super) fn new(kms: Arc<dyn Kms>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+        let (cache, flights) = (Mutex::new(Cache::default()), Mutex::new(HashMap::new()));
+        Self { kms, clock, metrics, cache, flights, changed: Notify::new() }
+    }
+
+    /// The IK of a record, from the cache or the KMS.
+    pub(super) async fn get(self: &Arc<Self>, record: &IkRecord, owner: Owner) -> Result<Held, Error> {
+        let name = (record.context.bucket, record.context.ik);
+        if let Some(held) = self.cached(name) {
+            return Ok(held);
+        }
+        let flight = {
+            let mut flights = lock(&self.flights);
+            // Again under the lock: a flight that has just landed has left the map.
+            if let Some(held) = self.cached(name) {
+                return Ok(held);
+            }
+            flights.entry(name).or_insert_with(|| self.launch(record.clone(), owner)).clone()
+        };
+        flight.await?;
+        self.cached(name).ok_or_else(|| Error::Unavailable("the key went as soon as it came".to_owned()))
+    }
+
+    /// Starts the one call. It is a task of its own: a caller who hangs up fails nobody.
+    fn launch(self: &Arc<Self>, record: IkRecord, owner: Owner) -> Flight {
+        let this = Arc::clone(self);
+        let task = tokio::spawn(async move {
+            let name = (record.context.bucket, record.context.ik);
+            let result = this.unwrap(&record, owner).await;
+            lock(&this.flights).remove(&name);
+            result
+        });
+        async move { task.await.unwrap_or_else(|_| Err(Error::Internal("unwrapping a key failed".to_owned()))) }
+            .boxed()
+            .shared()
+    }
+
+    async fn unwrap(&self, record: &IkRecord, owner: Owner) -> Result<(), Error> {
+        let context = &record.context;
+        let bytes = context.to_bytes()?;
+        self.metrics.kms(KmsCall::Unwrap);
+        let call = self.kms.unwrap(&context.kek, &context.kek_version, &bytes, &record.wrapped);
+        let ik = bounded(call).await;
+        let kek = (context.kek.clone(), context.kek_version.clone());
+        match ik {
+            Ok(ik) => {
+                let name = (context.bucket, context.ik);
+                lock(&self.cache).insert(name, Arc::new(ik), kek, owner.unproved_life, self.clock.now());
+                self.changed.notify_one();
+                Ok(())
+            }
+            Err(error) => {
+                if matches!(error, KmsError::Denied(_)) {
+                    lock(&self.cache).denied(&kek);
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Wraps a new IK. It is not kept: wrapping does not prove that the KEK may decrypt, the unwrap after the
+    /// confirmation does.
+    pub(super) async fn make(&self, mut context: IkContext) -> Result<IkRecord, Error> {
+        context.kek_version = bounded(self.kms.current_version(&context.kek)).await?;
+        let ik = Ik::generate()?;
+        let bytes = context.to_bytes()?;
+        self.metrics.kms(KmsCall::Wrap);
+        let wrapped = bounded(self.kms.wrap(&context.kek, &context.kek_version, &bytes, &ik)).await?;
+        Ok(IkRecord { context, wrapped })
+    }
+
+    fn cached(&self, name: KeyName) -> Option<Held> {
+        lock(&self.cache).get(name, self.clock.now())
+    }
+
+    /// How many IKs are in memory.
+    pub(super) fn held(&self) -> usize {
+        lock(&self.cache).len()
+    }
+
+    /// Proves KEK versions again and evicts, until the control plane stops.
+    pub(super) async fn keep(self: Arc<Self>) {
+        loop {
+            let now = self.clock.now();
+            let due = lock(&self.cache).due(now);
+            for kek in due {
+                self.prove(&kek).await;
+            }
+            let now = self.clock.now();
+            let next = {
+                let mut cache = lock(&self.cache);
+                cache.evict(now);
+                cache.next(now, RETRY).unwrap_or(u64::MAX)
+            };
+            tokio::select! {
+                () = self.clock.sleep_until(next) => {}
+                () = self.changed.notified() => {}
+            }
+        }
+    }
+
+    async fn prove(&self, kek: &KekVersion) {
+        self.metrics.kms(KmsCall::Prove);
+        let result = bounded(self.kms.prove(&kek.0, &kek.1)).await;
+        let mut cache = lock(&self.cache);
+        match result {
+            Ok(()) => cache.proved(kek, self.clock.now()),
+            Err(KmsError::Unavailable(reason)) => {
+                tracing::warn!(target: "audit", kek = kek.0, reason, "a KEK cannot be proved: keys go on unproved");
+                cache.unreachable(kek);
+            }
+            Err(error) => {
+                tracing::warn!(target: "audit", kek = kek.0, %error, "a KEK is denied: its keys are dropped");
+                cache.denied(kek);
+            }
+        }
+    }
+}
+
+async fn bounded<T>(call: impl Future<Output = Result<T, KmsError>>) -> Result<T, KmsError> {
+    let late = |_| KmsError::Unavailable("no answer in time".to_owned());
+    tokio::time::timeout(KMS_TIMEOUT, call).await.map_err(late)?
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,168 @@
+//! Every metric of the control plane, declared in one place. Labels are enums: their values cannot run away.
+
+use opentelemetry::{
+    KeyValue,
+    metrics::{Counter, MeterProvider as _, UpDownCounter},
+};
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use prometheus::{Encoder as _, Registry, TextEncoder};
+
+use crate::Error;
+
+/// The names, as they are declared; the exporter adds `_total` to counters.
+pub const NAMES: [&str; 7] = [
+    "sealgate_control_key_fetches",
+    "sealgate_control_kms_calls",
+    "sealgate_control_pushes",
+    "sealgate_control_answers",
+    "sealgate_control_connected_nodes",
+    "sealgate_control_actor_restarts",
+    "sealgate_control_degraded_keys",
+];
+
+/// What a node asked the Keys service for.
+#[derive(Clone, Copy, Debug)]
+pub enum Fetch {
+    /// The key for new objects.
+    Active,
+    /// A placed record's key.
+    Confirm,
+    /// A key by id.
+    Get,
+    /// Wrapped records.
+    Records,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug)]
+pub enum Outcome {
+    /// Answered.
+    Ok,
+    /// Refused: not this node's, denied, unknown.
+    Refused,
+    /// Over the rate limit.
+    Limited,
+    /// The KMS or the store did not answer.
+    Unavailable,
+}
+
+/// A call to the KMS.
+#[derive(Clone, Copy, Debug)]
+pub enum KmsCall {
+    /// A new IK was wrapped.
+    Wrap,
+    /// A cold IK was unwrapped.
+    Unwrap,
+    /// Access to a KEK version was proved again.
+    Prove,
+}
+
+/// A node's answer to a push.
+#[derive(Clone, Copy, Debug)]
+pub enum Answer {
+    /// It runs it.
+    Ack,
+    /// It refused it.
+    Nack,
+    /// Nothing in time: the stream was ended.
+    Timeout,
+}
+
+/// Which actor.
+#[derive(Clone, Copy, Debug)]
+pub enum ActorKind {
+    /// Changes of the registry.
+    Registry,
+    /// Snapshots to nodes.
+    Fanout,
+}
+
+/// The instruments of one control plane.
+pub struct Metrics {
+    registry: Registry,
+    // Instruments record nothing once their provider is gone.
+    _provider: SdkMeterProvider,
+    fetches: Counter<u64>,
+    kms_calls: Counter<u64>,
+    pushes: Counter<u64>,
+    answers: Counter<u64>,
+    nodes: UpDownCounter<i64>,
+    restarts: Counter<u64>,
+    degraded: Counter<u64>,
+}
+
+fn label(value: &dyn std::fmt::Debug) -> String {
+    format!("{value:?}").to_ascii_lowercase()
+}
+
+impl Metrics {
+    /// Instruments with a Prometheus registry of their own, so that two control planes in one process do not mix.
+    ///
+    /// # Errors
+    /// When the exporter cannot be built.
+    pub fn new() -> Result<Self, Error> {
+        let registry = Registry::new();
+        let exporter = opentelemetry_prometheus::exporter()
+            .with_registry(registry.clone())
+            .build()
+            .map_err(|error| Error::Internal(format!("metrics: {error}")))?;
+        let provider = SdkMeterProvider::builder().with_reader(exporter).build();
+        let meter = provider.meter("sealgate-control-plane");
+        let [fetches, kms_calls, pushes, answers, nodes, restarts, degraded] = NAMES;
+        Ok(Self {
+            registry,
+            fetches: meter.u64_counter(fetches).with_description("Requests for intermediate keys").build(),
+            kms_calls: meter.u64_counter(kms_calls).with_description("Calls to the KMS").build(),
+            pushes: meter.u64_counter(pushes).with_description("Snapshots sent to nodes").build(),
+            answers: meter.u64_counter(answers).with_description("Nodes' answers to snapshots").build(),
+            nodes: meter.i64_up_down_counter(nodes).with_description("Nodes with a config stream").build(),
+            restarts: meter.u64_counter(restarts).with_description("Actors rebuilt after a panic").build(),
+            degraded: meter
+                .u64_counter(degraded)
+                .with_description("Keys served without a fresh proof of the KEK")
+                .build(),
+            _provider: provider,
+        })
+    }
+
+    pub(crate) fn fetch(&self, what: Fetch, outcome: Outcome) {
+        let labels = [KeyValue::new("operation", label(&what)), KeyValue::new("outcome", label(&outcome))];
+        self.fetches.add(1, &labels);
+    }
+
+    pub(crate) fn kms(&self, call: KmsCall) {
+        self.kms_calls.add(1, &[KeyValue::new("operation", label(&call))]);
+    }
+
+    pub(crate) fn push(&self) {
+        self.pushes.add(1, &[]);
+    }
+
+    pub(crate) fn answer(&self, answer: Answer) {
+        self.answers.add(1, &[KeyValue::new("answer", label(&answer))]);
+    }
+
+    pub(crate) fn nodes(&self, change: i64) {
+        self.nodes.add(change, &[]);
+    }
+
+    pub(crate) fn restart(&self, actor: ActorKind) {
+        self.restarts.add(1, &[KeyValue::new("actor", label(&actor))]);
+    }
+
+    pub(crate) fn degraded(&self) {
+        self.degraded.add(1, &[]);
+    }
+
+    /// The Prometheus text format.
+    ///
+    /// # Errors
+    /// When a metric cannot be encoded.
+    pub fn render(&self) -> Result<String, Error> {
+        let mut text = Vec::new();
+        TextEncoder::new()
+            .encode(&self.registry.gather(), &mut text)
+            .map_err(|error| Error::Internal(format!("metrics: {error}")))?;
+        String::from_utf8(text).map_err(|_| Error::Internal("metrics are no text".to_owned()))
+    }
+}

@@ -1,0 +1,167 @@
+//! Buckets: intent, act on the backend, commit. Every step may be repeated; an intent that was left over stays visible
+//! in its state until someone repeats or aborts it.
+
+use std::sync::Arc;
+
+use sealgate_envelope::{BucketId, TenantId};
+use sealgate_policies::check_bucket_name;
+use sealgate_store::{Compare, Op, encode};
+
+use super::{
+    Registry, Version,
+    records::{BucketRecord, BucketState, RuleRecord, bucket_key},
+};
+use crate::Error;
+
+/// The most encryption rules that a bucket has.
+const MAX_RULES: usize = 100;
+
+impl Registry {
+    /// Records the intent to make a bucket. The same tenant asking again while it is being made gets the same intent.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`] with `owned` or `taken`, [`Error::Invalid`] for a bad name or an unknown region,
+    /// [`Error::Precondition`] when the default backend is not configured.
+    pub fn begin_create(&self, tenant: TenantId, name: &str, region: &str) -> Result<Arc<BucketRecord>, Error> {
+        check_bucket_name(name).map_err(|error| Error::Invalid(error.to_string()))?;
+        let state = self.state();
+        if let Some(bucket) = state.buckets.get(name) {
+            return match (bucket.tenant == tenant, bucket.state) {
+                (true, BucketState::Creating) => Ok(Arc::clone(bucket)),
+                (true, _) => Err(Error::AlreadyExists("owned".to_owned())),
+                (false, _) => Err(Error::AlreadyExists("taken".to_owned())),
+            };
+        }
+        if !state.tenants.contains_key(&tenant) {
+            return Err(Error::NotFound("no such tenant".to_owned()));
+        }
+        let defaults = self.defaults();
+        let default_region = defaults.regions.first().map_or("", String::as_str);
+        let region = if region.is_empty() { default_region } else { region };
+        if !defaults.regions.iter().any(|known| known == region) {
+            return Err(Error::Invalid(format!("the region is one of {}", defaults.regions.join(", "))));
+        }
+        if !defaults.backends.iter().any(|(known, _)| *known == defaults.default_backend) {
+            return Err(Error::Precondition(format!("the backend {:?} is not configured", defaults.default_backend)));
+        }
+        let backend_bucket = format!("{}{name}", defaults.backend_prefix);
+        check_bucket_name(&backend_bucket).map_err(|error| Error::Invalid(error.to_string()))?;
+        let record = BucketRecord {
+            name: name.to_owned(),
+            id: BucketId::random()?,
+            tenant,
+            backend: defaults.default_backend.clone(),
+            backend_bucket,
+            region: region.to_owned(),
+            state: BucketState::Creating,
+            suite: 1,
+            rules: Vec::new(),
+            created: self.now(),
+        };
+        let key = bucket_key(name);
+        self.commit(&[Compare::Absent(key.clone())], vec![Op::Put(key, encode(&record)?)], false)?;
+        Ok(Arc::new(record))
+    }
+
+    /// The backend has the bucket.
+    ///
+    /// # Errors
+    /// [`Error::Precondition`] when it is being deleted.
+    pub fn commit_create(&self, id: BucketId) -> Result<Version, Error> {
+        let bucket = self.known(id)?;
+        match bucket.state {
+            BucketState::Creating => self.set_state(&bucket, BucketState::Active),
+            BucketState::Active => Ok(self.version()),
+            BucketState::Deleting => Err(Error::Precondition("the bucket is being deleted".to_owned())),
+        }
+    }
+
+    /// The backend refused it: the intent goes. A bucket that is not there is aborted already.
+    ///
+    /// # Errors
+    /// [`Error::Precondition`] when the bucket is in use.
+    pub fn abort_create(&self, id: BucketId) -> Result<Version, Error> {
+        let Some(bucket) = self.state().bucket(id).cloned() else { return Ok(self.version()) };
+        match bucket.state {
+            BucketState::Creating => self.remove(&bucket),
+            _ => Err(Error::Precondition("the bucket is not being created".to_owned())),
+        }
+    }
+
+    /// Records the intent to delete: from this version on nodes refuse writes.
+    ///
+    /// # Errors
+    /// [`Error::Precondition`] when it is still being created.
+    pub fn begin_delete(&self, id: BucketId) -> Result<Version, Error> {
+        let bucket = self.known(id)?;
+        match bucket.state {
+            BucketState::Active => self.set_state(&bucket, BucketState::Deleting),
+            BucketState::Deleting => Ok(self.version()),
+            BucketState::Creating => Err(Error::Precondition("the bucket is being created".to_owned())),
+        }
+    }
+
+    /// The backend's bucket is gone. Its IK records stay: copies of its objects may exist elsewhere.
+    ///
+    /// # Errors
+    /// [`Error::Precondition`] without [`Self::begin_delete`].
+    pub fn commit_delete(&self, id: BucketId) -> Result<Version, Error> {
+        let Some(bucket) = self.state().bucket(id).cloned() else { return Ok(self.version()) };
+        match bucket.state {
+            BucketState::Deleting => self.remove(&bucket),
+            _ => Err(Error::Precondition("the bucket is not being deleted".to_owned())),
+        }
+    }
+
+    /// The backend's bucket could not be deleted: it is in use again.
+    ///
+    /// # Errors
+    /// [`Error::Precondition`] while it is being created.
+    pub fn abort_delete(&self, id: BucketId) -> Result<Version, Error> {
+        let bucket = self.known(id)?;
+        match bucket.state {
+            BucketState::Deleting => self.set_state(&bucket, BucketState::Active),
+            BucketState::Active => Ok(self.version()),
+            BucketState::Creating => Err(Error::Precondition("the bucket is being created".to_owned())),
+        }
+    }
+
+    /// Replaces a bucket's encryption rules.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for more than 100 rules, a prefix twice, or one that no key can have.
+    pub fn set_rules(&self, name: &str, mut rules: Vec<RuleRecord>) -> Result<Version, Error> {
+        let state = self.state();
+        let bucket = state.buckets.get(name).ok_or_else(|| Error::NotFound("no such bucket".to_owned()))?;
+        rules.sort_by(|a, b| a.prefix.cmp(&b.prefix));
+        if rules.len() > MAX_RULES || rules.windows(2).any(|pair| pair[0].prefix == pair[1].prefix) {
+            return Err(Error::Invalid(format!("a bucket has at most {MAX_RULES} rules, each prefix once")));
+        }
+        if rules.iter().any(|rule| rule.prefix.len() > sealgate_policies::MAX_KEY_BYTES) {
+            return Err(Error::Invalid("a prefix has at most 1024 bytes".to_owned()));
+        }
+        let mut record = BucketRecord::clone(bucket);
+        record.rules = rules;
+        self.put(&record)
+    }
+
+    fn known(&self, id: BucketId) -> Result<Arc<BucketRecord>, Error> {
+        self.state().bucket(id).cloned().ok_or_else(|| Error::NotFound("no such bucket".to_owned()))
+    }
+
+    fn set_state(&self, bucket: &BucketRecord, state: BucketState) -> Result<Version, Error> {
+        let mut record = bucket.clone();
+        record.state = state;
+        self.put(&record)
+    }
+
+    fn put(&self, record: &BucketRecord) -> Result<Version, Error> {
+        let key = bucket_key(&record.name);
+        self.commit(&[self.unchanged(&key)?], vec![Op::Put(key, encode(record)?)], false)
+    }
+
+    fn remove(&self, bucket: &BucketRecord) -> Result<Version, Error> {
+        let key = bucket_key(&bucket.name);
+        self.commit(&[self.unchanged(&key)?], vec![Op::Delete(key)], false)
+    }
+}

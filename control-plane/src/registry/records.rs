@@ -1,0 +1,341 @@
+//! What lies in the store, and under which keys.
+//!
+//! `sys/…` the gateway itself · `tenant/<id>` · `bucket/<name>` · `credential/<access key id>` · `node/<name>` ·
+//! `ik/<bucket id>/<IK id>` · `active/<bucket id>`. The last two are not part of what is pushed to nodes.
+
+use std::{fmt::Display, str::FromStr};
+
+use sealgate_envelope::{BucketId, GatewayId, IkId, TenantId};
+use sealgate_store::{NoRecord, Record};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+pub(crate) const SYSTEM: &str = "sys/gateway";
+pub(crate) const CA: &str = "sys/ca";
+pub(crate) const DAY_KEY: &str = "sys/day";
+pub(crate) const IK_PREFIX: &str = "ik/";
+pub(crate) const ACTIVE_PREFIX: &str = "active/";
+
+pub(crate) fn tenant_key(id: TenantId) -> String {
+    format!("tenant/{id}")
+}
+
+pub(crate) fn bucket_key(name: &str) -> String {
+    format!("bucket/{name}")
+}
+
+pub(crate) fn credential_key(access_key_id: &str) -> String {
+    format!("credential/{access_key_id}")
+}
+
+pub(crate) fn node_key(name: &str) -> String {
+    format!("node/{name}")
+}
+
+pub(crate) fn ik_key(bucket: BucketId, ik: IkId) -> String {
+    format!("{IK_PREFIX}{bucket}/{ik}")
+}
+
+pub(crate) fn active_key(bucket: BucketId) -> String {
+    format!("{ACTIVE_PREFIX}{bucket}")
+}
+
+/// Ids are stored as their text.
+pub(crate) mod text {
+    use super::{Deserialize, Deserializer, Display, FromStr, Serializer};
+    use serde::de::Error as _;
+
+    pub(crate) fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(crate) fn deserialize<'de, T: FromStr, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(|_| D::Error::custom("not an id"))
+    }
+}
+
+/// Binary values are stored as hex.
+pub(crate) mod bytes {
+    use super::{Deserialize, Deserializer, Serializer};
+    use serde::de::Error as _;
+
+    pub(crate) fn serialize<S: Serializer>(value: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex::encode(value))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        hex::decode(String::deserialize(deserializer)?).map_err(|_| D::Error::custom("not hex"))
+    }
+}
+
+macro_rules! first_version {
+    ($($record:ty),+) => {$(
+        impl Record for $record {
+            const VERSION: u8 = 1;
+            type Previous = NoRecord;
+            fn migrate(previous: NoRecord) -> Self {
+                match previous {}
+            }
+        }
+    )+};
+}
+
+first_version!(
+    SystemRecord,
+    CaRecord,
+    DayRecord,
+    TenantRecord,
+    BucketRecord,
+    CredentialRecord,
+    NodeRecord,
+    IkEntry,
+    ActiveRecord
+);
+
+/// The gateway's identity, and the key that seals the store's secrets, wrapped by the system KEK.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SystemRecord {
+    #[serde(with = "text")]
+    pub(crate) gateway_id: GatewayId,
+    pub(crate) kek: String,
+    pub(crate) kek_version: String,
+    #[serde(with = "bytes")]
+    pub(crate) wrapped_store_key: Vec<u8>,
+}
+
+/// The CA for node certificates.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CaRecord {
+    pub(crate) certificate: String,
+    #[serde(with = "bytes")]
+    pub(crate) sealed_key: Vec<u8>,
+}
+
+/// The day (since 1970-01-01, UTC) that the pushed signing keys are centred on.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DayRecord {
+    pub(crate) day: u64,
+}
+
+/// A tenant.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TenantRecord {
+    /// Its id, which stands in IK records.
+    #[serde(with = "text")]
+    pub id: TenantId,
+    /// What people call it; unique.
+    pub name: String,
+    /// The KEK that wraps its IKs.
+    pub kek: String,
+    /// Unix seconds.
+    pub created: u64,
+    /// How long an IK may go on after its hard life when the KMS cannot be reached, in seconds.
+    pub unproved_life: u64,
+}
+
+/// Where a bucket is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BucketState {
+    /// Registered, not yet made on the backend.
+    Creating,
+    /// In use.
+    Active,
+    /// Being deleted: no writes.
+    Deleting,
+}
+
+/// One encryption rule of a bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleRecord {
+    /// What keys begin with.
+    pub prefix: String,
+    /// Stored as they come, instead of encrypted.
+    pub plain: bool,
+}
+
+/// A bucket.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BucketRecord {
+    /// Its name, unique over all tenants.
+    pub name: String,
+    /// Its logical id, which stands in IK records and never changes.
+    #[serde(with = "text")]
+    pub id: BucketId,
+    /// The tenant that owns it.
+    #[serde(with = "text")]
+    pub tenant: TenantId,
+    /// The backend, as the nodes' config files name it.
+    pub backend: String,
+    /// Its name there.
+    pub backend_bucket: String,
+    /// Its region.
+    pub region: String,
+    /// Where it is in its life.
+    pub state: BucketState,
+    /// 1 AES-256-GCM, 2 ChaCha20-Poly1305: for new objects.
+    pub suite: u8,
+    /// Longest prefix wins.
+    pub rules: Vec<RuleRecord>,
+    /// Unix seconds.
+    pub created: u64,
+}
+
+/// One grant of a credential.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantRecord {
+    /// A bucket's name or `*`.
+    pub bucket: String,
+    /// Read objects and list.
+    #[serde(default)]
+    pub read: bool,
+    /// Write and delete objects.
+    #[serde(default)]
+    pub write: bool,
+    /// Create and delete buckets.
+    #[serde(default)]
+    pub admin: bool,
+}
+
+/// A client's credential. The secret is sealed under the store key.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CredentialRecord {
+    /// `SG` and 18 upper-case letters or digits.
+    pub access_key_id: String,
+    /// The tenant that it belongs to.
+    #[serde(with = "text")]
+    pub tenant: TenantId,
+    /// What people call it.
+    pub label: String,
+    /// What it may do.
+    pub grants: Vec<GrantRecord>,
+    #[serde(with = "bytes")]
+    pub(crate) sealed_secret: Vec<u8>,
+    /// Unix seconds.
+    pub created: u64,
+    /// Unix seconds from which it is void; 0: never.
+    pub not_after: u64,
+}
+
+/// Which tenants a node serves.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tenants {
+    /// All, those made later included.
+    All,
+    /// These only; sorted.
+    These(Vec<TenantId>),
+}
+
+impl Tenants {
+    /// Whether the tenant is among them.
+    #[must_use]
+    pub fn contains(&self, tenant: TenantId) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(ids) => ids.contains(&tenant),
+        }
+    }
+
+    /// `*`, or the ids in hex.
+    #[must_use]
+    pub fn to_texts(&self) -> Vec<String> {
+        match self {
+            Self::All => vec!["*".to_owned()],
+            Self::These(ids) => ids.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// Reads what [`Self::to_texts`] wrote; `None` for anything else, an empty list included.
+    #[must_use]
+    pub fn from_texts<T: AsRef<str>>(texts: &[T]) -> Option<Self> {
+        if texts.iter().any(|text| text.as_ref() == "*") {
+            return Some(Self::All);
+        }
+        let mut ids: Vec<TenantId> = texts.iter().map(|text| text.as_ref().parse().ok()).collect::<Option<_>>()?;
+        ids.sort_unstable();
+        ids.dedup();
+        (!ids.is_empty()).then_some(Self::These(ids))
+    }
+}
+
+impl Serialize for Tenants {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_texts().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Tenants {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        Self::from_texts(&texts).ok_or_else(|| D::Error::custom("not a list of tenants"))
+    }
+}
+
+/// One certificate of a node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Issued {
+    /// The certificate's serial number, in hex.
+    pub serial: String,
+    /// Unix seconds of its end.
+    pub not_after: u64,
+}
+
+/// A node. Its private keys are not kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeRecord {
+    /// Its name.
+    pub name: String,
+    /// The tenants that its certificates name.
+    pub tenants: Tenants,
+    /// Its valid certificates; empty once it is revoked.
+    pub issued: Vec<Issued>,
+    /// Unix seconds of the first certificate.
+    pub created: u64,
+}
+
+/// Where an IK is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IkState {
+    /// For new objects.
+    Active,
+    /// For reading only.
+    DecryptOnly,
+    /// Refused online.
+    Retired,
+    /// Refused, and counted as disclosed.
+    Compromised,
+}
+
+/// An IK as the store keeps it.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IkEntry {
+    /// The IK record of the object format: wrapped, not secret.
+    #[serde(with = "bytes")]
+    pub(crate) record: Vec<u8>,
+    pub(crate) state: IkState,
+    /// A node has reported the copy in the bucket: without it, nobody gets the key.
+    pub(crate) confirmed: bool,
+}
+
+/// The newest IK of a bucket, and the one that it takes over from once it is confirmed.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ActiveRecord {
+    #[serde(with = "text")]
+    pub(crate) ik: IkId,
+    pub(crate) created: u64,
+    /// The id before it, in hex; empty for the first.
+    pub(crate) previous: String,
+}

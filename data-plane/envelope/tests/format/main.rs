@@ -1,0 +1,14 @@
+//! The object format from outside: round trips, an independent implementation, tampering, arbitrary bytes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod arbitrary;
+mod chunks;
+mod dependencies;
+mod differential;
+mod envelopes;
+mod metadata;
+mod names;
+mod reference;
+mod setup;
+mod tables;
+mod trailers;

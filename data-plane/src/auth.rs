@@ -1,0 +1,152 @@
+//! Who sends a request: AWS Signature Version 4, in the header or in the query (presigned).
+//!
+//! A node never holds a client's secret. It holds signing keys for single days and regions (the HMAC chain up to
+//! `aws4_request`), which the caller looks up. An [`Authenticated`] can only come out of [`authenticate`]: to hold one is
+//! to know that method, path, query and signed headers are what the credential's owner sent, and that the headers that
+//! steer S3 (`x-amz-*`, Host) are among them. It says nothing yet about the body: see [`crate::body`].
+
+use crate::s3::error::{Code, S3Error};
+use crate::s3::request::S3Request;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+mod canonical;
+mod check;
+mod credential;
+mod payload;
+mod presign;
+mod sigv4;
+
+pub(crate) use check::decode_signature;
+pub use payload::Payload;
+
+/// A SigV4 signing key: HMAC chain over the client secret, day, region and service, up to `aws4_request`.
+pub struct SigningKey(Zeroizing<[u8; 32]>);
+
+impl SigningKey {
+    /// Takes the key's 32 bytes.
+    #[must_use]
+    pub fn new(key: Zeroizing<[u8; 32]>) -> SigningKey {
+        SigningKey(key)
+    }
+
+    pub(crate) fn sign(&self, text: &[u8]) -> [u8; 32] {
+        check::hmac(&self.0, text)
+    }
+}
+
+/// What is known about an access key on a day in a region.
+pub enum Lookup {
+    /// The signing key.
+    Found(SigningKey),
+    /// No such access key (or one that has ended).
+    UnknownKey,
+    /// The request's region is not served; the value is the right one.
+    WrongRegion(String),
+    /// The access key is known, but no signing key for that day has come yet, or it is gone: our fault, may be retried.
+    NoKeyForDate,
+}
+
+/// What chunk signatures continue from: the request's own signature, its key, time and scope.
+pub struct StreamSeed {
+    pub(crate) key: SigningKey,
+    pub(crate) timestamp: String,
+    pub(crate) scope: String,
+    pub(crate) signature: String,
+}
+
+/// A request whose signature is right. Only [`authenticate`] makes one.
+pub struct Authenticated {
+    access_key_id: String,
+    payload: Payload,
+    presigned: bool,
+    seed: Option<Arc<StreamSeed>>,
+}
+
+impl Authenticated {
+    /// The credential that signed.
+    #[must_use]
+    pub fn access_key_id(&self) -> &str {
+        &self.access_key_id
+    }
+
+    /// What the signature says about the body.
+    #[must_use]
+    pub fn payload(&self) -> Payload {
+        self.payload
+    }
+
+    /// Whether the signature was in the query.
+    #[must_use]
+    pub fn presigned(&self) -> bool {
+        self.presigned
+    }
+
+    /// What the chunk signatures continue from; there for [`Payload::StreamingSigned`] only.
+    #[must_use]
+    pub fn stream_seed(&self) -> Option<Arc<StreamSeed>> {
+        self.seed.clone()
+    }
+}
+
+/// Checks a request's signature. `now` is in Unix seconds; `lookup` gets access key id, day (`yyyymmdd`) and region, and
+/// is called at most once, only for a request that is well-formed and in time.
+///
+/// # Errors
+/// S3's own codes: AccessDenied (anonymous, expired, unsigned headers), InvalidAccessKeyId, SignatureDoesNotMatch,
+/// RequestTimeTooSkewed, AuthorizationHeaderMalformed, AuthorizationQueryParametersError, InvalidRequest (SigV2 and other
+/// schemes), InvalidArgument, InvalidToken, ServiceUnavailable (no key for that day on this node).
+pub fn authenticate(
+    parts: &Parts,
+    request: &S3Request,
+    now: i64,
+    lookup: impl FnMut(&str, &str, &str) -> Lookup,
+) -> Result<Authenticated, S3Error> {
+    let query = &request.query;
+    let v4_query = ["X-Amz-Algorithm", "X-Amz-Signature", "X-Amz-Credential"]
+        .iter()
+        .any(|name| query.get_ignore_case(name).is_some());
+    let v2_query = query.has("AWSAccessKeyId") || query.has("Signature");
+    let mut authorizations = parts.headers.get_all(AUTHORIZATION).iter();
+    match (authorizations.next(), v4_query, v2_query) {
+        (None, false, false) => Err(S3Error::new(Code::AccessDenied)),
+        (None, true, false) => presign::authenticate(parts, request, now, lookup),
+        (None, _, true) => Err(sigv2()),
+        (Some(value), false, false) => {
+            if authorizations.next().is_some() {
+                return Err(S3Error::invalid_argument(
+                    "Authorization",
+                    "",
+                    "Only one auth mechanism allowed.",
+                ));
+            }
+            let value = value.to_str().map_err(|_| S3Error::new(Code::AuthorizationHeaderMalformed))?;
+            if value == "AWS" || value.starts_with("AWS ") {
+                return Err(sigv2());
+            }
+            sigv4::authenticate(parts, request, value, now, lookup)
+        }
+        (Some(_), _, _) => Err(S3Error::invalid_argument(
+            "Authorization",
+            "",
+            "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string \
+             parameter or the Authorization header should be specified",
+        )),
+    }
+}
+
+fn sigv2() -> S3Error {
+    S3Error::with(
+        Code::InvalidRequest,
+        "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256. Tools that still \
+         sign or presign with Signature Version 2 change to version 4 with signature_version='s3v4' in their config, or \
+         with a region other than us-east-1.",
+    )
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

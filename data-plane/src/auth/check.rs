@@ -1,0 +1,145 @@
+//! The comparison itself, the same for header and query.
+
+use super::credential::Credential;
+use super::{Authenticated, Lookup, Payload, StreamSeed, canonical};
+use crate::s3::error::{Code, S3Error};
+use crate::s3::request::S3Request;
+use hmac::{Hmac, KeyInit, Mac};
+use http::HeaderMap;
+use http::request::Parts;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+/// The only algorithm.
+pub(super) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+/// How far a clock may be off, in seconds.
+pub(super) const MAX_SKEW: i64 = 15 * 60;
+
+/// What the client states, parsed but not believed.
+pub(super) struct Claim<'a> {
+    pub credential: Credential<'a>,
+    pub signed_headers: &'a str,
+    pub signature: &'a str,
+    /// `yyyymmddThhmmssZ`
+    pub timestamp: &'a str,
+    /// The payload line of the canonical request, as sent.
+    pub payload_text: &'a str,
+    pub presigned: bool,
+}
+
+impl Claim<'_> {
+    /// Looks the key up, forms the string to sign and compares.
+    pub(super) fn check(
+        self,
+        parts: &Parts,
+        request: &S3Request,
+        mut lookup: impl FnMut(&str, &str, &str) -> Lookup,
+    ) -> Result<Authenticated, S3Error> {
+        let payload = Payload::parse(self.payload_text)?;
+        let given = decode_signature(self.signature);
+        let canonical = self.canonical_request(parts, request)?;
+        let Credential { access_key_id, date, region } = self.credential;
+        let key = match lookup(access_key_id, date, region) {
+            Lookup::Found(key) => key,
+            Lookup::UnknownKey => {
+                return Err(S3Error::new(Code::InvalidAccessKeyId).field("AWSAccessKeyId", access_key_id));
+            }
+            Lookup::WrongRegion(expected) => return Err(wrong_region(self.presigned, region, &expected)),
+            Lookup::NoKeyForDate => {
+                return Err(S3Error::with(
+                    Code::ServiceUnavailable,
+                    "This node has no signing key for the day of the request. Please try again.",
+                ));
+            }
+        };
+        let scope = self.credential.scope();
+        let digest = hex::encode(Sha256::digest(&canonical));
+        let to_sign = format!("{ALGORITHM}\n{}\n{scope}\n{digest}", self.timestamp);
+        let expected = key.sign(to_sign.as_bytes());
+        if !bool::from(given.unwrap_or([0; 32]).ct_eq(&expected)) || given.is_none() {
+            return Err(S3Error::new(Code::SignatureDoesNotMatch)
+                .field("AWSAccessKeyId", access_key_id)
+                .field("StringToSign", to_sign)
+                .field("SignatureProvided", self.signature)
+                .field("CanonicalRequest", String::from_utf8_lossy(&canonical)));
+        }
+        let seed = matches!(payload, Payload::StreamingSigned { .. }).then(|| {
+            Arc::new(StreamSeed {
+                key,
+                timestamp: self.timestamp.to_owned(),
+                scope,
+                signature: self.signature.to_owned(),
+            })
+        });
+        Ok(Authenticated {
+            access_key_id: access_key_id.to_owned(),
+            payload,
+            presigned: self.presigned,
+            seed,
+        })
+    }
+
+    fn canonical_request(&self, parts: &Parts, request: &S3Request) -> Result<Vec<u8>, S3Error> {
+        let mut out = Vec::with_capacity(1024);
+        for line in
+            [parts.method.as_str(), &canonical::path(&request.raw_path)?, &canonical::query(&request.query)]
+        {
+            out.extend_from_slice(line.as_bytes());
+            out.push(b'\n');
+        }
+        out.extend_from_slice(&canonical::headers(parts, self.signed_headers)?);
+        out.push(b'\n');
+        out.extend_from_slice(self.signed_headers.as_bytes());
+        out.push(b'\n');
+        out.extend_from_slice(self.payload_text.as_bytes());
+        Ok(out)
+    }
+}
+
+/// HMAC-SHA256 under a 32-byte key. The key is given as a whole block, which HMAC would make of it anyway and which
+/// cannot have a wrong length.
+pub(super) fn hmac(key: &[u8; 32], text: &[u8]) -> [u8; 32] {
+    let mut block = Zeroizing::new([0; 64]);
+    block[..32].copy_from_slice(key);
+    let block: &[u8; 64] = &block;
+    let mut mac = Hmac::<Sha256>::new(block.into());
+    mac.update(text);
+    mac.finalize().into_bytes().into()
+}
+
+/// A signature's bytes: 64 lower-case hexadecimal digits.
+pub(crate) fn decode_signature(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.bytes().any(|b| b.is_ascii_uppercase()) {
+        return None;
+    }
+    hex::decode_to_slice(text, &mut bytes).ok().map(|()| bytes)
+}
+
+/// A header that may be there once.
+pub(super) fn single<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, S3Error> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(S3Error::invalid_argument(name, "", "The header must be there once."));
+    }
+    let text = value.to_str().map_err(|_| S3Error::invalid_argument(name, "", "The header is not text."))?;
+    Ok(Some(text.trim()))
+}
+
+/// Temporary credentials do not exist here: a token is a mistake that must not pass silently.
+pub(super) fn no_token(token: Option<&str>) -> Result<(), S3Error> {
+    if token.is_some() { Err(S3Error::new(Code::InvalidToken)) } else { Ok(()) }
+}
+
+fn wrong_region(presigned: bool, given: &str, expected: &str) -> S3Error {
+    let (code, what) = if presigned {
+        (Code::AuthorizationQueryParametersError, "Error parsing the X-Amz-Credential parameter")
+    } else {
+        (Code::AuthorizationHeaderMalformed, "The authorization header is malformed")
+    };
+    S3Error::with(code, format!("{what}; the region '{given}' is wrong; expecting '{expected}'"))
+        .field("Region", expected)
+}

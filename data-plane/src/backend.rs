@@ -1,0 +1,478 @@
+//! Where ciphertext lies: one trait, implemented by the filesystem and by S3 servers, proved by one conformance suite.
+//!
+//! A backend stores the bytes and the metadata that it is given under the key that it is given, and knows nothing of
+//! encryption, tenants or clients. Every worker has its own instance, so futures need not be `Send`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::pin::Pin;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_core::Stream;
+use http::HeaderMap;
+
+pub mod fs;
+pub mod s3;
+
+/// Bytes on their way to or from a backend, in pieces of any size.
+///
+/// An upload's stream is not polled before the backend has accepted the request (its own `100 Continue`, or a second of
+/// silence), so nothing is read from a client in vain. An error ends the transfer and stores nothing.
+pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, StreamError>>>>;
+
+/// Why a body ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    /// The producer of an upload refused to go on: the client's body failed its checks, or could not be sealed. The
+    /// boxed error is the producer's own and comes back unchanged in [`BackendError::Upload`].
+    #[error("upload ended by its source: {0}")]
+    Source(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The backend's answer ended before its length, or was reset.
+    #[error("the backend's answer ended early: {0}")]
+    Truncated(String),
+    /// Reading a local file failed.
+    #[error("reading the stored body failed: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// A body for the backend. `length` is exact: a stream that yields anything else stores nothing.
+pub struct Upload {
+    /// Bytes that the stream yields in all.
+    pub length: u64,
+    /// The bytes, polled once the backend accepts them.
+    pub stream: ByteStream,
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload").field("length", &self.length).finish_non_exhaustive()
+    }
+}
+
+/// An upload's stream that did not yield as many bytes as were declared. Boxed in [`BackendError::Upload`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the body does not have its declared length of {declared} bytes")]
+pub struct LengthMismatch {
+    /// [`Upload::length`].
+    pub declared: u64,
+}
+
+/// What failed at a backend, in the terms that the S3 front end answers in.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// The backend's own S3 error: `NoSuchKey`, `PreconditionFailed`, `NotModified`, `NoSuchUpload`, `InvalidPart`, …
+    #[error("backend answered {status} {code}: {message}")]
+    S3 {
+        /// HTTP status.
+        status: u16,
+        /// S3 error code; for answers without a body (HEAD, 304) the code that the status stands for.
+        code: String,
+        /// The backend's text. May name backend buckets: for the log, not for clients.
+        message: String,
+        /// Answer headers that matter with errors (ETag, Last-Modified on 304; Content-Range on 416;
+        /// x-amz-delete-marker, x-amz-version-id on 404 and 405).
+        headers: Box<HeaderMap>,
+    },
+    /// The upload's own stream failed; nothing was stored.
+    #[error("upload ended by its source: {0}")]
+    Upload(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The backend cannot be reached, timed out, or closed the connection: 503 SlowDown, the client may retry.
+    #[error("backend not reachable: {0}")]
+    Unavailable(String),
+    /// The backend answered something that no S3 server should.
+    #[error("backend answered nonsense: {0}")]
+    Protocol(String),
+    /// The backend cannot do this at all.
+    #[error("backend does not support {0}")]
+    Unsupported(&'static str),
+    /// A local disk failed.
+    #[error("storage failed: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl From<StreamError> for BackendError {
+    /// What to answer when the stream of an upload fails.
+    fn from(error: StreamError) -> Self {
+        match error {
+            StreamError::Source(source) => Self::Upload(source),
+            other => Self::Upload(Box::new(other)),
+        }
+    }
+}
+
+impl BackendError {
+    /// Whether this is the backend's S3 error of the given code.
+    pub fn is(&self, wanted: &str) -> bool {
+        matches!(self, Self::S3 { code, .. } if code == wanted)
+    }
+
+    /// An S3 error without headers, as the filesystem backend makes them.
+    pub fn s3(status: u16, code: &str, message: impl Into<String>) -> Self {
+        Self::S3 { status, code: code.to_owned(), message: message.into(), headers: Box::default() }
+    }
+}
+
+/// What a backend can do, declared here and checked by the conformance suite.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Largest body of one PUT, in stored bytes.
+    pub max_put: u64,
+    /// Largest part, in stored bytes.
+    pub max_part: u64,
+    /// Largest object, in stored bytes.
+    pub max_object: u64,
+    /// The highest part number: the gateway's own part of every upload.
+    pub max_part_number: u16,
+    /// Room for user metadata, names (without `x-amz-meta-`) and values, in bytes.
+    pub max_user_metadata: usize,
+    /// `Range: bytes=-n` works.
+    pub suffix_ranges: bool,
+    /// If-Match and If-None-Match on PUT are honoured.
+    pub conditional_put: bool,
+    /// If-None-Match and If-Match on CompleteMultipartUpload are honoured.
+    pub conditional_complete: bool,
+    /// If-Match on DELETE is honoured.
+    pub conditional_delete: bool,
+    /// Metadata of empty objects whose keys end in `/` is kept.
+    pub marker_metadata: bool,
+    /// CompleteMultipartUpload checks the ETags that it is given against the parts.
+    pub part_etags_enforced: bool,
+}
+
+/// Conditions as raw header values, in the backend's own ETags.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conditions {
+    /// If-Match
+    pub if_match: Option<String>,
+    /// If-None-Match
+    pub if_none_match: Option<String>,
+    /// If-Modified-Since, an HTTP date
+    pub if_modified_since: Option<String>,
+    /// If-Unmodified-Since, an HTTP date
+    pub if_unmodified_since: Option<String>,
+}
+
+/// A range of stored bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoredRange {
+    /// First and last byte, both included. The last may lie beyond the end.
+    Inclusive(u64, u64),
+    /// From a byte to the end.
+    From(u64),
+    /// The last bytes. Only where [`Capabilities::suffix_ranges`] holds.
+    Suffix(u64),
+}
+
+/// A read: what, which part of it, under which conditions.
+#[derive(Clone, Debug, Default)]
+pub struct GetOptions {
+    /// Bytes wanted; none: all of them.
+    pub range: Option<StoredRange>,
+    /// Conditions, evaluated by the backend.
+    pub conditions: Conditions,
+    /// A version of the object; none: the current one.
+    pub version_id: Option<String>,
+}
+
+/// What is known of a stored object without its bytes.
+#[derive(Clone, Debug)]
+pub struct ObjectMeta {
+    /// Stored bytes of the whole object.
+    pub size: u64,
+    /// ETag without quotes, the backend's own.
+    pub etag: String,
+    /// Last modification, whole seconds.
+    pub last_modified: SystemTime,
+    /// Version id, where the bucket has versions.
+    pub version_id: Option<String>,
+    /// User metadata: lower-case names without `x-amz-meta-`.
+    pub metadata: BTreeMap<String, String>,
+    /// Other answer headers that pass to the client when present: x-amz-storage-class, x-amz-restore,
+    /// x-amz-server-side-encryption*, x-amz-tagging-count, x-amz-expiration, x-amz-replication-status,
+    /// x-amz-object-lock-*, Content-Type (of plain buckets only).
+    pub headers: HeaderMap,
+}
+
+/// A read's answer.
+pub struct GetOutcome {
+    /// The object as a whole.
+    pub meta: ObjectMeta,
+    /// First and last stored byte of `body`, and the object's total size as Content-Range tells it; none for a whole
+    /// object.
+    pub range: Option<(u64, u64, u64)>,
+    /// Bytes in `body`.
+    pub length: u64,
+    /// The bytes. Dropping it early closes the connection, or returns it to the pool when nothing is left.
+    pub body: ByteStream,
+}
+
+impl fmt::Debug for GetOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GetOutcome")
+            .field("meta", &self.meta)
+            .field("range", &self.range)
+            .field("length", &self.length)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is stored beside the bytes.
+#[derive(Clone, Debug, Default)]
+pub struct PutOptions {
+    /// User metadata: lower-case names without `x-amz-meta-`.
+    pub metadata: BTreeMap<String, String>,
+    /// Content-Type and the like, and translated headers (x-amz-storage-class, x-amz-tagging) as they go out. A
+    /// backend that cannot honour one answers `Unsupported`.
+    pub headers: HeaderMap,
+    /// If-Match, If-None-Match in the backend's ETags.
+    pub conditions: Conditions,
+}
+
+/// A write's answer.
+#[derive(Clone, Debug)]
+pub struct PutOutcome {
+    /// ETag without quotes.
+    pub etag: String,
+    /// Version id, where the bucket has versions.
+    pub version_id: Option<String>,
+    /// Answer headers that pass to the client (as in [`ObjectMeta::headers`]).
+    pub headers: HeaderMap,
+}
+
+/// A deletion's answer.
+#[derive(Clone, Debug, Default)]
+pub struct DeleteOutcome {
+    /// The version deleted, or the delete marker made.
+    pub version_id: Option<String>,
+    /// Whether a delete marker was made or deleted.
+    pub delete_marker: bool,
+}
+
+/// One key of a multi-object deletion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteKey {
+    /// The key.
+    pub key: String,
+    /// One version of it.
+    pub version_id: Option<String>,
+    /// Delete only when the ETag (the backend's) is this.
+    pub etag: Option<String>,
+}
+
+/// Where a listing goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListFrom {
+    /// From the first key.
+    Start,
+    /// V1: after this key or common prefix (a marker that is a common prefix skips all keys under it).
+    Marker(String),
+    /// V2: after this key.
+    StartAfter(String),
+    /// V2: the backend's own opaque token.
+    Token(String),
+}
+
+/// A page of a listing.
+#[derive(Clone, Debug)]
+pub struct ListOptions {
+    /// Only keys with this prefix.
+    pub prefix: String,
+    /// Rolls keys up into common prefixes.
+    pub delimiter: Option<String>,
+    /// Where to begin.
+    pub from: ListFrom,
+    /// 1 to 1,000 keys and common prefixes.
+    pub max_keys: u32,
+}
+
+/// A stored object in a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListEntry {
+    /// The key, decoded.
+    pub key: String,
+    /// Stored size.
+    pub size: u64,
+    /// ETag without quotes.
+    pub etag: String,
+    /// Last modification.
+    pub last_modified: SystemTime,
+    /// Storage class as the backend names it.
+    pub storage_class: String,
+}
+
+/// A page of a listing, in the byte order of UTF-8 keys.
+#[derive(Clone, Debug, Default)]
+pub struct ListPage {
+    /// Objects.
+    pub entries: Vec<ListEntry>,
+    /// Common prefixes.
+    pub common_prefixes: Vec<String>,
+    /// Where the next page begins, when there is one: `Marker` for [`ListFrom::Start`] and [`ListFrom::Marker`] under
+    /// V1, `Token` under V2 (see [`Backend::list_v1`] and [`Backend::list_v2`]).
+    pub next: Option<String>,
+}
+
+/// An uploaded part, as the backend lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartEntry {
+    /// 1 to 10,000
+    pub number: u16,
+    /// ETag without quotes.
+    pub etag: String,
+    /// Stored size.
+    pub size: u64,
+    /// When it was uploaded.
+    pub last_modified: SystemTime,
+}
+
+/// A page of ListParts.
+#[derive(Clone, Debug, Default)]
+pub struct PartPage {
+    /// Parts, ascending.
+    pub parts: Vec<PartEntry>,
+    /// The part number after which the next page begins.
+    pub next: Option<u16>,
+}
+
+/// An upload in progress, as the backend lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadEntry {
+    /// The key, decoded.
+    pub key: String,
+    /// The backend's upload id.
+    pub upload_id: String,
+    /// When it was created.
+    pub initiated: SystemTime,
+    /// Storage class as the backend names it.
+    pub storage_class: String,
+}
+
+/// A page of ListMultipartUploads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadListOptions {
+    /// Only keys with this prefix.
+    pub prefix: String,
+    /// Rolls keys up into common prefixes.
+    pub delimiter: Option<String>,
+    /// After this key …
+    pub key_marker: String,
+    /// … and this upload id.
+    pub upload_id_marker: String,
+    /// 1 to 1,000
+    pub max_uploads: u32,
+}
+
+/// A page of ListMultipartUploads.
+#[derive(Clone, Debug, Default)]
+pub struct UploadPage {
+    /// Uploads, by key, then by age.
+    pub uploads: Vec<UploadEntry>,
+    /// Common prefixes.
+    pub common_prefixes: Vec<String>,
+    /// Key marker and upload id marker of the next page.
+    pub next: Option<(String, String)>,
+}
+
+/// A store of ciphertext. `bucket` is the backend's own bucket name, `key` the decoded key.
+#[async_trait(?Send)]
+pub trait Backend {
+    /// What this backend can do.
+    fn capabilities(&self) -> &Capabilities;
+
+    /// Makes a bucket. `BucketAlreadyOwnedByYou` or `BucketAlreadyExists` when it is there.
+    async fn create_bucket(&self, bucket: &str) -> Result<(), BackendError>;
+
+    /// Whether the bucket is there (`NoSuchBucket` if not).
+    async fn head_bucket(&self, bucket: &str) -> Result<(), BackendError>;
+
+    /// Removes an empty bucket; `BucketNotEmpty` if it isn't, also when uploads are in progress where the backend says so.
+    async fn delete_bucket(&self, bucket: &str) -> Result<(), BackendError>;
+
+    /// Stores an object whole or not at all.
+    async fn put(
+        &self,
+        bucket: &str,
+        key: &str,
+        options: PutOptions,
+        body: Upload,
+    ) -> Result<PutOutcome, BackendError>;
+
+    /// Reads an object or a range of it.
+    async fn get(&self, bucket: &str, key: &str, options: GetOptions) -> Result<GetOutcome, BackendError>;
+
+    /// Reads what is known of an object. `options.range` is ignored.
+    async fn head(&self, bucket: &str, key: &str, options: GetOptions) -> Result<ObjectMeta, BackendError>;
+
+    /// Deletes an object; one that is not there is no error.
+    async fn delete(
+        &self,
+        bucket: &str,
+        key: &str,
+        version_id: Option<&str>,
+        conditions: Conditions,
+    ) -> Result<DeleteOutcome, BackendError>;
+
+    /// Deletes up to 1,000 objects. The answer has one entry a key, in the order given.
+    async fn delete_many(
+        &self,
+        bucket: &str,
+        keys: &[DeleteKey],
+    ) -> Result<Vec<Result<DeleteOutcome, BackendError>>, BackendError>;
+
+    /// ListObjects V1. `options.from` is `Start` or `Marker`; `next` is a marker.
+    async fn list_v1(&self, bucket: &str, options: ListOptions) -> Result<ListPage, BackendError>;
+
+    /// ListObjectsV2. `options.from` is `Start`, `StartAfter` or `Token`; `next` is a token.
+    async fn list_v2(&self, bucket: &str, options: ListOptions) -> Result<ListPage, BackendError>;
+
+    /// Begins an upload and gives its id. Created with CRC64NVME FULL_OBJECT where the backend has it, else without an
+    /// algorithm.
+    async fn create_upload(
+        &self,
+        bucket: &str,
+        key: &str,
+        options: PutOptions,
+    ) -> Result<String, BackendError>;
+
+    /// Stores a part whole or not at all and gives its ETag.
+    async fn upload_part(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload_id: &str,
+        number: u16,
+        body: Upload,
+    ) -> Result<PutOutcome, BackendError>;
+
+    /// The parts of an upload after a part number (0: from the first), at most 1,000.
+    async fn list_parts(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload_id: &str,
+        after: u16,
+        max_parts: u32,
+    ) -> Result<PartPage, BackendError>;
+
+    /// Makes the object of the listed parts (number, ETag), in one atomic step.
+    async fn complete_upload(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload_id: &str,
+        parts: &[(u16, String)],
+        conditions: Conditions,
+    ) -> Result<PutOutcome, BackendError>;
+
+    /// Drops an upload and its parts.
+    async fn abort_upload(&self, bucket: &str, key: &str, upload_id: &str) -> Result<(), BackendError>;
+
+    /// Uploads in progress.
+    async fn list_uploads(
+        &self,
+        bucket: &str,
+        options: UploadListOptions,
+    ) -> Result<UploadPage, BackendError>;
+}

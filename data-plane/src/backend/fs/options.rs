@@ -1,0 +1,105 @@
+//! What may be stored beside the bytes, within which bounds.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::record::{Head, Id, Kind};
+use crate::backend::{BackendError, PutOptions};
+
+/// Names and values of user metadata, as in S3.
+pub(crate) const MAX_METADATA: usize = 2048;
+/// Names and values of headers.
+const MAX_HEADERS: usize = 8192;
+/// A little over the 50 TiB of plaintext that the object format allows.
+pub(crate) const MAX_SIZE: u64 = 51 << 40;
+/// Headers that are kept and given back.
+const KEPT: [&str; 6] = [
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "expires",
+];
+
+/// Milliseconds since 1970.
+pub(crate) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The head of a new record; its id comes with the commit.
+pub(crate) fn head(kind: Kind, key: &str, options: &PutOptions, size: u64) -> Result<Head, BackendError> {
+    if size > MAX_SIZE {
+        return Err(BackendError::s3(400, "EntityTooLarge", "the body is larger than any object"));
+    }
+    let used: usize = options.metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if used > MAX_METADATA {
+        return Err(BackendError::s3(400, "MetadataTooLarge", "user metadata exceeds 2,048 bytes"));
+    }
+    Ok(Head {
+        kind,
+        id: Id([0; 16]),
+        modified: now(),
+        size,
+        segments: 0,
+        upload: String::new(),
+        key: key.to_owned(),
+        metadata: options.metadata.clone(),
+        headers: kept_headers(&options.headers)?,
+    })
+}
+
+fn kept_headers(headers: &HeaderMap) -> Result<BTreeMap<String, String>, BackendError> {
+    let mut kept = BTreeMap::new();
+    let mut used = 0;
+    for (name, value) in headers {
+        let name = name.as_str();
+        if name == "x-amz-storage-class" && value == "STANDARD" {
+            continue;
+        }
+        if !KEPT.contains(&name) {
+            return Err(BackendError::Unsupported(match name {
+                "x-amz-tagging" => "tags",
+                "x-amz-storage-class" => "this storage class",
+                "x-amz-acl" => "ACLs",
+                "x-amz-website-redirect-location" => "website redirects",
+                name if name.starts_with("x-amz-object-lock") => "object lock",
+                name if name.starts_with("x-amz-server-side-encryption") => {
+                    "server-side encryption of its own"
+                }
+                _ => "one of the request's headers",
+            }));
+        }
+        let value = std::str::from_utf8(value.as_bytes())
+            .map_err(|_| BackendError::s3(400, "InvalidArgument", "a header is not UTF-8"))?;
+        used += name.len() + value.len();
+        if used > MAX_HEADERS {
+            return Err(BackendError::s3(400, "MetadataTooLarge", "headers exceed 8,192 bytes"));
+        }
+        kept.insert(name.to_owned(), value.to_owned());
+    }
+    Ok(kept)
+}
+
+/// The headers of a stored object.
+pub(crate) fn stored_headers(head: &Head) -> Result<HeaderMap, BackendError> {
+    let invalid = |_| io::Error::new(io::ErrorKind::InvalidData, "metadata file holds an impossible header");
+    let mut headers = HeaderMap::new();
+    for (name, value) in &head.headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid(()))?;
+        headers.insert(name, HeaderValue::from_bytes(value.as_bytes()).map_err(|_| invalid(()))?);
+    }
+    Ok(headers)
+}
+
+/// There are no versions: only `null` names what is there.
+pub(crate) fn refuse_version(version_id: Option<&str>) -> Result<(), BackendError> {
+    match version_id {
+        None | Some("null") => Ok(()),
+        Some(_) => Err(BackendError::Unsupported("versions")),
+    }
+}

@@ -1,0 +1,66 @@
+//! Removes what crashes left. Run when the backend is opened, while others may be writing: what is in preparation is
+//! locked by its writer, and nothing is removed without the key's lock.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use super::commit;
+use super::record::Id;
+use super::space::{self, Bucket};
+use super::uploads;
+use crate::backend::BackendError;
+
+/// Removes leftovers of one bucket.
+pub(crate) fn sweep_bucket(bucket: &Bucket) {
+    sweep_pending(bucket);
+    if let Err(error) = uploads::sweep(bucket) {
+        tracing::warn!(%error, bucket = %bucket.dir.display(), "leftovers of uploads stay until the next start");
+    }
+}
+
+/// Removes leftovers in `new/`.
+pub(crate) fn sweep_pending(bucket: &Bucket) {
+    let Ok(entries) = fs::read_dir(bucket.pending_dir()) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if let Err(error) = sweep_one(bucket, &path) {
+            tracing::warn!(%error, leftover = %path.display(), "cannot be removed; stays until the next start");
+        }
+    }
+}
+
+fn sweep_one(bucket: &Bucket, path: &Path) -> Result<(), BackendError> {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
+    if name.ends_with(".upload") {
+        return uploads::remove_aborted(bucket, path);
+    }
+    let Some(id) = name.strip_suffix(".meta").and_then(Id::from_hex) else { return Ok(()) };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if space::is_missing(&e) => return Ok(()),
+        Err(e) => return Err(e.into()),
+    };
+    // Locked: a writer prepares it, or a reader needs its bodies.
+    if file.try_lock().is_err() || !space::is_at(&file, path)? {
+        return Ok(());
+    }
+    let Ok(Some(record)) = space::read_record(path) else {
+        // Not even written to its end, so never visible.
+        space::remove(&bucket.body(id))?;
+        return Ok(space::remove(path)?);
+    };
+    let _lock = bucket.lock_key(&record.head.key)?;
+    if !space::is_at(&file, path)? {
+        return Ok(());
+    }
+    if record.head.id == id {
+        // Prepared, never committed: only its own body is its own, parts belong to the upload.
+        let live = bucket.live(&record.head.key)?;
+        if !live.is_some_and(|live| live.segments.iter().any(|segment| segment.id == id)) {
+            space::remove(&bucket.body(id))?;
+        }
+    } else {
+        commit::discard_replaced(bucket, &record)?;
+    }
+    Ok(space::remove(path)?)
+}

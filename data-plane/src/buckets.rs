@@ -1,0 +1,348 @@
+//! Buckets: the registry is the control plane's, the bytes are the backend's; both change in one order.
+//!
+//! Create: the control plane records the intent, the node makes the bucket on the backend and writes the logical id into
+//! it, the control plane makes it active and pushes, and the client is answered when this node runs on that. Delete the
+//! same way, with hidden objects removed once nothing visible is left.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use hyper::body::Incoming;
+use sealgate_envelope::hidden;
+use sealgate_proto::v1 as wire;
+use tonic::Code as GrpcCode;
+use tracing::{info, warn};
+
+use crate::backend::{
+    Backend, BackendError, Conditions, DeleteKey, GetOptions, ListFrom, ListOptions, PutOptions, UploadListOptions,
+};
+use crate::control::ControlPlane;
+use crate::gate::{Admitted, no_content};
+use crate::node::Node;
+use crate::pipeline;
+use crate::reply::{self, Reply};
+use crate::s3::error::{Code, S3Error};
+use crate::s3::xml::buckets::{self as xml, parse_location};
+use crate::snapshot::{Bucket, BucketState};
+
+const MAX_DOCUMENT: usize = 64 << 10;
+
+/// How long a node waits for its own snapshot after a commit.
+const APPLY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Answers ListBuckets: the tenant's registry, as far as the credential may see it.
+///
+/// # Errors
+/// None today.
+pub fn list(admitted: &Admitted) -> Result<Reply, S3Error> {
+    let credential = &admitted.credential;
+    let visible = |bucket: &&Arc<Bucket>| {
+        bucket.tenant == credential.tenant
+            && bucket.state != BucketState::Creating
+            && credential.grants.iter().any(|grant| grant.bucket == "*" || grant.bucket == bucket.name)
+    };
+    let prefix = admitted.request.query.get("prefix").unwrap_or_default();
+    let mut buckets: Vec<&Arc<Bucket>> =
+        admitted.snapshot.buckets().filter(visible).filter(|bucket| bucket.name.starts_with(prefix)).collect();
+    buckets.sort_by(|a, b| a.name.cmp(&b.name));
+    let entries: Vec<xml::Entry<'_>> = buckets
+        .iter()
+        .map(|bucket| xml::Entry {
+            name: &bucket.name,
+            created: std::time::UNIX_EPOCH + Duration::from_secs(bucket.created),
+            region: &bucket.region,
+        })
+        .collect();
+    Ok(reply::xml(StatusCode::OK, xml::render_list(&hex::encode(credential.tenant.as_bytes()), &entries)))
+}
+
+/// Answers HeadBucket.
+///
+/// # Errors
+/// NoSuchBucket.
+pub fn head(admitted: &Admitted) -> Result<Reply, S3Error> {
+    let (bucket, _) = admitted.bucket()?;
+    let mut reply = reply::empty(StatusCode::OK);
+    reply::set(reply.headers_mut(), "x-amz-bucket-region", &bucket.region);
+    Ok(reply)
+}
+
+/// Answers GetBucketLocation.
+///
+/// # Errors
+/// NoSuchBucket.
+pub fn location(admitted: &Admitted) -> Result<Reply, S3Error> {
+    let (bucket, _) = admitted.bucket()?;
+    Ok(reply::xml(StatusCode::OK, xml::render_location(&bucket.region)))
+}
+
+/// Answers CreateBucket.
+///
+/// # Errors
+/// BucketAlreadyOwnedByYou, BucketAlreadyExists, ServiceUnavailable without the control plane.
+pub async fn create(admitted: &Admitted, body: Incoming) -> Result<Reply, S3Error> {
+    let name = admitted.request.need_bucket()?;
+    let document = admitted.document(body, MAX_DOCUMENT).await?;
+    let default = admitted.snapshot.regions.first().map_or("", String::as_str);
+    let region = parse_location(&document)?.unwrap_or_else(|| default.to_owned());
+    if !admitted.snapshot.regions.contains(&region) {
+        return Err(S3Error::new(Code::InvalidLocationConstraint).field("LocationConstraint", region));
+    }
+    if let Some(bucket) = admitted.snapshot.bucket(name)
+        && bucket.state == BucketState::Active
+    {
+        // As S3: in us-east-1 making one's own bucket again succeeds.
+        if region == "us-east-1" {
+            return Ok(created(name));
+        }
+        return Err(S3Error::new(Code::BucketAlreadyOwnedByYou).field("BucketName", name));
+    }
+    let node = &admitted.worker.node;
+    let mut control = node.control.clone();
+    let request = wire::BeginCreateRequest {
+        name: name.to_owned(),
+        access_key_id: admitted.credential.access_key_id.clone(),
+        region,
+    };
+    let bucket = control.buckets.begin_create(request).await.map_err(|status| registry_failed(&status, name))?;
+    let bucket = bucket.into_inner();
+    let backend = admitted
+        .worker
+        .backends
+        .get(&bucket.backend)
+        .ok_or_else(|| S3Error::with(Code::InternalError, "The bucket's backend is not configured on this node."))?;
+    let reference = wire::BucketRef { bucket_id: bucket.bucket_id.clone() };
+    if let Err(error) = make(backend.as_ref(), &bucket).await {
+        let refused = admitted.backend_failed(error);
+        if let Err(status) = control.buckets.abort_create(reference).await {
+            warn!(bucket = name, reason = status.message(), "the intent to create a bucket stays; it is tried again");
+        }
+        return Err(refused);
+    }
+    let applied = control.buckets.commit_create(reference).await.map_err(|status| registry_failed(&status, name))?;
+    wait(node, &applied.into_inner()).await?;
+    info!(target: "audit", bucket = name, access_key_id = admitted.credential.access_key_id, "bucket created");
+    Ok(created(name))
+}
+
+fn created(name: &str) -> Reply {
+    let mut reply = reply::empty(StatusCode::OK);
+    reply::set(reply.headers_mut(), "location", &format!("/{name}"));
+    reply
+}
+
+async fn wait(node: &Node, applied: &wire::Applied) -> Result<(), S3Error> {
+    tokio::time::timeout(APPLY_TIMEOUT, node.wait_applied(applied.epoch, applied.version))
+        .await
+        .map_err(|_| S3Error::with(Code::ServiceUnavailable, "The change is made, but has not reached this node yet."))
+}
+
+fn registry_failed(status: &tonic::Status, name: &str) -> S3Error {
+    match status.code() {
+        GrpcCode::AlreadyExists if status.message() == "owned" => {
+            S3Error::new(Code::BucketAlreadyOwnedByYou).field("BucketName", name)
+        }
+        GrpcCode::AlreadyExists => S3Error::new(Code::BucketAlreadyExists).field("BucketName", name),
+        GrpcCode::NotFound => S3Error::no_such_bucket(name),
+        GrpcCode::InvalidArgument => S3Error::new(Code::InvalidBucketName).field("BucketName", name),
+        GrpcCode::PermissionDenied | GrpcCode::Unauthenticated => S3Error::new(Code::AccessDenied),
+        GrpcCode::Aborted => S3Error::new(Code::OperationAborted),
+        _ => {
+            warn!(code = ?status.code(), reason = status.message(), "the registry of buckets does not answer");
+            S3Error::with(Code::ServiceUnavailable, "The registry of buckets cannot be reached. Please try again.")
+                .retry_after(2)
+        }
+    }
+}
+
+/// Makes a bucket on its backend and writes its logical id into it. Both may have been done before.
+///
+/// # Errors
+/// The backend's; `BucketAlreadyExists` when what is there belongs to another logical bucket.
+pub async fn make(backend: &dyn Backend, bucket: &wire::Bucket) -> Result<(), BackendError> {
+    let id = bucket
+        .bucket_id
+        .as_slice()
+        .try_into()
+        .map(sealgate_envelope::BucketId::from_bytes)
+        .map_err(|_| BackendError::Protocol("the control plane's bucket id is malformed".to_owned()))?;
+    match backend.create_bucket(&bucket.backend_bucket).await {
+        Ok(()) => {}
+        Err(error) if error.is("BucketAlreadyOwnedByYou") || error.is("BucketAlreadyExists") => {
+            // One that was left half made by an earlier attempt is empty, or has the same id in it.
+            if let Some(there) = marker(backend, &bucket.backend_bucket).await? {
+                return if there == id { Ok(()) } else { Err(taken()) };
+            }
+            let options =
+                ListOptions { prefix: String::new(), delimiter: None, from: ListFrom::Start, max_keys: 1 };
+            if !backend.list_v2(&bucket.backend_bucket, options).await?.entries.is_empty() {
+                return Err(taken());
+            }
+        }
+        Err(error) => return Err(error),
+    }
+    let options = PutOptions {
+        conditions: Conditions { if_none_match: Some("*".to_owned()), ..Conditions::default() },
+        ..PutOptions::default()
+    };
+    let body = pipeline::upload(hidden::bucket_marker(id).to_vec());
+    match backend.put(&bucket.backend_bucket, hidden::BUCKET, options, body).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.is("PreconditionFailed") => {
+            if marker(backend, &bucket.backend_bucket).await? == Some(id) { Ok(()) } else { Err(taken()) }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn taken() -> BackendError {
+    BackendError::s3(409, "BucketAlreadyExists", "the backend bucket holds something already")
+}
+
+/// The logical id that lies in a backend bucket.
+async fn marker(backend: &dyn Backend, bucket: &str) -> Result<Option<sealgate_envelope::BucketId>, BackendError> {
+    match backend.get(bucket, hidden::BUCKET, GetOptions::default()).await {
+        Ok(answer) => {
+            let bytes = pipeline::collect(answer.body, 64).await?;
+            hidden::parse_bucket_marker(&bytes)
+                .map(Some)
+                .map_err(|_| BackendError::Protocol("the bucket's logical id is malformed".to_owned()))
+        }
+        Err(error) if error.is("NoSuchKey") => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes the buckets that the admin API asked for, on whichever node sees them first; the others find them made.
+pub async fn make_pending(node: &Node, backends: &crate::worker::Backends) {
+    let Some(snapshot) = node.snapshot() else { return };
+    for bucket in snapshot.buckets().filter(|bucket| bucket.state == BucketState::Creating) {
+        let Some(backend) = backends.get(&bucket.backend) else { continue };
+        let wanted = wire::Bucket {
+            bucket_id: bucket.id.as_bytes().to_vec(),
+            backend_bucket: bucket.backend_bucket.clone(),
+            ..wire::Bucket::default()
+        };
+        if let Err(error) = make(backend.as_ref(), &wanted).await {
+            warn!(bucket = bucket.name, %error, "a registered bucket cannot be made on its backend");
+            continue;
+        }
+        let mut control: ControlPlane = node.control.clone();
+        let reference = wire::BucketRef { bucket_id: bucket.id.as_bytes().to_vec() };
+        if let Err(status) = control.buckets.commit_create(reference).await {
+            warn!(bucket = bucket.name, reason = status.message(), "a bucket was made, but not reported");
+        }
+    }
+}
+
+/// Answers DeleteBucket: nothing visible, no version, no upload; then hidden objects go, then the bucket. Whatever fails
+/// after that is written back.
+///
+/// # Errors
+/// BucketNotEmpty and the backend's.
+pub async fn delete(admitted: &Admitted) -> Result<Reply, S3Error> {
+    let (bucket, backend) = admitted.bucket()?;
+    let node = &admitted.worker.node;
+    refuse_if_used(admitted, &bucket, &backend).await?;
+    let mut control = node.control.clone();
+    let reference = wire::BucketRef { bucket_id: bucket.id.as_bytes().to_vec() };
+    let applied = control
+        .buckets
+        .begin_delete(reference.clone())
+        .await
+        .map_err(|status| registry_failed(&status, &bucket.name))?;
+    wait(node, &applied.into_inner()).await?;
+    if let Err(refused) = remove(admitted, &bucket, &backend).await {
+        if let Err(status) = control.buckets.abort_delete(reference).await {
+            warn!(bucket = bucket.name, reason = status.message(), "the bucket stays in deletion; delete it again");
+        }
+        return Err(refused);
+    }
+    let applied =
+        control.buckets.commit_delete(reference).await.map_err(|status| registry_failed(&status, &bucket.name))?;
+    wait(node, &applied.into_inner()).await?;
+    info!(target: "audit", bucket = bucket.name, access_key_id = admitted.credential.access_key_id, "bucket deleted");
+    Ok(no_content())
+}
+
+async fn refuse_if_used(admitted: &Admitted, bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<(), S3Error> {
+    let failed = |error| admitted.backend_failed(error);
+    // Hidden names all begin alike: two pages at most hold something visible, if there is something.
+    let mut from = ListFrom::Start;
+    loop {
+        let options = ListOptions { prefix: String::new(), delimiter: None, from, max_keys: 1_000 };
+        let page = backend.list_v2(&bucket.backend_bucket, options).await.map_err(failed)?;
+        if page.entries.iter().any(|entry| !hidden::is_hidden(entry.key.as_bytes())) {
+            return Err(S3Error::new(Code::BucketNotEmpty).field("BucketName", bucket.name.clone()));
+        }
+        match page.next {
+            Some(next) => from = ListFrom::Token(next),
+            None => break,
+        }
+    }
+    let options = UploadListOptions {
+        prefix: String::new(),
+        delimiter: None,
+        key_marker: String::new(),
+        upload_id_marker: String::new(),
+        max_uploads: 1,
+    };
+    if !backend.list_uploads(&bucket.backend_bucket, options).await.map_err(failed)?.uploads.is_empty() {
+        return Err(S3Error::with(
+            Code::BucketNotEmpty,
+            "The bucket has multipart uploads in progress. Complete or abort them first.",
+        ));
+    }
+    Ok(())
+}
+
+/// Removes hidden objects and the bucket. When the backend then refuses, what recovery needs is written back.
+async fn remove(admitted: &Admitted, bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<(), S3Error> {
+    let failed = |error| admitted.backend_failed(error);
+    // Writes that were let in before the state changed may have come since.
+    refuse_if_used(admitted, bucket, backend).await?;
+    let mut kept: Vec<(String, Vec<u8>)> = Vec::new();
+    loop {
+        let options = ListOptions {
+            prefix: hidden::PREFIX.to_owned(),
+            delimiter: None,
+            from: ListFrom::Start,
+            max_keys: 1_000,
+        };
+        let page = backend.list_v2(&bucket.backend_bucket, options).await.map_err(failed)?;
+        if page.entries.is_empty() {
+            break;
+        }
+        for entry in &page.entries {
+            let recovery = entry.key == hidden::BUCKET || entry.key.starts_with(hidden::IK_PREFIX);
+            if recovery {
+                let answer =
+                    backend.get(&bucket.backend_bucket, &entry.key, GetOptions::default()).await.map_err(failed)?;
+                kept.push((entry.key.clone(), pipeline::collect(answer.body, 64 << 10).await.map_err(failed)?));
+            }
+        }
+        let keys: Vec<DeleteKey> = page
+            .entries
+            .iter()
+            .map(|entry| DeleteKey { key: entry.key.clone(), version_id: None, etag: None })
+            .collect();
+        for outcome in backend.delete_many(&bucket.backend_bucket, &keys).await.map_err(failed)? {
+            outcome.map_err(failed)?;
+        }
+    }
+    match backend.delete_bucket(&bucket.backend_bucket).await {
+        Ok(()) => Ok(()),
+        Err(error) if error.is("NoSuchBucket") => Ok(()),
+        Err(error) => {
+            for (key, bytes) in kept {
+                let body = pipeline::upload(bytes);
+                if let Err(error) = backend.put(&bucket.backend_bucket, &key, PutOptions::default(), body).await {
+                    warn!(bucket = bucket.name, key, %error, "a hidden object could not be written back");
+                }
+            }
+            Err(failed(error))
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! The gate: every request passes it in one order. Parse, authenticate, authorise, guard hidden names, route. What comes
+//! out is an answer, whatever happened.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use hyper::body::Incoming;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use sealgate_envelope::hidden;
+use sealgate_policies as policies;
+use tracing::{info, warn};
+use zeroize::Zeroizing;
+
+use crate::auth::{Authenticated, Lookup, SigningKey, authenticate};
+use crate::backend::Backend;
+use crate::body::BodyPlan;
+use crate::pipeline::source::Source;
+use crate::reply::{self, Reply, ReplyBody};
+use crate::s3::error::{Code, S3Error};
+use crate::s3::request::S3Request;
+use crate::s3::route::{Access, Operation, route};
+use crate::snapshot::{Bucket, BucketState, Credential, Snapshot};
+use crate::worker::Worker;
+use crate::{buckets, listing, multipart, objects};
+
+/// All headers of a request, names and values, in bytes: S3's limit for the header section.
+const MAX_HEADER_BYTES: usize = 16 << 10;
+
+/// A request that was let in.
+pub struct Admitted {
+    /// This thread.
+    pub worker: Rc<Worker>,
+    /// The config that the request keeps to.
+    pub snapshot: Arc<Snapshot>,
+    /// The request in S3's terms.
+    pub request: S3Request,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// The proof that it was signed.
+    pub authenticated: Authenticated,
+    /// Who signed.
+    pub credential: Arc<Credential>,
+    /// What was allowed; none for operations without a bucket.
+    pub allowed: Option<policies::Allowed>,
+}
+
+/// Answers one request.
+pub async fn handle(worker: Rc<Worker>, request: Request<Incoming>) -> Reply {
+    let started = Instant::now();
+    let request_id = request_id();
+    let node = Arc::clone(&worker.node);
+    let (parts, body) = request.into_parts();
+    let mut operation = "Unknown";
+    let mut reply = match serve(worker, &parts, body, &mut operation).await {
+        Ok(reply) => reply,
+        Err(error) => refuse(&error, &parts, &request_id),
+    };
+    reply::set(reply.headers_mut(), "x-amz-request-id", &request_id);
+    reply.headers_mut().insert(header::SERVER, HeaderValue::from_static("Sealgate"));
+    let status = reply.status().as_u16();
+    node.metrics.request(operation, status, started.elapsed().as_secs_f64());
+    info!(
+        target: "access",
+        request_id,
+        operation,
+        method = %parts.method,
+        path = parts.uri.path(),
+        status,
+        milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+    );
+    reply
+}
+
+async fn serve(
+    worker: Rc<Worker>,
+    parts: &Parts,
+    body: Incoming,
+    operation_name: &mut &'static str,
+) -> Result<Reply, S3Error> {
+    let size: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if size > MAX_HEADER_BYTES {
+        return Err(S3Error::new(Code::RequestHeaderSectionTooLarge)
+            .field("MaxSizeAllowed", MAX_HEADER_BYTES.to_string()));
+    }
+    let request = S3Request::parse(parts, &worker.node.config.domains)?;
+    let snapshot = worker
+        .node
+        .snapshot()
+        .ok_or_else(|| S3Error::with(Code::ServiceUnavailable, "This node has no config yet.").retry_after(1))?;
+    let now = worker.node.clock.unix();
+    let authenticated = authenticate(parts, &request, i64::try_from(now).unwrap_or(i64::MAX), |id, date, region| {
+        look_up(&snapshot, now, id, date, region)
+    })?;
+    let credential = snapshot
+        .credential(authenticated.access_key_id())
+        .cloned()
+        .ok_or_else(|| S3Error::new(Code::InvalidAccessKeyId))?;
+    let operation = route(&request, &parts.headers)?;
+    *operation_name = operation.name();
+    let allowed = authorise(&snapshot, &credential, &request, &operation, now)?;
+    guard(&request)?;
+    let admitted =
+        Admitted { worker, snapshot, request, headers: parts.headers.clone(), authenticated, credential, allowed };
+    match operation {
+        Operation::ListBuckets => buckets::list(&admitted),
+        Operation::CreateBucket => buckets::create(&admitted, body).await,
+        Operation::HeadBucket => buckets::head(&admitted),
+        Operation::DeleteBucket => buckets::delete(&admitted).await,
+        Operation::GetBucketLocation => buckets::location(&admitted),
+        Operation::ListObjectsV1 => listing::v1(&admitted).await,
+        Operation::ListObjectsV2 => listing::v2(&admitted).await,
+        Operation::PutObject => objects::put::put(&admitted, body).await,
+        Operation::GetObject => objects::get::get(&admitted).await,
+        Operation::HeadObject => objects::head::head(&admitted).await,
+        Operation::DeleteObject => objects::delete::delete(&admitted).await,
+        Operation::DeleteObjects => objects::delete::delete_many(&admitted, body).await,
+        Operation::CreateMultipartUpload => multipart::create::create(&admitted).await,
+        Operation::UploadPart => multipart::part::upload(&admitted, body).await,
+        Operation::CompleteMultipartUpload => multipart::complete::complete(&admitted, body).await,
+        Operation::AbortMultipartUpload => multipart::list::abort(&admitted).await,
+        Operation::ListParts => multipart::list::parts(&admitted).await,
+        Operation::ListMultipartUploads => multipart::list::uploads(&admitted).await,
+        Operation::NotImplemented(what) => Err(S3Error::not_implemented(&what)),
+    }
+}
+
+fn look_up(snapshot: &Snapshot, now: u64, id: &str, date: &str, region: &str) -> Lookup {
+    let Some(credential) = snapshot.credential(id) else { return Lookup::UnknownKey };
+    if credential.not_after.is_some_and(|end| now >= end) {
+        return Lookup::UnknownKey;
+    }
+    if !snapshot.regions.iter().any(|known| known == region) {
+        return Lookup::WrongRegion(snapshot.regions.first().cloned().unwrap_or_default());
+    }
+    match credential.signing_key(date, region) {
+        Some(key) => Lookup::Found(SigningKey::new(Zeroizing::new(**key))),
+        None => Lookup::NoKeyForDate,
+    }
+}
+
+fn authorise(
+    snapshot: &Snapshot,
+    credential: &Credential,
+    request: &S3Request,
+    operation: &Operation,
+    now: u64,
+) -> Result<Option<policies::Allowed>, S3Error> {
+    let Some(name) = request.bucket.as_deref() else { return Ok(None) };
+    let tenant = match (snapshot.bucket(name), operation) {
+        (Some(bucket), Operation::CreateBucket) if bucket.tenant != credential.tenant => {
+            return Err(S3Error::new(Code::BucketAlreadyExists).field("BucketName", name));
+        }
+        (Some(bucket), _) => bucket.tenant,
+        (None, Operation::CreateBucket) => credential.tenant,
+        (None, _) => return Err(S3Error::no_such_bucket(name)),
+    };
+    let subject = policies::Subject {
+        tenant: *credential.tenant.as_bytes(),
+        grants: &credential.grants,
+        not_after: credential.not_after.unwrap_or(0),
+    };
+    let target = policies::Target { bucket: name, tenant: *tenant.as_bytes() };
+    let action = match operation.needed_action() {
+        Access::Read => policies::Action::Read,
+        Access::Write => policies::Action::Write,
+        Access::Admin => policies::Action::Admin,
+    };
+    policies::authorize(subject, target, action, now).map(Some).map_err(|denied| {
+        info!(target: "audit", access_key_id = credential.access_key_id, bucket = name, operation = operation.name(), %denied);
+        S3Error::new(Code::AccessDenied)
+    })
+}
+
+/// Refuses keys that the gateway keeps for itself. Keys inside XML documents pass [`refuse_hidden`] where they are read.
+fn guard(request: &S3Request) -> Result<(), S3Error> {
+    match request.key.as_deref() {
+        Some(key) => refuse_hidden(key),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a key that the gateway keeps for itself.
+///
+/// # Errors
+/// AccessDenied, with a text that says why.
+pub fn refuse_hidden(key: &str) -> Result<(), S3Error> {
+    if hidden::is_hidden(key) {
+        return Err(S3Error::with(
+            Code::AccessDenied,
+            "Keys that begin with .sealgate/ are reserved for the gateway. Use another name.",
+        ));
+    }
+    Ok(())
+}
+
+fn refuse(error: &S3Error, parts: &Parts, request_id: &str) -> Reply {
+    if error.status().is_server_error() && error.status() != StatusCode::NOT_IMPLEMENTED {
+        warn!(request_id, code = %error.code(), message = error.message(), "a request failed");
+    }
+    let mut reply = if error.has_body(&parts.method) {
+        reply::xml(error.status(), error.to_xml(parts.uri.path(), request_id, "sealgate"))
+    } else {
+        reply::empty(error.status())
+    };
+    if let Some(seconds) = error.retry_after_seconds() {
+        reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    for (field, name) in [
+        ("ETag", "etag"),
+        ("LastModified", "last-modified"),
+        ("ContentRange", "content-range"),
+        ("DeleteMarker", "x-amz-delete-marker"),
+        ("VersionId", "x-amz-version-id"),
+        ("BucketRegion", "x-amz-bucket-region"),
+    ] {
+        if let Some(value) = error.get(field) {
+            reply::set(reply.headers_mut(), name, value);
+        }
+    }
+    // A body that nobody reads would be taken for the next request.
+    if parts.method == Method::PUT || parts.method == Method::POST {
+        reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    reply
+}
+
+fn request_id() -> String {
+    let mut random = [0; 8];
+    // An id that repeats only makes a log harder to read.
+    let _ = getrandom::fill(&mut random);
+    hex::encode_upper(random)
+}
+
+impl Admitted {
+    /// The request's bucket and its backend, for reading.
+    ///
+    /// # Errors
+    /// NoSuchBucket; InternalError when this thread does not have the backend.
+    pub fn bucket(&self) -> Result<(Arc<Bucket>, Rc<dyn Backend>), S3Error> {
+        let name = self.request.need_bucket()?;
+        let bucket = self.snapshot.bucket(name).cloned().ok_or_else(|| S3Error::no_such_bucket(name))?;
+        if bucket.state == BucketState::Creating {
+            return Err(S3Error::no_such_bucket(name));
+        }
+        let backend = self
+            .worker
+            .backends
+            .get(&bucket.backend)
+            .cloned()
+            .ok_or_else(|| S3Error::with(Code::InternalError, "The bucket's backend is not configured here."))?;
+        Ok((bucket, backend))
+    }
+
+    /// The request's bucket and its backend, for writing.
+    ///
+    /// # Errors
+    /// As [`Admitted::bucket`], and OperationAborted while the bucket is being deleted.
+    pub fn writable_bucket(&self) -> Result<(Arc<Bucket>, Rc<dyn Backend>), S3Error> {
+        let (bucket, backend) = self.bucket()?;
+        if bucket.state == BucketState::Deleting {
+            return Err(S3Error::with(Code::OperationAborted, "The bucket is being deleted."));
+        }
+        Ok((bucket, backend))
+    }
+
+    /// A header's text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The request's body, decoded and verified as its headers say, and its plaintext length.
+    ///
+    /// # Errors
+    /// Headers that contradict each other or announce nothing.
+    pub fn source(&self, body: Incoming) -> Result<(Source, BodyPlan), S3Error> {
+        let plan = BodyPlan::from(&self.headers, &self.authenticated)?;
+        let source = Source::new(body, plan.verifier(), Arc::clone(&self.worker.node.metrics));
+        Ok((source, plan))
+    }
+
+    /// Reads and verifies a small XML document.
+    ///
+    /// # Errors
+    /// Those of the body.
+    pub async fn document(&self, body: Incoming, limit: usize) -> Result<Vec<u8>, S3Error> {
+        let (source, _) = self.source(body)?;
+        source.collect(limit).await
+    }
+}
+
+/// An answer without body and headers, as many operations give.
+pub fn no_content() -> Reply {
+    reply::with(StatusCode::NO_CONTENT, ReplyBody::Empty)
+}

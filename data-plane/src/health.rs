@@ -1,0 +1,45 @@
+//! Health, readiness and metrics of a node, for probes and Prometheus: actix-web on a port of its own.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use actix_web::dev::Server;
+use actix_web::{App, HttpResponse, HttpServer, web};
+
+use crate::node::Node;
+
+/// Starts serving; the address is where it listens.
+///
+/// # Errors
+/// The socket's.
+pub fn start(node: &Arc<Node>) -> io::Result<(Server, SocketAddr)> {
+    let listener = TcpListener::bind(node.config.admin_listen)?;
+    let address = listener.local_addr()?;
+    let node = web::Data::from(Arc::clone(node));
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(node.clone())
+            .route("/healthz", web::get().to(|| async { "ok\n" }))
+            .route("/readyz", web::get().to(ready))
+            .route("/metrics", web::get().to(metrics))
+    })
+    .workers(1)
+    .disable_signals()
+    .listen(listener)?
+    .run();
+    Ok((server, address))
+}
+
+async fn ready(node: web::Data<Node>) -> HttpResponse {
+    let (epoch, version) = node.applied();
+    if node.ready() {
+        HttpResponse::Ok().body(format!("ready, config {epoch}.{version}\n"))
+    } else {
+        HttpResponse::ServiceUnavailable().body("not ready: no config yet, or draining\n")
+    }
+}
+
+async fn metrics(node: web::Data<Node>) -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(node.metrics.render())
+}

@@ -1,0 +1,275 @@
+//! Intermediate keys on a node: a cache of bounded lives in front of the control plane's Keys service.
+//!
+//! Policy. A lookup takes a lock and no more. A miss goes to one task ([`fetch`]) that asks the control plane once, however
+//! many wait, and that no client's hanging up can stop. A key past its soft life is still given out while it is asked
+//! for again; past its hard life it is zeroized by a timer, at that moment. No key is ever on a node's disk.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sealgate_envelope::Ik;
+use sealgate_envelope::ids::{BucketId, IkId};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::metrics::{Eviction, KeyLookup, Metrics};
+use crate::snapshot::Bucket;
+
+pub mod fetch;
+
+/// An intermediate key in use. Zeroized when the cache and the last request have dropped it.
+pub struct NodeKey {
+    /// Its id.
+    pub id: IkId,
+    /// The key.
+    pub ik: Ik,
+}
+
+/// Why there is no key.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum KeyError {
+    /// The control plane or the KMS cannot be reached: 503.
+    #[error("the key cannot be had now: {0}")]
+    Unavailable(String),
+    /// The key, or its KEK, may not be used: 403.
+    #[error("the key may not be used: {0}")]
+    Denied(String),
+    /// The control plane knows no such key: what names it is not genuine.
+    #[error("no such key")]
+    Unknown,
+}
+
+/// How long a key may be used, from the moment it was received.
+#[derive(Clone, Copy, Debug)]
+pub struct Lives {
+    /// Asked for again after this.
+    pub soft: Duration,
+    /// Zeroized after this.
+    pub hard: Duration,
+    /// Zeroized when unused for this long.
+    pub idle: Duration,
+}
+
+struct Entry {
+    key: Arc<NodeKey>,
+    lives: Lives,
+    received: Duration,
+    used: Duration,
+}
+
+impl Entry {
+    fn expiry(&self) -> (Duration, Eviction) {
+        let hard = self.received + self.lives.hard;
+        let idle = self.used + self.lives.idle;
+        if hard <= idle { (hard, Eviction::Hard) } else { (idle, Eviction::Idle) }
+    }
+}
+
+struct Active {
+    id: IkId,
+    until: u64,
+}
+
+#[derive(Default)]
+struct State {
+    entries: HashMap<(BucketId, IkId), Entry>,
+    active: HashMap<BucketId, Active>,
+}
+
+/// What the cache had.
+enum Cached {
+    Fresh(Arc<NodeKey>),
+    Stale(Arc<NodeKey>),
+    Missing,
+}
+
+/// The node's keys: its cache, and the way to the control plane.
+pub struct Keys {
+    state: Mutex<State>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    requests: mpsc::Sender<Request>,
+    changed: Notify,
+}
+
+/// A key wanted by a request.
+pub struct Request {
+    bucket: Arc<Bucket>,
+    wanted: Wanted,
+    answer: Option<oneshot::Sender<Result<Arc<NodeKey>, KeyError>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Wanted {
+    Active,
+    Id(IkId),
+}
+
+/// Requests to the control plane that may wait at once; more are answered 503.
+const WAITING: usize = 4_096;
+
+impl Keys {
+    /// An empty cache, and the requests that [`fetch::run`] is to answer.
+    pub fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> (Arc<Self>, mpsc::Receiver<Request>) {
+        let (requests, receiver) = mpsc::channel(WAITING);
+        let keys = Self { state: Mutex::default(), clock, metrics, requests, changed: Notify::new() };
+        (Arc::new(keys), receiver)
+    }
+
+    /// The key for new objects of a bucket.
+    ///
+    /// # Errors
+    /// When the cache has none and the control plane gives none.
+    pub async fn active(&self, bucket: &Arc<Bucket>) -> Result<Arc<NodeKey>, KeyError> {
+        let id = {
+            let state = self.lock();
+            state.active.get(&bucket.id).filter(|active| active.until > self.clock.unix()).map(|active| active.id)
+        };
+        let cached = id.map_or(Cached::Missing, |id| self.cached(bucket.id, id));
+        self.resolve(bucket, Wanted::Active, cached).await
+    }
+
+    /// A key by its id, for reading.
+    ///
+    /// # Errors
+    /// When the cache does not have it and the control plane gives none.
+    pub async fn get(&self, bucket: &Arc<Bucket>, id: IkId) -> Result<Arc<NodeKey>, KeyError> {
+        let cached = self.cached(bucket.id, id);
+        self.resolve(bucket, Wanted::Id(id), cached).await
+    }
+
+    async fn resolve(&self, bucket: &Arc<Bucket>, wanted: Wanted, cached: Cached) -> Result<Arc<NodeKey>, KeyError> {
+        match cached {
+            Cached::Fresh(key) => {
+                self.metrics.key_lookup(KeyLookup::Hit);
+                Ok(key)
+            }
+            Cached::Stale(key) => {
+                // Refresh ahead: nobody waits for it, and a full queue only means that it is asked for later.
+                self.metrics.key_lookup(KeyLookup::Hit);
+                let _ = self.requests.try_send(Request { bucket: Arc::clone(bucket), wanted, answer: None });
+                Ok(key)
+            }
+            Cached::Missing => {
+                self.metrics.key_lookup(KeyLookup::Miss);
+                let (answer, answered) = oneshot::channel();
+                let request = Request { bucket: Arc::clone(bucket), wanted, answer: Some(answer) };
+                self.requests
+                    .try_send(request)
+                    .map_err(|_| KeyError::Unavailable("too many requests wait for keys".to_owned()))?;
+                let result = answered.await.unwrap_or_else(|_| Err(KeyError::Unavailable("the node stops".to_owned())));
+                if result.is_err() {
+                    self.metrics.key_lookup(KeyLookup::Failed);
+                }
+                result
+            }
+        }
+    }
+
+    fn cached(&self, bucket: BucketId, id: IkId) -> Cached {
+        let now = self.clock.monotonic();
+        let mut state = self.lock();
+        let Some(entry) = state.entries.get_mut(&(bucket, id)) else { return Cached::Missing };
+        if entry.expiry().0 <= now {
+            // The timer is about to remove it; it is not given out any more.
+            return Cached::Missing;
+        }
+        entry.used = now;
+        let key = Arc::clone(&entry.key);
+        if entry.received + entry.lives.soft <= now { Cached::Stale(key) } else { Cached::Fresh(key) }
+    }
+
+    /// Takes in a key that the control plane gave. `active_until` (Unix seconds) makes it the bucket's key for writing.
+    pub fn insert(&self, bucket: BucketId, key: NodeKey, lives: Lives, active_until: Option<u64>) -> Arc<NodeKey> {
+        let now = self.clock.monotonic();
+        let key = Arc::new(key);
+        let mut state = self.lock();
+        if let Some(until) = active_until {
+            state.active.insert(bucket, Active { id: key.id, until });
+        }
+        let used = state.entries.get(&(bucket, key.id)).map_or(now, |entry| entry.used.max(now));
+        state.entries.insert((bucket, key.id), Entry { key: Arc::clone(&key), lives, received: now, used });
+        drop(state);
+        self.changed.notify_one();
+        key
+    }
+
+    /// Drops a key that may not be used any more.
+    pub fn revoke(&self, bucket: BucketId, id: IkId) {
+        let mut state = self.lock();
+        if state.active.get(&bucket).is_some_and(|active| active.id == id) {
+            state.active.remove(&bucket);
+        }
+        if state.entries.remove(&(bucket, id)).is_some() {
+            self.metrics.key_evicted(Eviction::Revoked);
+        }
+    }
+
+    /// Drops the keys of buckets that `keep` refuses: they were deleted, or are not this node's any more.
+    pub fn retain(&self, keep: impl Fn(BucketId) -> bool) {
+        let mut state = self.lock();
+        state.active.retain(|bucket, _| keep(*bucket));
+        let before = state.entries.len();
+        state.entries.retain(|(bucket, _), _| keep(*bucket));
+        for _ in state.entries.len()..before {
+            self.metrics.key_evicted(Eviction::Revoked);
+        }
+    }
+
+    /// Drops keys whose life has ended, and says in how long the next one ends.
+    pub fn evict(&self) -> Option<Duration> {
+        let now = self.clock.monotonic();
+        let mut state = self.lock();
+        let mut next: Option<Duration> = None;
+        state.entries.retain(|_, entry| {
+            let (at, reason) = entry.expiry();
+            if at <= now {
+                self.metrics.key_evicted(reason);
+                return false;
+            }
+            next = Some(next.map_or(at - now, |next| next.min(at - now)));
+            true
+        });
+        let State { entries, active } = &mut *state;
+        active.retain(|bucket, active| entries.contains_key(&(*bucket, active.id)));
+        next
+    }
+
+    /// Drops all keys.
+    pub fn clear(&self) {
+        let mut state = self.lock();
+        state.active.clear();
+        for _ in 0..state.entries.len() {
+            self.metrics.key_evicted(Eviction::Shutdown);
+        }
+        state.entries.clear();
+    }
+
+    /// How many keys are held.
+    pub fn len(&self) -> usize {
+        self.lock().entries.len()
+    }
+
+    /// Whether no key is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The timer: evicts each key when its life ends. Runs until it is dropped.
+    pub async fn keep_evicting(&self) {
+        loop {
+            // An hour is longer than any key lives, so an empty cache sleeps until something comes in.
+            let next = self.evict().unwrap_or(Duration::from_secs(3_600));
+            tokio::select! {
+                () = tokio::time::sleep(next) => {}
+                () = self.changed.notified() => {}
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic while the lock was held leaves the maps whole: each change to them is a single call.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,199 @@
+//! The one task that asks the control plane for keys: one request a key, however many wait for it.
+//!
+//! For a bucket's first key it follows the order that makes recovery possible: the control plane commits the record, the
+//! node writes the wrapped record into the bucket, reports it, and only then is given the key.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use sealgate_envelope::ids::{BucketId, IkId};
+use sealgate_envelope::{Ik, IkRecord, hidden};
+use sealgate_proto::v1 as wire;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{mpsc, oneshot};
+use tonic::Code;
+use zeroize::Zeroizing;
+
+use super::{KeyError, Keys, Lives, NodeKey, Request, Wanted};
+use crate::backend::{Backend, BackendError, Conditions, GetOptions, PutOptions, Upload};
+use crate::control::ControlPlane;
+use crate::snapshot::Bucket;
+use crate::worker::Backends;
+
+type Waiters = Vec<oneshot::Sender<Result<Arc<NodeKey>, KeyError>>>;
+type InFlight = Rc<RefCell<HashMap<(BucketId, Wanted), Waiters>>>;
+
+/// How often a record's placing is tried again when another node placed a newer one meanwhile.
+const PLACE_ATTEMPTS: usize = 3;
+
+/// The largest IK record, in bytes: what a control plane's answer and a copy in a bucket are held to.
+const RECORD_MAX: usize = 16 << 10;
+
+/// Answers requests until the channel closes. Runs on the control thread, with backends of its own.
+pub async fn run(
+    keys: Arc<Keys>,
+    control: ControlPlane,
+    backends: Rc<Backends>,
+    mut requests: mpsc::Receiver<Request>,
+) {
+    let in_flight = InFlight::default();
+    while let Some(Request { bucket, wanted, answer }) = requests.recv().await {
+        let slot = (bucket.id, wanted);
+        {
+            let mut running = in_flight.borrow_mut();
+            if let Some(waiters) = running.get_mut(&slot) {
+                waiters.extend(answer);
+                continue;
+            }
+            running.insert(slot, answer.into_iter().collect());
+        }
+        let (keys, control, backends) = (Arc::clone(&keys), control.clone(), Rc::clone(&backends));
+        let in_flight = Rc::clone(&in_flight);
+        tokio::task::spawn_local(async move {
+            let fetch = Fetch { keys: &keys, control, backends: &backends, bucket: &bucket };
+            let result = match wanted {
+                Wanted::Active => fetch.active().await,
+                Wanted::Id(id) => fetch.by_id(id).await,
+            };
+            let waiters = in_flight.borrow_mut().remove(&slot).unwrap_or_default();
+            for waiter in waiters {
+                let _ = waiter.send(result.clone());
+            }
+        });
+    }
+}
+
+struct Fetch<'a> {
+    keys: &'a Keys,
+    control: ControlPlane,
+    backends: &'a Backends,
+    bucket: &'a Arc<Bucket>,
+}
+
+impl Fetch<'_> {
+    async fn by_id(mut self, id: IkId) -> Result<Arc<NodeKey>, KeyError> {
+        let request = wire::GetRequest { bucket_id: self.bucket.id.as_bytes().to_vec(), ik_id: id.as_bytes().to_vec() };
+        match self.control.keys.get(request).await {
+            Ok(answer) => self.take_in(answer.into_inner(), Some(id)),
+            Err(status) => {
+                let error = key_error(&status);
+                if matches!(error, KeyError::Denied(_) | KeyError::Unknown) {
+                    self.keys.revoke(self.bucket.id, id);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn active(mut self) -> Result<Arc<NodeKey>, KeyError> {
+        for _ in 0..PLACE_ATTEMPTS {
+            let request = wire::ActiveRequest { bucket_id: self.bucket.id.as_bytes().to_vec() };
+            let answer = self.control.keys.active(request).await.map_err(|status| key_error(&status))?;
+            let place = match answer.into_inner().answer {
+                Some(wire::active_response::Answer::Key(key)) => return self.take_in(key, None),
+                Some(wire::active_response::Answer::Place(place)) => place,
+                None => return Err(KeyError::Unavailable("the control plane's answer is empty".to_owned())),
+            };
+            let digest = self.place(&place).await?;
+            let request = wire::ConfirmRequest {
+                bucket_id: self.bucket.id.as_bytes().to_vec(),
+                ik_id: place.ik_id,
+                record_digest: digest.to_vec(),
+            };
+            match self.control.keys.confirm(request).await {
+                Ok(answer) => return self.take_in(answer.into_inner(), None),
+                // The record was replaced between the two calls: ask for the newest again.
+                Err(status) if status.code() == Code::Aborted || status.code() == Code::FailedPrecondition => {}
+                Err(status) => return Err(key_error(&status)),
+            }
+        }
+        Err(KeyError::Unavailable("the bucket's key record keeps changing".to_owned()))
+    }
+
+    /// Writes the wrapped record into the data bucket and gives its digest.
+    async fn place(&self, place: &wire::PlaceRecord) -> Result<[u8; 32], KeyError> {
+        let unusable = |what: &str| KeyError::Unavailable(format!("the control plane sent a record that {what}"));
+        if place.record.len() > RECORD_MAX {
+            return Err(unusable("is too large"));
+        }
+        let record = IkRecord::parse(&place.record).map_err(|_| unusable("is not one"))?;
+        if record.bucket != self.bucket.id || record.ik_id.as_bytes().as_slice() != place.ik_id {
+            return Err(unusable("belongs to another bucket"));
+        }
+        let backend = self
+            .backends
+            .get(&self.bucket.backend)
+            .ok_or_else(|| KeyError::Unavailable(format!("no backend {:?}", self.bucket.backend)))?;
+        put_record(backend.as_ref(), &self.bucket.backend_bucket, record.ik_id, &place.record)
+            .await
+            .map_err(|error| KeyError::Unavailable(format!("the key record cannot be placed: {error}")))?;
+        Ok(Sha256::digest(&place.record).into())
+    }
+
+    fn take_in(&self, mut key: wire::Key, wanted: Option<IkId>) -> Result<Arc<NodeKey>, KeyError> {
+        let bytes = Zeroizing::new(std::mem::take(&mut key.ik));
+        let unusable = || KeyError::Unavailable("the control plane's key is malformed".to_owned());
+        let ik: [u8; 32] = bytes.as_slice().try_into().map_err(|_| unusable())?;
+        let id = IkId::from_bytes(key.ik_id.as_slice().try_into().map_err(|_| unusable())?);
+        if wanted.is_some_and(|wanted| wanted != id) {
+            return Err(unusable());
+        }
+        let lives = Lives {
+            soft: Duration::from_secs(key.soft_seconds.into()),
+            hard: Duration::from_secs(key.hard_seconds.into()),
+            idle: Duration::from_secs(key.idle_seconds.into()),
+        };
+        let active_until = match key.state() {
+            wire::KeyState::Active if wanted.is_none() => Some(key.active_until),
+            wire::KeyState::Active | wire::KeyState::DecryptOnly => None,
+            wire::KeyState::Unspecified => return Err(unusable()),
+        };
+        if wanted.is_none() && active_until.is_none() {
+            return Err(unusable());
+        }
+        let node_key = NodeKey { id, ik: Ik::from_bytes(Zeroizing::new(ik)) };
+        Ok(self.keys.insert(self.bucket.id, node_key, lives, active_until))
+    }
+}
+
+/// Writes an IK record under its name. One that is there already must be the same, byte for byte.
+///
+/// # Errors
+/// The backend's, or `Protocol` when another record has the name.
+pub async fn put_record(
+    backend: &dyn Backend,
+    backend_bucket: &str,
+    id: IkId,
+    record: &[u8],
+) -> Result<(), BackendError> {
+    let name = hidden::ik_record_name(id, record);
+    let bytes = Bytes::copy_from_slice(record);
+    let body = Upload { length: bytes.len() as u64, stream: Box::pin(stream::iter([Ok(bytes)])) };
+    let conditions = Conditions { if_none_match: Some("*".to_owned()), ..Conditions::default() };
+    let options = PutOptions { conditions, ..PutOptions::default() };
+    match backend.put(backend_bucket, &name, options, body).await {
+        Err(error) if error.is("PreconditionFailed") => {}
+        Err(error) => return Err(error),
+        Ok(_) => return Ok(()),
+    }
+    let there = backend.get(backend_bucket, &name, GetOptions::default()).await?;
+    let there = crate::pipeline::collect(there.body, RECORD_MAX).await?;
+    if there == record {
+        Ok(())
+    } else {
+        Err(BackendError::Protocol(format!("another record lies under {name}")))
+    }
+}
+
+fn key_error(status: &tonic::Status) -> KeyError {
+    match status.code() {
+        Code::NotFound => KeyError::Unknown,
+        Code::PermissionDenied | Code::Unauthenticated => KeyError::Denied(status.message().to_owned()),
+        _ => KeyError::Unavailable(status.message().to_owned()),
+    }
+}

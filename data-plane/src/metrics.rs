@@ -1,0 +1,215 @@
+//! Every metric of a node, declared in this file. Label values are enums' names, never a client's text.
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Gauge, Histogram, MeterProvider as _, UpDownCounter};
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use prometheus::{Encoder, Registry, TextEncoder};
+
+/// A node's instruments and the registry that shows them.
+pub struct Metrics {
+    registry: Registry,
+    /// Holds the pipeline alive.
+    _provider: SdkMeterProvider,
+    requests: Counter<u64>,
+    duration: Histogram<f64>,
+    received: Counter<u64>,
+    sent: Counter<u64>,
+    connections: UpDownCounter<i64>,
+    backend_failures: Counter<u64>,
+    integrity_failures: Counter<u64>,
+    key_lookups: Counter<u64>,
+    key_evictions: Counter<u64>,
+    config_version: Gauge<u64>,
+    config_rejected: Counter<u64>,
+    swept: Counter<u64>,
+}
+
+/// Where a key was found.
+#[derive(Clone, Copy, Debug)]
+pub enum KeyLookup {
+    /// In the node's cache.
+    Hit,
+    /// Asked of the control plane.
+    Miss,
+    /// The control plane had no answer.
+    Failed,
+}
+
+/// Why a key left the cache.
+#[derive(Clone, Copy, Debug)]
+pub enum Eviction {
+    /// Its hard life ended.
+    Hard,
+    /// Nobody used it.
+    Idle,
+    /// The control plane refused it, or its bucket went away.
+    Revoked,
+    /// The node stops.
+    Shutdown,
+}
+
+/// What the sweeper removed.
+#[derive(Clone, Copy, Debug)]
+pub enum Swept {
+    /// Hidden objects of an upload that is over.
+    Upload,
+}
+
+impl Metrics {
+    /// Declares all instruments.
+    ///
+    /// # Errors
+    /// When the registry refuses the exporter.
+    pub fn new() -> Result<Self, opentelemetry_sdk::error::OTelSdkError> {
+        let registry = Registry::new();
+        let exporter = opentelemetry_prometheus::exporter()
+            .with_registry(registry.clone())
+            .without_scope_info()
+            .without_target_info()
+            .build()?;
+        let provider = SdkMeterProvider::builder().with_reader(exporter).build();
+        let meter = provider.meter("sealgate");
+        let seconds = vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0];
+        Ok(Self {
+            requests: meter
+                .u64_counter("sealgate_node_requests")
+                .with_description("S3 requests by operation and status class.")
+                .build(),
+            duration: meter
+                .f64_histogram("sealgate_node_request_duration_seconds")
+                .with_boundaries(seconds)
+                .with_description("Time to the end of the answer's headers, by operation.")
+                .build(),
+            received: meter
+                .u64_counter("sealgate_node_plaintext_received_bytes")
+                .with_description("Plaintext bytes taken from clients.")
+                .build(),
+            sent: meter
+                .u64_counter("sealgate_node_plaintext_sent_bytes")
+                .with_description("Plaintext bytes given to clients.")
+                .build(),
+            connections: meter
+                .i64_up_down_counter("sealgate_node_connections")
+                .with_description("Open client connections.")
+                .build(),
+            backend_failures: meter
+                .u64_counter("sealgate_node_backend_failures")
+                .with_description("Backend requests that were not answered, or with nonsense.")
+                .build(),
+            integrity_failures: meter
+                .u64_counter("sealgate_node_integrity_failures")
+                .with_description("Objects that did not open: altered, truncated, replaced, or without envelope.")
+                .build(),
+            key_lookups: meter
+                .u64_counter("sealgate_node_key_lookups")
+                .with_description("Intermediate keys asked for, by where they were found.")
+                .build(),
+            key_evictions: meter
+                .u64_counter("sealgate_node_key_evictions")
+                .with_description("Intermediate keys zeroized, by reason.")
+                .build(),
+            config_version: meter
+                .u64_gauge("sealgate_node_config_version")
+                .with_description("Version of the config that the node runs.")
+                .build(),
+            config_rejected: meter
+                .u64_counter("sealgate_node_config_rejected")
+                .with_description("Snapshots that the node refused.")
+                .build(),
+            swept: meter.u64_counter("sealgate_node_swept").with_description("Leftovers removed, by kind.").build(),
+            registry,
+            _provider: provider,
+        })
+    }
+
+    /// One answered request.
+    pub fn request(&self, operation: &'static str, status: u16, seconds: f64) {
+        let class = match status / 100 {
+            1 => "1xx",
+            2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            _ => "5xx",
+        };
+        self.requests.add(1, &[KeyValue::new("operation", operation), KeyValue::new("status", class)]);
+        self.duration.record(seconds, &[KeyValue::new("operation", operation)]);
+    }
+
+    /// Plaintext taken from a client, in bytes.
+    pub fn received(&self, bytes: u64) {
+        self.received.add(bytes, &[]);
+    }
+
+    /// Plaintext given to a client, in bytes.
+    pub fn sent(&self, bytes: u64) {
+        self.sent.add(bytes, &[]);
+    }
+
+    /// A client's connection was opened.
+    pub fn connected(&self) {
+        self.connections.add(1, &[]);
+    }
+
+    /// A client's connection was closed.
+    pub fn disconnected(&self) {
+        self.connections.add(-1, &[]);
+    }
+
+    /// The backend did not answer, or answered nonsense.
+    pub fn backend_failure(&self) {
+        self.backend_failures.add(1, &[]);
+    }
+
+    /// An object did not open.
+    pub fn integrity_failure(&self) {
+        self.integrity_failures.add(1, &[]);
+    }
+
+    /// A key was asked for.
+    pub fn key_lookup(&self, found: KeyLookup) {
+        let found = match found {
+            KeyLookup::Hit => "hit",
+            KeyLookup::Miss => "miss",
+            KeyLookup::Failed => "failed",
+        };
+        self.key_lookups.add(1, &[KeyValue::new("result", found)]);
+    }
+
+    /// A key left the cache.
+    pub fn key_evicted(&self, reason: Eviction) {
+        let reason = match reason {
+            Eviction::Hard => "hard",
+            Eviction::Idle => "idle",
+            Eviction::Revoked => "revoked",
+            Eviction::Shutdown => "shutdown",
+        };
+        self.key_evictions.add(1, &[KeyValue::new("reason", reason)]);
+    }
+
+    /// A snapshot was applied.
+    pub fn config_applied(&self, version: u64) {
+        self.config_version.record(version, &[]);
+    }
+
+    /// A snapshot was refused.
+    pub fn config_rejected(&self) {
+        self.config_rejected.add(1, &[]);
+    }
+
+    /// Leftovers were removed.
+    pub fn swept(&self, what: Swept) {
+        let what = match what {
+            Swept::Upload => "upload",
+        };
+        self.swept.add(1, &[KeyValue::new("kind", what)]);
+    }
+
+    /// All metrics in Prometheus' text format.
+    pub fn render(&self) -> String {
+        let mut text = Vec::new();
+        match TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            Ok(()) => String::from_utf8_lossy(&text).into_owned(),
+            Err(error) => format!("# gathering failed: {error}\n"),
+        }
+    }
+}

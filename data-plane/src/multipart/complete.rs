@@ -1,0 +1,404 @@
+//! CompleteMultipartUpload: everything that can fail by rule is checked first; then the gateway's part is written, and one
+//! atomic commit at the backend makes the object.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{FutureExt as _, StreamExt as _, stream};
+use http::StatusCode;
+use hyper::body::Incoming;
+use sealgate_envelope::size::{MIN_PART, chunks_size, stored_size};
+use sealgate_envelope::upload_record::ChecksumType;
+use sealgate_envelope::{FullChecksum, Kind, PartEntry, Recovery, TrailerPlain, etag};
+
+use super::gateway_part::{self, Stashed};
+use super::notes::{self, Notes, algorithm, from_format, to_format};
+use super::part::GATEWAY_PART;
+use super::uploads::{OpenUpload, load};
+use crate::backend::{Backend, BackendError, GetOptions, PartEntry as BackendPart, PutOutcome};
+use crate::body::checksum::Checksum;
+use crate::etags;
+use crate::gate::Admitted;
+use crate::objects::put::{active_key, cannot_seal};
+use crate::objects::sealed;
+use crate::reply::{self, Reply, ReplyBody};
+use crate::s3::error::{Code, S3Error};
+use crate::s3::headers::write_conditions;
+use crate::s3::xml::multipart::{self as xml, CompletedPart};
+use crate::snapshot::Bucket;
+
+/// 10,000 parts with checksums and namespaces.
+const MAX_DOCUMENT: usize = 8 << 20;
+
+/// When the answer has to begin, so that no proxy and no client gives up; then a space every so often.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+const SPACE_EVERY: Duration = Duration::from_secs(10);
+
+/// How often a race for the gateway's part is taken up again.
+const RACES: usize = 3;
+
+/// Answers CompleteMultipartUpload.
+///
+/// # Errors
+/// In S3's terms. What is found after 20 s is in the body of a 200, as S3 does.
+pub async fn complete(admitted: &Rc<Admitted>, body: Incoming) -> Result<Reply, S3Error> {
+    let document = admitted.document(body, MAX_DOCUMENT).await?;
+    let parts = xml::parse_complete(&document)?;
+    let finishing = finish(Rc::clone(admitted), parts);
+    // Detached: a client that hangs up does not leave a half-made object behind.
+    let mut finishing = actix_rt::spawn(finishing).map(|joined| {
+        joined.unwrap_or_else(|_| Err(S3Error::new(Code::InternalError)))
+    });
+    match tokio::time::timeout(ANSWER_WITHIN, &mut finishing).await {
+        Ok(done) => done,
+        Err(_) => {
+            let path = admitted.request.raw_path.clone();
+            let spaces = stream::unfold(Some(finishing), move |finishing| {
+                let path = path.clone();
+                async move {
+                    let mut finishing = finishing?;
+                    match tokio::time::timeout(SPACE_EVERY, &mut finishing).await {
+                        Err(_) => Some((Ok(Bytes::from_static(b" ")), Some(finishing))),
+                        Ok(done) => Some((Ok(late(done, &path)), None)),
+                    }
+                }
+            });
+            let start = stream::once(async { Ok(Bytes::from_static(b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n")) });
+            let mut reply =
+                reply::with(StatusCode::OK, ReplyBody::unsized_stream(Box::pin(start.chain(spaces))));
+            reply::set(reply.headers_mut(), "content-type", "application/xml");
+            Ok(reply)
+        }
+    }
+}
+
+/// A document without its declaration, which went out before the spaces.
+fn late(done: Result<Reply, S3Error>, path: &str) -> Bytes {
+    let document = match done {
+        Ok(reply) => match reply.into_body() {
+            ReplyBody::Full(Some(bytes)) => bytes,
+            _ => Bytes::new(),
+        },
+        Err(error) => Bytes::from(error.to_xml(path, "", "sealgate")),
+    };
+    match document.iter().position(|byte| *byte == b'\n') {
+        Some(end) if document.starts_with(b"<?xml") => document.slice(end + 1..),
+        _ => document,
+    }
+}
+
+async fn finish(admitted: Rc<Admitted>, parts: Vec<CompletedPart>) -> Result<Reply, S3Error> {
+    let (bucket, backend) = admitted.writable_bucket()?;
+    let key = admitted.request.need_key()?;
+    let upload_id = admitted.request.query.get("uploadId").unwrap_or_default();
+    check_order(&parts)?;
+    let upload = load(&admitted, &bucket, &backend, key, upload_id).await?;
+    let completing = Completing { admitted: &admitted, bucket: &bucket, backend: &backend, key, upload: &upload, parts };
+    let (outcome, checksum) = completing.run().await?;
+    admitted.worker.node.uploads.remove(bucket.id, key, upload_id);
+    if let Err(error) = notes::remove(&backend, &bucket.work_bucket, &upload).await {
+        tracing::warn!(bucket = bucket.name, key, %error, "notes of a completed upload stay until the sweep");
+    }
+    let host = admitted.header("host").unwrap_or_default();
+    let shown = checksum.as_ref().map(|(checksum, composite)| {
+        let value = checksum.to_base64();
+        let value = if *composite { format!("{value}-{}", completing.parts.len()) } else { value };
+        (checksum.algorithm(), value, *composite)
+    });
+    let document = xml::render_completed(&xml::Completed {
+        location: &format!("http://{host}{}", admitted.request.raw_path),
+        bucket: admitted.request.need_bucket()?,
+        key,
+        etag: &etags::to_client_quoted(&outcome.etag),
+        checksum: shown.as_ref().map(|(algorithm, value, composite)| {
+            (*algorithm, value.as_str(), if *composite { "COMPOSITE" } else { "FULL_OBJECT" })
+        }),
+    });
+    let mut reply = reply::xml(StatusCode::OK, document);
+    if let Some(version) = &outcome.version_id {
+        reply::set(reply.headers_mut(), "x-amz-version-id", version);
+    }
+    Ok(reply)
+}
+
+fn check_order(parts: &[CompletedPart]) -> Result<(), S3Error> {
+    if parts.is_empty() {
+        return Err(S3Error::new(Code::MalformedXML));
+    }
+    if parts.windows(2).any(|pair| matches!(pair, [first, second] if first.number >= second.number)) {
+        return Err(S3Error::new(Code::InvalidPartOrder));
+    }
+    Ok(())
+}
+
+/// What the object is made of.
+struct Plan {
+    trailer: TrailerPlain,
+    backend_parts: Vec<(u16, String)>,
+    stashed: Option<Stashed>,
+    checksum: Option<(Checksum, bool)>,
+}
+
+struct Completing<'a> {
+    admitted: &'a Admitted,
+    bucket: &'a Arc<Bucket>,
+    backend: &'a Rc<dyn Backend>,
+    key: &'a str,
+    upload: &'a OpenUpload,
+    parts: Vec<CompletedPart>,
+}
+
+type Done = (PutOutcome, Option<(Checksum, bool)>);
+
+impl Completing<'_> {
+    async fn run(&self) -> Result<Done, S3Error> {
+        let conditions = etags::to_backend(write_conditions(&self.admitted.headers)?, true);
+        let (plan, listed) = match self.plan().await {
+            Ok(planned) => planned,
+            Err(PlanError::Gone) => return self.already_done(S3Error::no_such_upload(&self.upload.upload_id)).await,
+            Err(PlanError::Refused(refused)) => {
+                // Notes that are gone while parts stand: another node may be completing this very upload.
+                if refused.code() == Code::InvalidPart && self.upload_is_gone().await? {
+                    return self.already_done(refused).await;
+                }
+                return Err(refused);
+            }
+        };
+        self.check_sizes(&plan)?;
+        let sealed = self.seal(&plan).await?;
+        let mut etag = self.write(&plan, &sealed).await?;
+        let mut before = listed;
+        for _ in 0..RACES {
+            let mut parts = plan.backend_parts.clone();
+            parts.push((GATEWAY_PART, etag.clone()));
+            let completed = self
+                .backend
+                .complete_upload(
+                    &self.bucket.backend_bucket,
+                    self.key,
+                    &self.upload.upload_id,
+                    &parts,
+                    conditions.clone(),
+                )
+                .await;
+            match completed {
+                Ok(outcome) => return Ok((outcome, plan.checksum)),
+                Err(error) if error.is("NoSuchUpload") || error.is("PreconditionFailed") => {
+                    return self.already_done(self.admitted.backend_failed(error)).await;
+                }
+                Err(error) if error.is("InvalidPart") => {
+                    let now = self.list().await.map_err(|error| self.admitted.backend_failed(error))?;
+                    if client_parts(&now) != client_parts(&before) {
+                        return Err(self.admitted.backend_failed(error));
+                    }
+                    // Another node wrote its own trailer in between. Ours goes over it, with fresh salts: one trailer
+                    // that this node did not make is never committed by it.
+                    before = now;
+                    let sealed = self.seal(&plan).await?;
+                    etag = self.write(&plan, &sealed).await?;
+                }
+                Err(error) => return Err(self.admitted.backend_failed(error)),
+            }
+        }
+        Err(S3Error::with(Code::OperationAborted, "Another request completes the same upload. Please try again."))
+    }
+
+    async fn list(&self) -> Result<Vec<BackendPart>, BackendError> {
+        notes::all_parts(self.backend, &self.bucket.backend_bucket, self.key, &self.upload.upload_id).await
+    }
+
+    async fn upload_is_gone(&self) -> Result<bool, S3Error> {
+        match self.list().await {
+            Ok(_) => Ok(false),
+            Err(error) if error.is("NoSuchUpload") => Ok(true),
+            Err(error) => Err(self.admitted.backend_failed(error)),
+        }
+    }
+
+    /// Finds the client's parts among the backend's, with what their notes say.
+    async fn plan(&self) -> Result<(Plan, Vec<BackendPart>), PlanError> {
+        let listed = match self.list().await {
+            Ok(listed) => listed,
+            Err(error) if error.is("NoSuchUpload") => return Err(PlanError::Gone),
+            Err(error) => return Err(PlanError::Refused(self.admitted.backend_failed(error))),
+        };
+        let notes = Notes::read(self.backend, &self.bucket.work_bucket, self.upload)
+            .await
+            .map_err(|error| PlanError::Refused(self.admitted.backend_failed(error)))?;
+        let mut entries = Vec::with_capacity(self.parts.len());
+        let mut backend_parts = Vec::with_capacity(self.parts.len());
+        let mut stashed = None;
+        for (at, part) in self.parts.iter().enumerate() {
+            let last = at + 1 == self.parts.len();
+            let invalid = || PlanError::Refused(invalid_part(part));
+            let backend_etag = etag::without_quotes(&etag::to_backend(&part.etag)).to_owned();
+            let note = &notes.of(part.number, &backend_etag).ok_or_else(invalid)?.note;
+            if part.number != GATEWAY_PART {
+                let stored = listed.iter().find(|stored| stored.number == part.number).ok_or_else(invalid)?;
+                if stored.etag != backend_etag || Some(stored.size) != chunks_size(note.size) {
+                    return Err(invalid());
+                }
+            }
+            if !last && note.size < MIN_PART {
+                return Err(PlanError::Refused(S3Error::entity_too_small(
+                    note.size,
+                    MIN_PART,
+                    part.number,
+                    part.etag.clone(),
+                )));
+            }
+            if part.number == GATEWAY_PART || note.size < MIN_PART {
+                stashed = Some(Stashed { number: part.number, size: note.size, salt: note.salt });
+            } else {
+                backend_parts.push((part.number, backend_etag.clone()));
+            }
+            for sent in &part.checksums {
+                let known = note.checksums.iter().filter_map(from_format).find(|c| c.algorithm() == sent.algorithm());
+                if known.is_some_and(|known| known != *sent) {
+                    return Err(invalid());
+                }
+            }
+            let wanted = self.upload.checksum.map(|(code, _)| code);
+            entries.push(PartEntry {
+                number: part.number,
+                size: note.size,
+                salt: note.salt,
+                etag: etag::etag16(&backend_etag),
+                checksum: match wanted {
+                    Some(code) => note.checksums.iter().find(|checksum| checksum.code() == code).cloned(),
+                    None => note.checksums.first().cloned(),
+                },
+            });
+        }
+        let plaintext_len = entries.iter().map(|entry| entry.size).sum();
+        let checksum = self.full_checksum(&entries).map_err(PlanError::Refused)?;
+        let checksums = checksum
+            .iter()
+            .filter_map(|(checksum, composite)| {
+                Some(FullChecksum { checksum: to_format(checksum)?, composite: *composite })
+            })
+            .collect();
+        let trailer = TrailerPlain { plaintext_len, parts: entries, checksums };
+        Ok((Plan { trailer, backend_parts, stashed, checksum }, listed))
+    }
+
+    /// The object's checksum from its parts', and whether it is a composite.
+    fn full_checksum(&self, entries: &[PartEntry]) -> Result<Option<(Checksum, bool)>, S3Error> {
+        let Some((code, kind)) = self.upload.checksum else { return Ok(None) };
+        let missing = || S3Error::with(Code::InvalidRequest, "A part of this upload has no checksum.");
+        let parts: Vec<Checksum> = entries
+            .iter()
+            .map(|entry| entry.checksum.as_ref().and_then(from_format).ok_or_else(missing))
+            .collect::<Result<_, _>>()?;
+        let made = match kind {
+            ChecksumType::Composite => Checksum::composite(algorithm(code), &parts),
+            ChecksumType::FullObject => {
+                let mut sizes = entries.iter().map(|entry| entry.size);
+                let mut parts = parts.into_iter();
+                sizes.next();
+                parts.next().and_then(|first| {
+                    parts.zip(sizes).try_fold(first, |whole, (part, size)| whole.combine(&part, size))
+                })
+            }
+        };
+        let made = made.ok_or_else(missing)?;
+        let composite = kind == ChecksumType::Composite;
+        if let Some(sent) = self.admitted.header(made.algorithm().header()) {
+            let shown = made.to_base64();
+            let full = if composite { format!("{shown}-{}", entries.len()) } else { shown.clone() };
+            if sent != full && !(composite && sent == shown) {
+                return Err(S3Error::new(Code::BadDigest));
+            }
+        }
+        Ok(Some((made, composite)))
+    }
+
+    fn check_sizes(&self, plan: &Plan) -> Result<(), S3Error> {
+        let size = plan.trailer.plaintext_len;
+        let most = self.backend.capabilities().max_object;
+        if stored_size(size).is_none_or(|stored| stored > most) {
+            return Err(S3Error::entity_too_large(size, most));
+        }
+        if let Some(told) = self.admitted.header("x-amz-mp-object-size")
+            && told.parse() != Ok(size)
+        {
+            return Err(S3Error::with(
+                Code::InvalidRequest,
+                format!("The provided 'x-amz-mp-object-size' header value {told} does not match what was computed: {size}"),
+            ));
+        }
+        Ok(())
+    }
+
+    async fn seal(&self, plan: &Plan) -> Result<Vec<u8>, S3Error> {
+        let ik = active_key(self.admitted, self.bucket).await?;
+        let keys = &self.upload.keys;
+        Recovery::seal(keys, Kind::Multipart, ik.id, &ik.ik, self.bucket.tenant, self.bucket.id)
+            .and_then(|recovery| plan.trailer.seal(keys, &recovery))
+            .map_err(|error| cannot_seal(&error))
+    }
+
+    async fn write(&self, plan: &Plan, trailer: &[u8]) -> Result<String, S3Error> {
+        gateway_part::write(self.backend, self.bucket, self.key, self.upload, plan.stashed.as_ref(), trailer)
+            .await
+            .map_err(|error| match error {
+                BackendError::Upload(source) => match source.downcast::<BackendError>() {
+                    Ok(error) => self.admitted.backend_failed(*error),
+                    Err(source) => self.admitted.backend_failed(BackendError::Upload(source)),
+                },
+                error => self.admitted.backend_failed(error),
+            })
+    }
+
+    /// The upload is gone, or a condition failed: a success only if the object that is there is this upload's, made of
+    /// exactly the client's list.
+    async fn already_done(&self, refused: S3Error) -> Result<Done, S3Error> {
+        let head = self.backend.head(&self.bucket.backend_bucket, self.key, GetOptions::default()).await;
+        let Ok(meta) = head else { return Err(refused) };
+        let Ok(opened) =
+            sealed::open(self.admitted, self.bucket, self.backend.as_ref(), self.key, &meta).await
+        else {
+            return Err(refused);
+        };
+        let same = opened.keys.as_ref().is_some_and(|keys| keys.object_id() == self.upload.keys.object_id());
+        if !same || opened.kind != Kind::Multipart {
+            return Err(refused);
+        }
+        let table = sealed::table(self.admitted, self.bucket, self.backend, self.key, &meta, &opened).await?;
+        let Ok(table) = table else { return Err(refused) };
+        let entries = table.trailer.entries();
+        let as_listed = entries.len() == self.parts.len()
+            && entries.iter().zip(&self.parts).all(|(entry, part)| {
+                entry.number == part.number && entry.etag == etag::etag16(&etag::to_backend(&part.etag))
+            });
+        if !as_listed {
+            return Err(refused);
+        }
+        let checksum = table
+            .trailer
+            .checksums()
+            .first()
+            .and_then(|full| Some((from_format(&full.checksum)?, full.composite)));
+        let outcome = PutOutcome { etag: meta.etag, version_id: meta.version_id, headers: http::HeaderMap::new() };
+        Ok((outcome, checksum))
+    }
+}
+
+enum PlanError {
+    Gone,
+    Refused(S3Error),
+}
+
+fn invalid_part(part: &CompletedPart) -> S3Error {
+    S3Error::new(Code::InvalidPart).field("PartNumber", part.number.to_string()).field("ETag", part.etag.clone())
+}
+
+fn client_parts(parts: &[BackendPart]) -> Vec<(u16, &str)> {
+    parts
+        .iter()
+        .filter(|part| part.number != GATEWAY_PART)
+        .map(|part| (part.number, part.etag.as_str()))
+        .collect()
+}

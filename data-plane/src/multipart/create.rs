@@ -1,0 +1,122 @@
+//! CreateMultipartUpload: the object's keys are made and sealed twice, into the backend's upload and into the record.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use sealgate_envelope::upload_record::{ChecksumType, UploadName};
+use sealgate_envelope::{ChecksumCode, Envelope, ObjectKeys, Scope, UploadRecord};
+
+use super::uploads::OpenUpload;
+use crate::backend::PutOptions;
+use crate::body::named_algorithm;
+use crate::gate::Admitted;
+use crate::objects::put::{active_key, cannot_seal, client_metadata, passed_headers, sealed_metadata};
+use crate::pipeline;
+use crate::reply::{self, Reply};
+use crate::s3::error::{Code, S3Error};
+use crate::s3::xml::multipart as xml;
+
+/// Answers CreateMultipartUpload.
+///
+/// # Errors
+/// In S3's terms.
+pub async fn create(admitted: &Admitted) -> Result<Reply, S3Error> {
+    let (bucket, backend) = admitted.writable_bucket()?;
+    let key = admitted.request.need_key()?;
+    if !bucket.encrypts(key) {
+        return Err(S3Error::not_implemented("multipart uploads in plain prefixes"));
+    }
+    let checksum = wanted_checksum(admitted)?;
+    let ik = active_key(admitted, &bucket).await?;
+    let keys = ObjectKeys::generate(bucket.suite).map_err(|error| cannot_seal(&error))?;
+    let metadata = client_metadata(admitted)?;
+    let scope = Scope { tenant: bucket.tenant, bucket: bucket.id, key: key.as_bytes() };
+    let envelope = Envelope::seal_object(&keys, None, !metadata.is_empty(), ik.id, &ik.ik, &scope)
+        .map_err(|error| cannot_seal(&error))?;
+    let options = PutOptions {
+        metadata: sealed_metadata(&keys, &envelope, &metadata, backend.as_ref())?,
+        headers: passed_headers(&admitted.headers),
+        ..PutOptions::default()
+    };
+    let upload_id = backend
+        .create_upload(&bucket.backend_bucket, key, options)
+        .await
+        .map_err(|error| admitted.backend_failed(error))?;
+    let name = UploadName {
+        gateway: admitted.snapshot.gateway,
+        bucket: bucket.id,
+        upload_id: upload_id.clone(),
+        key: key.as_bytes().to_vec(),
+    };
+    let record = name.record_name().map_err(|error| cannot_seal(&error))?;
+    let created = admitted.worker.node.clock.unix();
+    let sealed =
+        UploadRecord::seal(&keys, envelope.has_metadata(), (ik.id, &ik.ik), bucket.tenant, name, created, checksum)
+            .and_then(|record| record.to_bytes())
+            .map_err(|error| cannot_seal(&error))?;
+    let stored = backend
+        .put(&bucket.work_bucket, &record.record_key(), PutOptions::default(), pipeline::upload(sealed))
+        .await;
+    if let Err(error) = stored {
+        // Without its record nobody can go on with the upload; what stays behind when this fails too, the backend lists.
+        let _ = backend.abort_upload(&bucket.backend_bucket, key, &upload_id).await;
+        return Err(admitted.backend_failed(error));
+    }
+    let upload = OpenUpload { keys: Arc::new(keys), record, upload_id: upload_id.clone(), checksum };
+    admitted.worker.node.uploads.insert(bucket.id, key, Arc::new(upload));
+    let mut reply =
+        reply::xml(StatusCode::OK, xml::render_initiated(admitted.request.need_bucket()?, key, &upload_id));
+    if let Some((code, kind)) = checksum {
+        reply::set(reply.headers_mut(), "x-amz-checksum-algorithm", super::notes::algorithm(code).name());
+        reply::set(reply.headers_mut(), "x-amz-checksum-type", type_name(kind));
+    }
+    Ok(reply)
+}
+
+/// S3's name of a checksum type.
+pub fn type_name(kind: ChecksumType) -> &'static str {
+    match kind {
+        ChecksumType::FullObject => "FULL_OBJECT",
+        ChecksumType::Composite => "COMPOSITE",
+    }
+}
+
+/// The checksum that the client asks for. CRC64NVME is always of the full object, the others are composite unless said
+/// otherwise; only those that combine can be of the full object.
+fn wanted_checksum(admitted: &Admitted) -> Result<Option<(ChecksumCode, ChecksumType)>, S3Error> {
+    let asked = admitted.header("x-amz-checksum-type");
+    let Some(algorithm) = named_algorithm(&admitted.headers)? else {
+        return match asked {
+            None => Ok(None),
+            Some(_) => Err(S3Error::with(
+                Code::InvalidRequest,
+                "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.",
+            )),
+        };
+    };
+    let code = ChecksumCode::from_code(algorithm.code())
+        .ok_or_else(|| S3Error::with(Code::InternalError, "An algorithm has no code."))?;
+    let kind = match asked.map(str::to_ascii_uppercase).as_deref() {
+        None if code == ChecksumCode::Crc64Nvme => ChecksumType::FullObject,
+        None | Some("COMPOSITE") => ChecksumType::Composite,
+        Some("FULL_OBJECT") => ChecksumType::FullObject,
+        Some(_) => {
+            return Err(S3Error::with(Code::InvalidRequest, "Value for x-amz-checksum-type header is invalid."));
+        }
+    };
+    let possible = match kind {
+        ChecksumType::FullObject => algorithm.combines(),
+        ChecksumType::Composite => code != ChecksumCode::Crc64Nvme,
+    };
+    if !possible {
+        return Err(S3Error::with(
+            Code::InvalidRequest,
+            format!(
+                "The {} checksum type cannot be used with the {} checksum algorithm.",
+                type_name(kind),
+                algorithm.name().to_ascii_lowercase()
+            ),
+        ));
+    }
+    Ok(Some((code, kind)))
+}

@@ -1,0 +1,189 @@
+//! UploadPart: sealed under a fresh salt at every attempt; then, where it can only be the last, stashed; then noted; then
+//! answered.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use http::StatusCode;
+use hyper::body::Incoming;
+use sealgate_envelope::size::{MAX_TRAILER, MIN_PART, chunks_size};
+use sealgate_envelope::{Note, NoteName, PartSealer};
+use tokio::sync::mpsc;
+
+use super::notes::{algorithm, to_format};
+use super::uploads::{OpenUpload, load};
+use crate::backend::{Backend, BackendError, ByteStream, PutOptions, PutOutcome, StreamError, Upload};
+use crate::etags;
+use crate::gate::Admitted;
+use crate::objects::put::{cannot_seal, empty_upload};
+use crate::pipeline::seal::{Outcome, seal};
+use crate::reply::{self, Reply};
+use crate::s3::error::{Code, S3Error};
+use crate::snapshot::Bucket;
+
+/// The largest part of plaintext, as S3 has it.
+const MAX_PART: u64 = 5 << 30;
+
+/// The backend's part number that belongs to the gateway. A client's own part of that number is kept in a stash only.
+pub const GATEWAY_PART: u16 = 10_000;
+
+/// Answers UploadPart.
+///
+/// # Errors
+/// In S3's terms; nothing is stored then.
+pub async fn upload(admitted: &Admitted, body: Incoming) -> Result<Reply, S3Error> {
+    let (bucket, backend) = admitted.writable_bucket()?;
+    let key = admitted.request.need_key()?;
+    let number = part_number(admitted)?;
+    let upload_id = admitted.request.query.get("uploadId").unwrap_or_default();
+    let upload = load(admitted, &bucket, &backend, key, upload_id).await?;
+    let mut plan = admitted.plan()?;
+    let length = plan.length();
+    let stored = chunks_size(length).ok_or_else(|| S3Error::entity_too_large(length, MAX_PART))?;
+    let most = backend.capabilities().max_part;
+    let needed = if number == GATEWAY_PART { stored.saturating_add(MAX_TRAILER) } else { stored };
+    if length > MAX_PART || needed > most {
+        return Err(S3Error::entity_too_large(length, MAX_PART.min(most)));
+    }
+    if let Some((code, _)) = upload.checksum {
+        let wanted = algorithm(code);
+        if let Some(sent) = plan.algorithm().filter(|sent| *sent != wanted) {
+            return Err(S3Error::with(
+                Code::InvalidRequest,
+                format!(
+                    "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {}",
+                    wanted.name().to_ascii_lowercase(),
+                    sent.name().to_ascii_lowercase()
+                ),
+            ));
+        }
+        plan = plan.compute(wanted);
+    }
+    let sealer = PartSealer::new(&upload.keys, number).map_err(|error| cannot_seal(&error))?;
+    let salt = sealer.salt();
+    let outcome = Outcome::default();
+    let sealed = seal(admitted.source_of(body, plan), sealer, length, None, outcome.clone());
+    let place = Place { admitted, bucket: &bucket, backend: &backend, key, upload: &upload, number };
+    let part = place.store(sealed, stored, length, &salt).await?;
+    let verified = outcome.take().ok_or_else(|| S3Error::new(Code::InternalError))?;
+    let mut checksums: Vec<_> =
+        verified.checksum().into_iter().chain(verified.computed()).filter_map(to_format).collect();
+    checksums.sort_by_key(|checksum| checksum.code());
+    checksums.dedup_by_key(|checksum| checksum.code());
+    let note = Note { salt, size: length, checksums };
+    place.note(&part.etag, &note).await?;
+    let mut reply = reply::empty(StatusCode::OK);
+    reply::set(reply.headers_mut(), "etag", &etags::to_client_quoted(&part.etag));
+    for checksum in verified.checksum().into_iter().chain(verified.computed()) {
+        reply::set(reply.headers_mut(), checksum.algorithm().header(), &checksum.to_base64());
+    }
+    Ok(reply)
+}
+
+fn part_number(admitted: &Admitted) -> Result<u16, S3Error> {
+    let text = admitted.request.query.get("partNumber").unwrap_or_default();
+    text.parse().ok().filter(|number| (1..=10_000).contains(number)).ok_or_else(|| {
+        S3Error::invalid_argument("partNumber", text, "Part number must be an integer between 1 and 10000, inclusive")
+    })
+}
+
+struct Place<'a> {
+    admitted: &'a Admitted,
+    bucket: &'a Arc<Bucket>,
+    backend: &'a Rc<dyn Backend>,
+    key: &'a str,
+    upload: &'a OpenUpload,
+    number: u16,
+}
+
+impl Place<'_> {
+    /// Stores the sealed part, and a second time where it can only be the last.
+    async fn store(
+        &self,
+        sealed: ByteStream,
+        stored: u64,
+        plaintext: u64,
+        salt: &[u8; sealgate_envelope::SALT],
+    ) -> Result<PutOutcome, S3Error> {
+        let stash = self.upload.record.stash_key(self.number, salt);
+        let failed = |error| self.admitted.backend_failed(error);
+        if self.number == GATEWAY_PART {
+            let body = Upload { length: stored, stream: sealed };
+            return self
+                .backend
+                .put(&self.bucket.work_bucket, &stash, PutOptions::default(), body)
+                .await
+                .map_err(failed);
+        }
+        if plaintext >= MIN_PART {
+            return self.put_part(Upload { length: stored, stream: sealed }).await.map_err(failed);
+        }
+        let (first, second) = tee(sealed);
+        let part = self.put_part(Upload { length: stored, stream: first });
+        let body = Upload { length: stored, stream: second };
+        let stash = self.backend.put(&self.bucket.work_bucket, &stash, PutOptions::default(), body);
+        match futures_util::join!(part, stash) {
+            (Ok(part), Ok(_)) => Ok(part),
+            // The client's own fault is told first, then what ended the other stream.
+            (Err(BackendError::Upload(source)), _) if source.is::<S3Error>() => Err(failed(BackendError::Upload(source))),
+            (_, Err(error)) if !matches!(error, BackendError::Upload(_) | BackendError::Unavailable(_)) => {
+                Err(failed(error))
+            }
+            (Err(error), _) | (Ok(_), Err(error)) => Err(failed(error)),
+        }
+    }
+
+    async fn put_part(&self, body: Upload) -> Result<PutOutcome, BackendError> {
+        self.backend
+            .upload_part(&self.bucket.backend_bucket, self.key, &self.upload.upload_id, self.number, body)
+            .await
+    }
+
+    async fn note(&self, etag: &str, note: &Note) -> Result<(), S3Error> {
+        let name = NoteName::seal(
+            &self.upload.keys,
+            self.upload.record,
+            &self.upload.upload_id,
+            self.number,
+            etag,
+            note,
+        )
+        .map_err(|error| cannot_seal(&error))?;
+        self.backend
+            .put(&self.bucket.work_bucket, &name.to_key(), PutOptions::default(), empty_upload())
+            .await
+            .map(|_| ())
+            .map_err(|error| self.admitted.backend_failed(error))
+    }
+}
+
+/// Two streams of the same bytes. The second follows the first piece by piece, so that nothing is buffered; either one's
+/// end ends both.
+fn tee(stream: ByteStream) -> (ByteStream, ByteStream) {
+    let (sender, receiver) = mpsc::channel::<Bytes>(1);
+    let first = stream::try_unfold((stream, Some(sender)), |(mut stream, mut sender)| async move {
+        match stream.next().await.transpose()? {
+            Some(piece) => {
+                let sent = match &sender {
+                    Some(sender) => sender.send(piece.clone()).await.is_ok(),
+                    None => false,
+                };
+                if !sent {
+                    return Err(StreamError::Truncated("the stash of the part could not be written".to_owned()));
+                }
+                Ok(Some((piece, (stream, sender))))
+            }
+            None => {
+                sender.take();
+                Ok(None)
+            }
+        }
+    });
+    // A first stream that ends early makes this one too short for its announced length, so it stores nothing either.
+    let second = stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|piece| (Ok(piece), receiver))
+    });
+    (Box::pin(first), Box::pin(second))
+}

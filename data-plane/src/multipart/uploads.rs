@@ -1,0 +1,150 @@
+//! Open uploads that this node knows: a cache in front of the upload records.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sealgate_envelope::hidden::RecordName;
+use sealgate_envelope::ids::BucketId;
+use sealgate_envelope::upload_record::{ChecksumType, UploadName};
+use sealgate_envelope::{ChecksumCode, ObjectKeys, UploadRecord};
+
+use crate::backend::{Backend, GetOptions};
+use crate::clock::Clock;
+use crate::gate::Admitted;
+use crate::pipeline;
+use crate::s3::error::S3Error;
+use crate::snapshot::Bucket;
+
+/// An upload's keys leave the cache when it was not used for this long.
+const IDLE: Duration = Duration::from_secs(300);
+/// Uploads that are kept at most.
+const MOST: usize = 10_000;
+/// The largest upload record: 141 bytes, ids, and two strings of bounded length.
+const RECORD_MAX: usize = 4 << 10;
+/// The longest upload id that is looked up.
+const UPLOAD_ID_MAX: usize = 1_024;
+
+/// An open upload.
+pub struct OpenUpload {
+    /// The keys of the object that it becomes.
+    pub keys: Arc<ObjectKeys>,
+    /// Where its hidden objects lie.
+    pub record: RecordName,
+    /// The backend's upload id, which is the client's too.
+    pub upload_id: String,
+    /// The checksum that the client asked for.
+    pub checksum: Option<(ChecksumCode, ChecksumType)>,
+}
+
+type Place = (BucketId, String, String);
+
+struct Entry {
+    upload: Arc<OpenUpload>,
+    used: Duration,
+}
+
+/// A bounded cache of open uploads.
+pub struct Uploads {
+    clock: Arc<dyn Clock>,
+    entries: Mutex<HashMap<Place, Entry>>,
+}
+
+impl Uploads {
+    /// An empty cache.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, entries: Mutex::default() }
+    }
+
+    fn get(&self, place: &Place) -> Option<Arc<OpenUpload>> {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = entries.get_mut(place)?;
+        entry.used = self.clock.monotonic();
+        Some(Arc::clone(&entry.upload))
+    }
+
+    /// Keeps an upload. A full cache drops the one that was used longest ago.
+    pub fn insert(&self, bucket: BucketId, key: &str, upload: Arc<OpenUpload>) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.len() >= MOST {
+            let oldest = entries.iter().min_by_key(|(_, entry)| entry.used).map(|(place, _)| place.clone());
+            if let Some(oldest) = oldest {
+                entries.remove(&oldest);
+            }
+        }
+        let place = (bucket, key.to_owned(), upload.upload_id.clone());
+        entries.insert(place, Entry { upload, used: self.clock.monotonic() });
+    }
+
+    /// Forgets an upload that is over.
+    pub fn remove(&self, bucket: BucketId, key: &str, upload_id: &str) {
+        let place = (bucket, key.to_owned(), upload_id.to_owned());
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).remove(&place);
+    }
+
+    /// Forgets uploads that nobody used lately; their keys are zeroized.
+    pub fn evict(&self) {
+        let now = self.clock.monotonic();
+        self.entries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|_, entry| entry.used + IDLE > now);
+    }
+
+    /// How many are kept.
+    pub fn len(&self) -> usize {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether none is kept.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// An upload by its id: from the cache, or from its record.
+///
+/// # Errors
+/// NoSuchUpload when there is no record; ObjectIntegrityError when it is not genuine.
+pub async fn load(
+    admitted: &Admitted,
+    bucket: &Arc<Bucket>,
+    backend: &Rc<dyn Backend>,
+    key: &str,
+    upload_id: &str,
+) -> Result<Arc<OpenUpload>, S3Error> {
+    if upload_id.is_empty() || upload_id.len() > UPLOAD_ID_MAX {
+        return Err(S3Error::no_such_upload(upload_id));
+    }
+    let node = &admitted.worker.node;
+    let place = (bucket.id, key.to_owned(), upload_id.to_owned());
+    if let Some(upload) = node.uploads.get(&place) {
+        return Ok(upload);
+    }
+    let name = UploadName {
+        gateway: admitted.snapshot.gateway,
+        bucket: bucket.id,
+        upload_id: upload_id.to_owned(),
+        key: key.as_bytes().to_vec(),
+    };
+    let record = name.record_name().map_err(|_| S3Error::no_such_upload(upload_id))?;
+    let bytes = match backend.get(&bucket.work_bucket, &record.record_key(), GetOptions::default()).await {
+        Ok(answer) => {
+            pipeline::collect(answer.body, RECORD_MAX).await.map_err(|error| admitted.backend_failed(error))?
+        }
+        Err(error) if error.is("NoSuchKey") => return Err(S3Error::no_such_upload(upload_id)),
+        Err(error) => return Err(admitted.backend_failed(error)),
+    };
+    let parsed = UploadRecord::parse(&bytes).map_err(|error| admitted.not_genuine(error))?;
+    let ik = node.keys.get(bucket, parsed.ik_id()).await.map_err(|error| admitted.key_failed(&error))?;
+    let keys = parsed.open(&ik.ik, bucket.tenant, &name).map_err(|error| admitted.not_genuine(error))?;
+    let upload = Arc::new(OpenUpload {
+        keys: Arc::new(keys),
+        record,
+        upload_id: upload_id.to_owned(),
+        checksum: parsed.checksum(),
+    });
+    node.uploads.insert(bucket.id, key, Arc::clone(&upload));
+    Ok(upload)
+}

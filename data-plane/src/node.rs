@@ -1,0 +1,110 @@
+//! What all threads of a node share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::control::ControlPlane;
+use crate::keys::Keys;
+use crate::metrics::Metrics;
+use crate::multipart::uploads::Uploads;
+use crate::pipeline::tables::Tables;
+use crate::snapshot::Snapshot;
+
+/// A node: its config, the snapshot that it runs on, its keys.
+pub struct Node {
+    /// The node's own config file.
+    pub config: Config,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// Intermediate keys.
+    pub keys: Arc<Keys>,
+    /// Open uploads whose records this node has read.
+    pub uploads: Uploads,
+    /// Part tables of multipart objects that this node has read.
+    pub tables: Tables,
+    /// The control plane.
+    pub control: ControlPlane,
+    snapshot: ArcSwapOption<Snapshot>,
+    applied: watch::Sender<(u64, u64)>,
+    draining: AtomicBool,
+    drain: watch::Sender<bool>,
+}
+
+impl Node {
+    /// A node that has no snapshot yet, and so is not ready.
+    pub fn new(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        keys: Arc<Keys>,
+        control: ControlPlane,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            config,
+            uploads: Uploads::new(Arc::clone(&clock)),
+            tables: Tables::new(),
+            clock,
+            metrics,
+            keys,
+            control,
+            snapshot: ArcSwapOption::empty(),
+            applied: watch::Sender::new((0, 0)),
+            draining: AtomicBool::new(false),
+            drain: watch::Sender::new(false),
+        })
+    }
+
+    /// The snapshot that the node runs on. A request takes it once and keeps to it.
+    pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.snapshot.load_full()
+    }
+
+    /// Swaps in a checked snapshot. One of a lower epoch, or an older version of the same, is refused.
+    pub fn apply(&self, snapshot: Arc<Snapshot>) -> Result<(), String> {
+        let running = *self.applied.borrow();
+        let new = (snapshot.epoch, snapshot.version);
+        if new < running {
+            return Err(format!("epoch and version {new:?} are older than {running:?}"));
+        }
+        self.keys.retain(|id| snapshot.buckets().any(|bucket| bucket.id == id));
+        self.snapshot.store(Some(snapshot));
+        self.metrics.config_applied(new.1);
+        self.applied.send_replace(new);
+        Ok(())
+    }
+
+    /// Epoch and version of the snapshot that the node runs on, (0, 0) when it has none.
+    pub fn applied(&self) -> (u64, u64) {
+        *self.applied.borrow()
+    }
+
+    /// Waits until the node runs on this epoch and version or a later one.
+    pub async fn wait_applied(&self, epoch: u64, version: u64) {
+        let mut applied = self.applied.subscribe();
+        // The sender lives as long as the node, so this ends only with the version.
+        let _ = applied.wait_for(|running| *running >= (epoch, version)).await;
+    }
+
+    /// Whether a balancer may send requests here.
+    pub fn ready(&self) -> bool {
+        !self.draining.load(Ordering::Acquire) && self.snapshot.load().is_some()
+    }
+
+    /// Turns readiness off and asks connections to end after the request in flight.
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.drain.send_replace(true);
+    }
+
+    /// Becomes true when the node drains.
+    pub fn draining(&self) -> watch::Receiver<bool> {
+        self.drain.subscribe()
+    }
+}

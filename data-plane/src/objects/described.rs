@@ -1,0 +1,122 @@
+//! The headers that describe an object: what the client stored is told back, whatever the backend says.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use sealgate_envelope::metadata::Metadata;
+use sealgate_envelope::{FullChecksum, Trailer};
+
+use crate::backend::ObjectMeta;
+use crate::body::checksum::Algorithm;
+use crate::etags;
+use crate::gate::Admitted;
+use crate::reply;
+
+/// Names in sealed metadata that are answered as headers of their own.
+const SYSTEM: &[&str] = &[
+    "content-type",
+    "content-encoding",
+    "content-disposition",
+    "content-language",
+    "cache-control",
+    "expires",
+];
+
+/// Parameters that override headers of a GET.
+const OVERRIDES: &[(&str, &str)] = &[
+    ("response-content-type", "content-type"),
+    ("response-content-encoding", "content-encoding"),
+    ("response-content-disposition", "content-disposition"),
+    ("response-content-language", "content-language"),
+    ("response-cache-control", "cache-control"),
+    ("response-expires", "expires"),
+];
+
+/// The type of an object that was stored without one.
+pub const DEFAULT_TYPE: &str = "binary/octet-stream";
+
+/// Headers of an object in an encrypted prefix.
+pub fn encrypted(admitted: &Admitted, meta: &ObjectMeta, metadata: &Metadata) -> HeaderMap {
+    let mut headers = passed(meta, true);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(DEFAULT_TYPE));
+    for (name, value) in metadata {
+        let shown = SYSTEM.contains(&name.as_str()) || name.starts_with("x-amz-meta-");
+        if let (true, Ok(name), Ok(value)) = (shown, HeaderName::try_from(name), HeaderValue::from_bytes(value)) {
+            headers.insert(name, value);
+        }
+    }
+    overrides(admitted, &mut headers);
+    headers
+}
+
+/// Headers of an object in a plain prefix.
+pub fn plain(admitted: &Admitted, meta: &ObjectMeta) -> HeaderMap {
+    let mut headers = passed(meta, false);
+    for (name, value) in &meta.metadata {
+        let name = HeaderName::try_from(format!("x-amz-meta-{name}"));
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value.as_bytes())) {
+            headers.insert(name, value);
+        }
+    }
+    overrides(admitted, &mut headers);
+    headers
+}
+
+fn passed(meta: &ObjectMeta, encrypted: bool) -> HeaderMap {
+    let mut headers = meta.headers.clone();
+    if encrypted {
+        for name in SYSTEM {
+            headers.remove(*name);
+        }
+    }
+    reply::set(&mut headers, "etag", &etags::shown(&meta.etag, encrypted));
+    reply::set(&mut headers, "last-modified", &httpdate::fmt_http_date(meta.last_modified));
+    reply::set(&mut headers, "accept-ranges", "bytes");
+    if let Some(version) = &meta.version_id {
+        reply::set(&mut headers, "x-amz-version-id", version);
+    }
+    headers
+}
+
+fn overrides(admitted: &Admitted, headers: &mut HeaderMap) {
+    for (parameter, name) in OVERRIDES {
+        if let Some(value) = admitted.request.query.get(parameter) {
+            reply::set(headers, name, value);
+        }
+    }
+}
+
+/// Whether the client asked for the object's checksum.
+pub fn wants_checksum(admitted: &Admitted) -> bool {
+    let asked = admitted.header("x-amz-checksum-mode").or_else(|| admitted.request.query.get_ignore_case("x-amz-checksum-mode"));
+    asked.is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"))
+}
+
+/// The checksum that was known before the body, from sealed metadata. Whether there was one.
+pub fn set_known_checksum(metadata: &Metadata, headers: &mut HeaderMap) -> bool {
+    let mut found = false;
+    for (name, value) in metadata.iter().filter(|(name, _)| name.starts_with("x-amz-checksum-")) {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(value)) {
+            headers.insert(name, value);
+            found = true;
+        }
+    }
+    if found {
+        reply::set(headers, "x-amz-checksum-type", "FULL_OBJECT");
+    }
+    found
+}
+
+/// The checksums that a trailer keeps.
+pub fn set_trailer_checksums(trailer: &Trailer, headers: &mut HeaderMap) {
+    for full in trailer.checksums() {
+        let (name, value) = shown_checksum(full, trailer.entries().len());
+        reply::set(headers, name, &value);
+        reply::set(headers, "x-amz-checksum-type", if full.composite { "COMPOSITE" } else { "FULL_OBJECT" });
+    }
+}
+
+/// A full-object checksum as S3 writes it: its header, and base64, with the number of parts when it is a composite.
+pub fn shown_checksum(full: &FullChecksum, parts: usize) -> (&'static str, String) {
+    let algorithm = Algorithm::from_envelope(full.checksum.code());
+    let value = algorithm.encode(full.checksum.value());
+    (algorithm.header_name(), if full.composite { format!("{value}-{parts}") } else { value })
+}

@@ -1,0 +1,461 @@
+//! GetObject: whole objects and ranges, in as few backend requests as the object allows, every byte proved.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use futures_util::{StreamExt as _, stream};
+use http::{HeaderMap, StatusCode};
+use sealgate_envelope::size::{MAX_TRAILER, single_trailer_len};
+use sealgate_envelope::{Kind, PartOpener, PartReader, PartTable, Trailer};
+
+use super::described;
+use super::ranges::{guess, resolve};
+use super::sealed::{self, Changed, ENVELOPE_NAME, Sealed};
+use crate::backend::{Backend, BackendError, Conditions, GetOptions, GetOutcome, StoredRange};
+use crate::etags;
+use crate::gate::Admitted;
+use crate::pipeline::open::{OpenError, Plaintext, Plan, TrailerCheck, open};
+use crate::pipeline::tables::Table;
+use crate::reply::{self, Reply, ReplyBody};
+use crate::s3::error::{Code, S3Error};
+use crate::s3::headers::{ByteRange, conditions, range};
+use crate::snapshot::Bucket;
+
+/// How often a read begins anew when the object is replaced under it.
+const ATTEMPTS: usize = 2;
+
+/// A first answer that has this many more bytes at its start than are wanted is used; beyond, the exact range is asked
+/// for.
+const MAX_DISCARD: u64 = 256 << 10;
+
+/// What of an object the client wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Whole,
+    Range(ByteRange),
+    Part(u16),
+}
+
+/// Answers GetObject.
+///
+/// # Errors
+/// In S3's terms; ObjectIntegrityError for whatever is not genuine.
+pub async fn get(admitted: &Admitted) -> Result<Reply, S3Error> {
+    let (bucket, backend) = admitted.bucket()?;
+    let key = admitted.request.need_key()?;
+    let wanted = wanted(admitted)?;
+    if !bucket.encrypts(key) {
+        return get_plain(admitted, &bucket, &backend, key, wanted).await;
+    }
+    let conditions = etags::to_backend(conditions(&admitted.headers)?, true);
+    let read = Read { admitted, bucket: &bucket, backend: &backend, key, conditions };
+    let if_range = admitted.header("if-range").filter(|_| matches!(wanted, Wanted::Range(_)));
+    for _ in 0..ATTEMPTS {
+        match read.attempt(wanted, if_range).await? {
+            Ok(reply) => return Ok(reply),
+            Err(Changed) => {}
+        }
+    }
+    Err(sealed::keeps_changing())
+}
+
+fn wanted(admitted: &Admitted) -> Result<Wanted, S3Error> {
+    let range = range(&admitted.headers);
+    match (admitted.request.query.get("partNumber"), range) {
+        (Some(_), Some(_)) => {
+            Err(S3Error::with(Code::InvalidRequest, "Cannot specify both Range header and partNumber query parameter."))
+        }
+        (Some(number), None) => number
+            .parse()
+            .ok()
+            .filter(|number| (1..=10_000).contains(number))
+            .map(Wanted::Part)
+            .ok_or_else(|| {
+                S3Error::invalid_argument("partNumber", number, "Part number must be an integer between 1 and 10000, inclusive")
+            }),
+        (None, Some(range)) => Ok(Wanted::Range(range)),
+        (None, None) => Ok(Wanted::Whole),
+    }
+}
+
+struct Read<'a> {
+    admitted: &'a Admitted,
+    bucket: &'a Arc<Bucket>,
+    backend: &'a Rc<dyn Backend>,
+    key: &'a str,
+    conditions: Conditions,
+}
+
+impl Read<'_> {
+    async fn attempt(&self, wanted: Wanted, if_range: Option<&str>) -> Result<Result<Reply, Changed>, S3Error> {
+        let stored = self.first_range(wanted);
+        let first = match self.fetch(stored, None).await {
+            Ok(first) => first,
+            Err(error) if error.is("InvalidRange") => return self.unsatisfiable().await.map(Ok),
+            Err(error) => return Err(self.admitted.backend_failed(error)),
+        };
+        let sealed = sealed::open(self.admitted, self.bucket, self.backend.as_ref(), self.key, &first.meta).await?;
+        let wanted = match if_range {
+            Some(validator) if !still_valid(validator, &first) => Wanted::Whole,
+            _ => wanted,
+        };
+        let needs_table = sealed.kind == Kind::Multipart
+            || (wanted == Wanted::Whole
+                && described::wants_checksum(self.admitted)
+                && sealed.keys.is_some()
+                && sealed.stored_len > 0
+                && !sealed.metadata.keys().any(|name| name.starts_with("x-amz-checksum-")));
+        let table = if needs_table {
+            match sealed::table(self.admitted, self.bucket, self.backend, self.key, &first.meta, &sealed).await? {
+                Ok(table) => Some(table),
+                Err(Changed) => return Ok(Err(Changed)),
+            }
+        } else {
+            None
+        };
+        match self.span(wanted, &sealed, table.as_deref())? {
+            None => self.whole(first, &sealed, table, wanted).await,
+            Some((start, end)) => self.part_of(first, &sealed, table.as_deref(), wanted, start, end).await,
+        }
+    }
+
+    /// The stored range of the first request: exact where the object's table is known, else the guess for a single PUT.
+    fn first_range(&self, wanted: Wanted) -> Option<StoredRange> {
+        let Wanted::Range(range) = wanted else { return None };
+        if let Some(table) = self.admitted.worker.node.tables.get(self.bucket.id, self.key) {
+            let spans = table.trailer.table();
+            let stored = resolve(range, spans.plaintext_len())
+                .and_then(|(start, end)| spans.pieces(start, end))
+                .and_then(|pieces| Some(pieces.first()?.chunks.stored.start..pieces.last()?.chunks.stored.end));
+            if let Some(stored) = stored {
+                return Some(StoredRange::Inclusive(stored.start, stored.end - 1));
+            }
+        }
+        match guess(range) {
+            StoredRange::Suffix(_) if !self.backend.capabilities().suffix_ranges => None,
+            guess => Some(guess),
+        }
+    }
+
+    async fn fetch(&self, range: Option<StoredRange>, same: Option<&GetOutcome>) -> Result<GetOutcome, BackendError> {
+        let options = match same {
+            None => GetOptions {
+                range,
+                conditions: self.conditions.clone(),
+                version_id: self.admitted.request.query.get("versionId").map(str::to_owned),
+            },
+            Some(same) => GetOptions {
+                range,
+                conditions: Conditions {
+                    if_match: Some(format!("\"{}\"", same.meta.etag)),
+                    ..Conditions::default()
+                },
+                version_id: same.meta.version_id.clone(),
+            },
+        };
+        self.backend.get(&self.bucket.backend_bucket, self.key, options).await
+    }
+
+    /// First and last plaintext byte; none for the whole object.
+    fn span(&self, wanted: Wanted, sealed: &Sealed, table: Option<&Table>) -> Result<Option<(u64, u64)>, S3Error> {
+        let size = sealed.plaintext_len;
+        match wanted {
+            Wanted::Whole => Ok(None),
+            Wanted::Range(range) => match resolve(range, size) {
+                Some(span) => Ok(Some(span)),
+                None => Err(S3Error::invalid_range(self.admitted.header("range").unwrap_or_default(), size)),
+            },
+            Wanted::Part(number) => match part_span(number, table, size) {
+                Some(span) if span.start < span.end => Ok(Some((span.start, span.end - 1))),
+                Some(_) => Ok(None),
+                None => Err(S3Error::new(Code::InvalidPartNumber)),
+            },
+        }
+    }
+
+    async fn whole(
+        &self,
+        first: GetOutcome,
+        sealed: &Sealed,
+        table: Option<Arc<Table>>,
+        wanted: Wanted,
+    ) -> Result<Result<Reply, Changed>, S3Error> {
+        let first = if first.range.is_none() {
+            first
+        } else {
+            match self.again(None, &first, sealed).await? {
+                Ok(answer) => answer,
+                Err(Changed) => return Ok(Err(Changed)),
+            }
+        };
+        let mut headers = described::encrypted(self.admitted, &first.meta, &sealed.metadata);
+        if described::wants_checksum(self.admitted)
+            && !described::set_known_checksum(&sealed.metadata, &mut headers)
+            && let Some(table) = &table
+        {
+            described::set_trailer_checksums(&table.trailer, &mut headers);
+        }
+        let status = self.part_headers(wanted, table.as_deref(), sealed.plaintext_len, None, &mut headers);
+        let Some(keys) = &sealed.keys else { return Ok(Ok(answer(status, headers, ReplyBody::Empty, 0))) };
+        if sealed.stored_len == 0 {
+            // A marker: its envelope is its proof.
+            return Ok(Ok(answer(status, headers, ReplyBody::Empty, 0)));
+        }
+        let single = PartTable::single(sealed.plaintext_len);
+        let spans = table.as_ref().map(|table| table.trailer.table()).or(single.as_ref());
+        let spans = spans.ok_or_else(|| self.admitted.not_genuine("it is larger than any object"))?;
+        let mut parts = std::collections::VecDeque::with_capacity(spans.parts().len());
+        for span in spans.parts() {
+            parts.push_back(
+                PartOpener::new(keys, span.number, span.salt)
+                    .and_then(|opener| PartReader::new(opener, span.plaintext_len()))
+                    .map_err(|error| self.admitted.not_genuine(error))?,
+            );
+        }
+        let check: TrailerCheck = match table {
+            Some(table) => Box::new(move |bytes| {
+                if table.trailer.is_made_of(bytes) {
+                    Ok(())
+                } else {
+                    Err(sealgate_envelope::Error::Trailer("differs from the one that the table came from"))
+                }
+            }),
+            None => {
+                let (keys, kind, stored) = (Arc::clone(keys), sealed.kind, sealed.stored_len);
+                Box::new(move |bytes| Trailer::open(&keys, kind, stored, bytes).map(|_| ()))
+            }
+        };
+        let limit = usize::try_from(single_trailer_len(sealed.plaintext_len).min(MAX_TRAILER)).unwrap_or(usize::MAX);
+        let plan = Plan { discard: 0, parts, skip: 0, take: sealed.plaintext_len, trailer: Some((check, limit)) };
+        let plaintext = open(first.body, plan, Arc::clone(&self.admitted.worker.node.metrics));
+        let body = self.begin(plaintext, sealed.plaintext_len).await?;
+        Ok(Ok(answer(status, headers, body, sealed.plaintext_len)))
+    }
+
+    async fn part_of(
+        &self,
+        first: GetOutcome,
+        sealed: &Sealed,
+        table: Option<&Table>,
+        wanted: Wanted,
+        start: u64,
+        end: u64,
+    ) -> Result<Result<Reply, Changed>, S3Error> {
+        let Some(keys) = &sealed.keys else { return Err(self.admitted.not_genuine("a marker has no bytes")) };
+        let single = PartTable::single(sealed.plaintext_len);
+        let spans = table.map(|table| table.trailer.table()).or(single.as_ref());
+        let pieces = spans.and_then(|spans| spans.pieces(start, end));
+        let (Some(spans), Some(pieces)) = (spans, pieces) else {
+            return Err(self.admitted.not_genuine("its parts do not cover its size"));
+        };
+        let (Some(first_piece), Some(last_piece)) = (pieces.first(), pieces.last()) else {
+            return Err(self.admitted.not_genuine("its parts do not cover its size"));
+        };
+        let needed = first_piece.chunks.stored.start..last_piece.chunks.stored.end;
+        let skip = first_piece.chunks.skip as u64;
+        let (from, to) = match first.range {
+            Some((from, to, _)) => (from, to),
+            None => (0, sealed.stored_len.saturating_sub(1)),
+        };
+        let usable = from <= needed.start && needed.start - from <= MAX_DISCARD && to + 1 >= needed.end;
+        let (source, from) = if usable {
+            (first, from)
+        } else {
+            let exact = StoredRange::Inclusive(needed.start, needed.end - 1);
+            match self.again(Some(exact), &first, sealed).await? {
+                Ok(answer) => (answer, needed.start),
+                Err(Changed) => return Ok(Err(Changed)),
+            }
+        };
+        let mut parts = std::collections::VecDeque::with_capacity(pieces.len());
+        for piece in &pieces {
+            let Some(span) = spans.parts().get(piece.part) else { continue };
+            parts.push_back(
+                PartOpener::new(keys, span.number, span.salt)
+                    .and_then(|opener| PartReader::starting_at(opener, span.plaintext_len(), piece.chunks.first))
+                    .map_err(|error| self.admitted.not_genuine(error))?,
+            );
+        }
+        let length = end - start + 1;
+        let mut headers = described::encrypted(self.admitted, &source.meta, &sealed.metadata);
+        let status =
+            self.part_headers(wanted, table, sealed.plaintext_len, Some((start, end)), &mut headers);
+        let plan = Plan { discard: needed.start - from, parts, skip, take: length, trailer: None };
+        let plaintext = open(source.body, plan, Arc::clone(&self.admitted.worker.node.metrics));
+        let body = self.begin(plaintext, length).await?;
+        Ok(Ok(answer(status, headers, body, length)))
+    }
+
+    /// A second request for the same object.
+    async fn again(
+        &self,
+        range: Option<StoredRange>,
+        first: &GetOutcome,
+        sealed: &Sealed,
+    ) -> Result<Result<GetOutcome, Changed>, S3Error> {
+        let answer = match self.fetch(range, Some(first)).await {
+            Ok(answer) => answer,
+            Err(error) if error.is("PreconditionFailed") => return Ok(Err(Changed)),
+            Err(error) => return Err(self.admitted.backend_failed(error)),
+        };
+        if answer.meta.metadata.get(ENVELOPE_NAME) != Some(&sealed.header) {
+            return Ok(Err(Changed));
+        }
+        let told = answer.range.map_or((0, answer.length.saturating_sub(1)), |(from, to, _)| (from, to));
+        let asked = match range {
+            Some(StoredRange::Inclusive(from, to)) => (from, to),
+            _ => (0, sealed.stored_len.saturating_sub(1)),
+        };
+        if answer.meta.size != sealed.stored_len || told != asked {
+            return Err(self.admitted.not_genuine("two answers give two sizes, or other bytes than were asked for"));
+        }
+        Ok(Ok(answer))
+    }
+
+    /// The first plaintext is proved before the status line goes out, so that a small object is right or an error.
+    async fn begin(&self, mut plaintext: Plaintext, length: u64) -> Result<ReplyBody, S3Error> {
+        match plaintext.next().await {
+            None if length == 0 => Ok(ReplyBody::Empty),
+            None => Err(self.admitted.not_genuine("it ends early")),
+            Some(Ok(piece)) if piece.len() as u64 == length => {
+                // Let the stream come to its end, so that its connection can be used again.
+                match plaintext.next().await {
+                    None => Ok(ReplyBody::Full(Some(piece))),
+                    Some(Ok(_)) => Err(self.admitted.not_genuine("it has more bytes than it should")),
+                    Some(Err(error)) => Err(self.open_failed(error)),
+                }
+            }
+            Some(Ok(piece)) => {
+                let key = self.key.to_owned();
+                let rest = plaintext.map(move |item| {
+                    item.map_err(|error| {
+                        tracing::error!(key, %error, "a download is aborted");
+                        std::io::Error::other(error.to_string()).into()
+                    })
+                });
+                let pieces = stream::once(async move { Ok(piece) }).chain(rest);
+                Ok(ReplyBody::stream(Box::pin(pieces), length))
+            }
+            Some(Err(error)) => Err(self.open_failed(error)),
+        }
+    }
+
+    fn open_failed(&self, error: OpenError) -> S3Error {
+        match error {
+            OpenError::Integrity(reason) => self.admitted.not_genuine(reason),
+            OpenError::Stream(error) => self.admitted.backend_failed(crate::pipeline::stream_error(error)),
+        }
+    }
+
+    /// Content-Range and the number of parts, and the status that goes with them.
+    fn part_headers(
+        &self,
+        wanted: Wanted,
+        table: Option<&Table>,
+        size: u64,
+        span: Option<(u64, u64)>,
+        headers: &mut HeaderMap,
+    ) -> StatusCode {
+        if let (Wanted::Part(_), Some(table)) = (wanted, table) {
+            reply::set(headers, "x-amz-mp-parts-count", &table.trailer.entries().len().to_string());
+        }
+        match span {
+            Some((start, end)) => {
+                reply::set(headers, "content-range", &format!("bytes {start}-{end}/{size}"));
+                StatusCode::PARTIAL_CONTENT
+            }
+            None if matches!(wanted, Wanted::Part(_)) => StatusCode::PARTIAL_CONTENT,
+            None => StatusCode::OK,
+        }
+    }
+
+    /// The backend's 416 counts stored bytes: the client is told the plaintext's.
+    async fn unsatisfiable(&self) -> Result<Reply, S3Error> {
+        let options = GetOptions {
+            version_id: self.admitted.request.query.get("versionId").map(str::to_owned),
+            ..GetOptions::default()
+        };
+        let meta = self
+            .backend
+            .head(&self.bucket.backend_bucket, self.key, options)
+            .await
+            .map_err(|error| self.admitted.backend_failed(error))?;
+        let sealed = sealed::open(self.admitted, self.bucket, self.backend.as_ref(), self.key, &meta).await?;
+        Err(S3Error::invalid_range(self.admitted.header("range").unwrap_or_default(), sealed.plaintext_len))
+    }
+}
+
+/// A part's plaintext. An object that was not uploaded in parts has one, number 1: itself.
+pub fn part_span(number: u16, table: Option<&Table>, size: u64) -> Option<std::ops::Range<u64>> {
+    match table.filter(|table| !table.trailer.entries().is_empty()) {
+        Some(table) => {
+            table.trailer.table().parts().iter().find(|part| part.number == number).map(|part| part.plain.clone())
+        }
+        None => (number == 1).then_some(0..size),
+    }
+}
+
+/// If-Range: an ETag that is still the object's, or a date that it was not modified after.
+fn still_valid(validator: &str, first: &GetOutcome) -> bool {
+    if validator.contains('"') {
+        return validator == etags::to_client_quoted(&first.meta.etag);
+    }
+    httpdate::parse_http_date(validator).is_ok_and(|date| first.meta.last_modified <= date)
+}
+
+fn answer(status: StatusCode, headers: HeaderMap, body: ReplyBody, length: u64) -> Reply {
+    let mut reply = reply::with(status, body);
+    *reply.headers_mut() = headers;
+    reply::set(reply.headers_mut(), "content-length", &length.to_string());
+    reply
+}
+
+/// A plain prefix: the backend's bytes as they are.
+async fn get_plain(
+    admitted: &Admitted,
+    bucket: &Bucket,
+    backend: &Rc<dyn Backend>,
+    key: &str,
+    wanted: Wanted,
+) -> Result<Reply, S3Error> {
+    let range = match wanted {
+        Wanted::Whole => None,
+        Wanted::Range(ByteRange::Inclusive(from, to)) => Some(StoredRange::Inclusive(from, to)),
+        Wanted::Range(ByteRange::From(from)) => Some(StoredRange::From(from)),
+        Wanted::Range(ByteRange::Suffix(length)) => Some(StoredRange::Suffix(length)),
+        Wanted::Part(_) => return Err(S3Error::not_implemented("partNumber in plain prefixes")),
+    };
+    let options = GetOptions {
+        range,
+        conditions: conditions(&admitted.headers)?,
+        version_id: admitted.request.query.get("versionId").map(str::to_owned),
+    };
+    let outcome = match backend.get(&bucket.backend_bucket, key, options).await {
+        Ok(outcome) => outcome,
+        Err(error) if error.is("InvalidRange") => {
+            let meta = backend
+                .head(&bucket.backend_bucket, key, GetOptions::default())
+                .await
+                .map_err(|error| admitted.backend_failed(error))?;
+            return Err(S3Error::invalid_range(admitted.header("range").unwrap_or_default(), meta.size));
+        }
+        Err(error) => return Err(admitted.backend_failed(error)),
+    };
+    let mut headers = described::plain(admitted, &outcome.meta);
+    let status = match outcome.range {
+        Some((from, to, size)) => {
+            reply::set(&mut headers, "content-range", &format!("bytes {from}-{to}/{size}"));
+            StatusCode::PARTIAL_CONTENT
+        }
+        None => StatusCode::OK,
+    };
+    let metrics = Arc::clone(&admitted.worker.node.metrics);
+    let pieces = outcome.body.map(move |item| match item {
+        Ok(piece) => {
+            metrics.sent(piece.len() as u64);
+            Ok(piece)
+        }
+        Err(error) => Err(std::io::Error::other(error.to_string()).into()),
+    });
+    Ok(answer(status, headers, ReplyBody::stream(Box::pin(pieces), outcome.length), outcome.length))
+}

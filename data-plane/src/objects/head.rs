@@ -1,0 +1,85 @@
+//! HeadObject: one backend request; one more where the answer is in the trailer.
+
+use http::StatusCode;
+use sealgate_envelope::Kind;
+
+use super::get::part_span;
+use super::ranges::resolve;
+use super::{described, sealed};
+use crate::backend::GetOptions;
+use crate::etags;
+use crate::gate::Admitted;
+use crate::reply::{self, Reply};
+use crate::s3::error::{Code, S3Error};
+use crate::s3::headers::{conditions, range};
+
+/// Answers HeadObject.
+///
+/// # Errors
+/// In S3's terms; ObjectIntegrityError for whatever is not genuine.
+pub async fn head(admitted: &Admitted) -> Result<Reply, S3Error> {
+    let (bucket, backend) = admitted.bucket()?;
+    let key = admitted.request.need_key()?;
+    let encrypted = bucket.encrypts(key);
+    let options = GetOptions {
+        range: None,
+        conditions: etags::to_backend(conditions(&admitted.headers)?, encrypted),
+        version_id: admitted.request.query.get("versionId").map(str::to_owned),
+    };
+    let meta = backend
+        .head(&bucket.backend_bucket, key, options)
+        .await
+        .map_err(|error| admitted.backend_failed(error))?;
+    if !encrypted {
+        let mut reply = reply::empty(StatusCode::OK);
+        *reply.headers_mut() = described::plain(admitted, &meta);
+        reply::set(reply.headers_mut(), "content-length", &meta.size.to_string());
+        return Ok(reply);
+    }
+    let sealed = sealed::open(admitted, &bucket, backend.as_ref(), key, &meta).await?;
+    let mut headers = described::encrypted(admitted, &meta, &sealed.metadata);
+    let part = admitted.request.query.get("partNumber");
+    let known = described::wants_checksum(admitted) && described::set_known_checksum(&sealed.metadata, &mut headers);
+    let from_trailer = (described::wants_checksum(admitted) && !known)
+        || (part.is_some() && sealed.kind == Kind::Multipart);
+    let table = if from_trailer && sealed.keys.is_some() && sealed.stored_len > 0 {
+        let table = sealed::table(admitted, &bucket, &backend, key, &meta, &sealed).await?;
+        Some(table.map_err(|sealed::Changed| sealed::keeps_changing())?)
+    } else {
+        None
+    };
+    if let Some(table) = table.as_ref().filter(|_| described::wants_checksum(admitted) && !known) {
+        described::set_trailer_checksums(&table.trailer, &mut headers);
+    }
+    let size = sealed.plaintext_len;
+    let span = match (part, range(&admitted.headers)) {
+        (Some(number), _) => {
+            let span = number.parse().ok().and_then(|number| part_span(number, table.as_deref(), size));
+            let span = span.ok_or_else(|| S3Error::new(Code::InvalidPartNumber))?;
+            if let Some(table) = table.as_ref().filter(|_| sealed.kind == Kind::Multipart) {
+                reply::set(&mut headers, "x-amz-mp-parts-count", &table.trailer.entries().len().to_string());
+            }
+            Some(span)
+        }
+        (None, Some(range)) => {
+            let (start, end) = resolve(range, size)
+                .ok_or_else(|| S3Error::invalid_range(admitted.header("range").unwrap_or_default(), size))?;
+            Some(start..end + 1)
+        }
+        (None, None) => None,
+    };
+    let (status, length) = match span {
+        Some(span) => {
+            if span.start < span.end {
+                let shown = format!("bytes {}-{}/{size}", span.start, span.end - 1);
+                reply::set(&mut headers, "content-range", &shown);
+            }
+            (StatusCode::PARTIAL_CONTENT, span.end - span.start)
+        }
+        None => (StatusCode::OK, size),
+    };
+    let mut reply = reply::empty(status);
+    *reply.headers_mut() = headers;
+    reply::set(reply.headers_mut(), "content-length", &length.to_string());
+    Ok(reply)
+}

@@ -1,0 +1,226 @@
+//! PutObject: checked, sealed and stored in one pass; the old object stays until the new one is whole.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::{HeaderMap, StatusCode};
+use hyper::body::Incoming;
+use sealgate_envelope::metadata::{self, Metadata};
+use sealgate_envelope::size::{MAX_PLAINTEXT, stored_size};
+use sealgate_envelope::{
+    Checksum, Envelope, Error, FullChecksum, Kind, ObjectKeys, PartSealer, Recovery, Scope, TrailerPlain,
+};
+
+use super::sealed::{ENVELOPE_NAME, METADATA_NAME};
+use crate::backend::{Backend, ByteStream, PutOptions, Upload};
+use crate::body::{BodyPlan, Verified};
+use crate::etags;
+use crate::gate::Admitted;
+use crate::keys::NodeKey;
+use crate::pipeline;
+use crate::pipeline::seal::{Outcome, Trailer, pass, seal};
+use crate::pipeline::source::Source;
+use crate::reply::{self, Reply};
+use crate::s3::error::{Code, S3Error};
+use crate::s3::headers::{conditions, system_metadata, user_metadata};
+use crate::snapshot::Bucket;
+
+/// Headers that pass to the backend as they are.
+const PASSED: &[&str] = &["x-amz-storage-class", "x-amz-tagging"];
+
+/// Answers PutObject.
+///
+/// # Errors
+/// In S3's terms; nothing is stored then.
+pub async fn put(admitted: &Admitted, body: Incoming) -> Result<Reply, S3Error> {
+    let (bucket, backend) = admitted.writable_bucket()?;
+    let key = admitted.request.need_key()?;
+    let (source, plan) = admitted.source(body)?;
+    let encrypted = bucket.encrypts(key);
+    let stored = if encrypted { stored_size(plan.length) } else { Some(plan.length) };
+    let most = backend.capabilities().max_put;
+    let stored = stored
+        .filter(|stored| *stored <= most)
+        .ok_or_else(|| S3Error::entity_too_large(plan.length, most.min(MAX_PLAINTEXT)))?;
+    let outcome = Outcome::default();
+    let mut options = PutOptions {
+        headers: passed_headers(&admitted.headers),
+        conditions: etags::to_backend(conditions(&admitted.headers)?, encrypted),
+        ..PutOptions::default()
+    };
+    let upload = if encrypted {
+        let key_for_new = active_key(admitted, &bucket).await?;
+        let object = Object { admitted, bucket: &bucket, key, ik: &key_for_new, plan: &plan };
+        let (metadata, upload) = object.seal(source, backend.as_ref(), stored, outcome.clone())?;
+        options.metadata = metadata;
+        upload
+    } else {
+        let (metadata, headers) = plain_metadata(admitted)?;
+        options.metadata = metadata;
+        options.headers.extend(headers);
+        Upload { length: stored, stream: pass(source, plan.length, outcome.clone()) }
+    };
+    let stored = backend
+        .put(&bucket.backend_bucket, key, options, upload)
+        .await
+        .map_err(|error| admitted.backend_failed(error))?;
+    let mut reply = reply::empty(StatusCode::OK);
+    *reply.headers_mut() = stored.headers;
+    reply::set(reply.headers_mut(), "etag", &etags::shown(&stored.etag, encrypted));
+    if let Some(version) = &stored.version_id {
+        reply::set(reply.headers_mut(), "x-amz-version-id", version);
+    }
+    if let Some((algorithm, value)) = outcome.take().and_then(|verified| verified.checksum) {
+        reply::set(reply.headers_mut(), algorithm.header_name(), &algorithm.encode(&value));
+        reply::set(reply.headers_mut(), "x-amz-checksum-type", "FULL_OBJECT");
+    }
+    Ok(reply)
+}
+
+/// The bucket's key for new objects.
+///
+/// # Errors
+/// ServiceUnavailable or AccessDenied.
+pub async fn active_key(admitted: &Admitted, bucket: &Arc<Bucket>) -> Result<Arc<NodeKey>, S3Error> {
+    admitted.worker.node.keys.active(bucket).await.map_err(|error| admitted.key_failed(&error))
+}
+
+/// Headers that pass to the backend.
+pub fn passed_headers(headers: &HeaderMap) -> HeaderMap {
+    let mut passed = HeaderMap::new();
+    for name in PASSED {
+        if let Some(value) = headers.get(*name) {
+            passed.insert(*name, value.clone());
+        }
+    }
+    passed
+}
+
+/// What the client stores beside its bytes: user metadata and the headers that describe the body.
+///
+/// # Errors
+/// Names or values that S3 does not take.
+pub fn client_metadata(admitted: &Admitted) -> Result<Metadata, S3Error> {
+    let mut metadata = Metadata::new();
+    for (name, value) in system_metadata(&admitted.headers).into_iter().chain(user_metadata(&admitted.headers)?) {
+        if name.starts_with(metadata::RESERVED_PREFIX) {
+            return Err(S3Error::invalid_argument(name, "", "Metadata names that begin with sealgate are reserved."));
+        }
+        metadata.insert(name, value.into());
+    }
+    Ok(metadata)
+}
+
+/// An envelope and the sealed metadata beside it, as the backend's user metadata.
+///
+/// # Errors
+/// MetadataTooLarge with the limit.
+pub fn sealed_metadata(
+    keys: &ObjectKeys,
+    envelope: &Envelope,
+    metadata: &Metadata,
+    backend: &dyn Backend,
+) -> Result<BTreeMap<String, String>, S3Error> {
+    let mut headers = BTreeMap::new();
+    headers.insert(ENVELOPE_NAME.to_owned(), envelope.to_header());
+    if envelope.has_metadata() {
+        let sealed = metadata::seal(keys, envelope, metadata).map_err(|error| match error {
+            Error::MetadataTooLarge { needed, limit } => S3Error::metadata_too_large(needed, limit),
+            other => cannot_seal(&other),
+        })?;
+        headers.insert(METADATA_NAME.to_owned(), sealed);
+    }
+    let used: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let most = backend.capabilities().max_user_metadata;
+    if used > most {
+        return Err(S3Error::metadata_too_large(used, most));
+    }
+    Ok(headers)
+}
+
+/// A failure of the format itself: nothing a client did.
+pub fn cannot_seal(error: &Error) -> S3Error {
+    tracing::error!(%error, "an object cannot be sealed");
+    S3Error::with(Code::InternalError, "The object could not be sealed.")
+}
+
+struct Object<'a> {
+    admitted: &'a Admitted,
+    bucket: &'a Arc<Bucket>,
+    key: &'a str,
+    ik: &'a NodeKey,
+    plan: &'a BodyPlan,
+}
+
+impl Object<'_> {
+    fn seal(
+        &self,
+        source: Source,
+        backend: &dyn Backend,
+        stored: u64,
+        outcome: Outcome,
+    ) -> Result<(BTreeMap<String, String>, Upload), S3Error> {
+        let length = self.plan.length;
+        let keys = ObjectKeys::generate(self.bucket.suite).map_err(|error| cannot_seal(&error))?;
+        let mut metadata = client_metadata(self.admitted)?;
+        if let Some((algorithm, value)) = &self.plan.known_checksum {
+            metadata.insert(algorithm.header_name().to_owned(), algorithm.encode(value).into());
+        }
+        let scope = Scope { tenant: self.bucket.tenant, bucket: self.bucket.id, key: self.key.as_bytes() };
+        let envelope =
+            Envelope::seal_object(&keys, Some(length), !metadata.is_empty(), self.ik.id, &self.ik.ik, &scope)
+                .map_err(|error| cannot_seal(&error))?;
+        let headers = sealed_metadata(&keys, &envelope, &metadata, backend)?;
+        if length == 0 && self.key.ends_with('/') {
+            // A directory marker has no body: servers refuse or drop bytes in them. The body is still verified.
+            return Ok((headers, Upload { length: 0, stream: verified_only(source, outcome) }));
+        }
+        let sealer = PartSealer::new(&keys, 0).map_err(|error| cannot_seal(&error))?;
+        let recovery =
+            Recovery::seal(&keys, Kind::Single, self.ik.id, &self.ik.ik, self.bucket.tenant, self.bucket.id)
+                .map_err(|error| cannot_seal(&error))?;
+        // A checksum that came in a trailer is not in the metadata, so it goes where the end of the body is.
+        let known = self.plan.known_checksum.is_some();
+        let trailer: Trailer = Box::new(move |verified: &Verified| {
+            let checksum = verified.checksum.as_ref().filter(|_| !known);
+            let checksums = checksum
+                .and_then(|(algorithm, value)| Checksum::new(algorithm.to_envelope(), value))
+                .map(|checksum| FullChecksum { checksum, composite: false })
+                .into_iter()
+                .collect();
+            TrailerPlain { plaintext_len: length, parts: Vec::new(), checksums }
+                .seal(&keys, &recovery)
+                .map_err(|error| cannot_seal(&error))
+        });
+        Ok((headers, Upload { length: stored, stream: seal(source, sealer, length, Some(trailer), outcome) }))
+    }
+}
+
+/// A stream that yields nothing, but ends well only if the client's empty body does.
+fn verified_only(source: Source, outcome: Outcome) -> ByteStream {
+    pass(source, 0, outcome)
+}
+
+fn plain_metadata(admitted: &Admitted) -> Result<(BTreeMap<String, String>, HeaderMap), S3Error> {
+    let mut metadata = BTreeMap::new();
+    let mut headers = HeaderMap::new();
+    for (name, value) in client_metadata(admitted)? {
+        let text = String::from_utf8_lossy(&value).into_owned();
+        match name.strip_prefix("x-amz-meta-") {
+            Some(name) => {
+                metadata.insert(name.to_owned(), text);
+            }
+            None => {
+                if let (Ok(name), Ok(value)) = (http::HeaderName::try_from(name), http::HeaderValue::try_from(text)) {
+                    headers.insert(name, value);
+                }
+            }
+        }
+    }
+    Ok((metadata, headers))
+}
+
+/// An empty object under a hidden name.
+pub fn empty_upload() -> Upload {
+    pipeline::upload(bytes::Bytes::new())
+}

@@ -1,0 +1,153 @@
+//! An encrypted object from its backend metadata: its envelope opened, its metadata unsealed, its plaintext length proved
+//! as far as metadata can.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use sealgate_envelope::metadata::Metadata;
+use sealgate_envelope::size::{self, suffix_len};
+use sealgate_envelope::trailer;
+use sealgate_envelope::{Envelope, Kind, ObjectKeys, Scope, Trailer, metadata};
+
+use crate::backend::{Backend, Conditions, GetOptions, ObjectMeta, StoredRange};
+use crate::gate::Admitted;
+use crate::pipeline;
+use crate::pipeline::tables::Table;
+use crate::s3::error::{Code, S3Error};
+use crate::snapshot::Bucket;
+
+/// The name of the envelope's header, as backends list user metadata.
+pub const ENVELOPE_NAME: &str = "sealgate";
+/// The name of the sealed metadata's header.
+pub const METADATA_NAME: &str = "sealgatemeta";
+
+/// An opened envelope.
+pub struct Sealed {
+    /// Kind of the object.
+    pub kind: Kind,
+    /// The object's keys; none for a directory marker whose backend drops metadata.
+    pub keys: Option<Arc<ObjectKeys>>,
+    /// The client's metadata, unsealed.
+    pub metadata: Metadata,
+    /// Plaintext bytes.
+    pub plaintext_len: u64,
+    /// Stored bytes.
+    pub stored_len: u64,
+    /// The envelope, to recognise the same object in a second answer.
+    pub header: String,
+}
+
+/// Opens what a backend said of an object.
+///
+/// # Errors
+/// ObjectIntegrityError for anything that is not genuine; those of missing keys.
+pub async fn open(
+    admitted: &Admitted,
+    bucket: &Arc<Bucket>,
+    backend: &dyn Backend,
+    key: &str,
+    meta: &ObjectMeta,
+) -> Result<Sealed, S3Error> {
+    let Some(header) = meta.metadata.get(ENVELOPE_NAME) else {
+        if key.ends_with('/') && meta.size == 0 && !backend.capabilities().marker_metadata {
+            return Ok(Sealed {
+                kind: Kind::Single,
+                keys: None,
+                metadata: Metadata::new(),
+                plaintext_len: 0,
+                stored_len: 0,
+                header: String::new(),
+            });
+        }
+        return Err(admitted.not_genuine("it has no envelope"));
+    };
+    let envelope = Envelope::parse_header(header).map_err(|error| admitted.not_genuine(error))?;
+    let ik = admitted
+        .worker
+        .node
+        .keys
+        .get(bucket, envelope.ik_id())
+        .await
+        .map_err(|error| admitted.key_failed(&error))?;
+    let scope = Scope { tenant: bucket.tenant, bucket: bucket.id, key: key.as_bytes() };
+    let keys = envelope.open(&ik.ik, &scope).map_err(|error| admitted.not_genuine(error))?;
+    let sealed_metadata = meta.metadata.get(METADATA_NAME).map(String::as_str);
+    let metadata =
+        metadata::open(&keys, &envelope, sealed_metadata).map_err(|error| admitted.not_genuine(error))?;
+    let marker = key.ends_with('/') && meta.size == 0;
+    let from_size = if marker { Some(0) } else { size::plaintext_size(meta.size) };
+    let plaintext_len = match (envelope.plaintext_len(), from_size) {
+        (Some(told), Some(found)) if told == found => told,
+        (None, Some(found)) if !marker => found,
+        _ => return Err(admitted.not_genuine(format!("its stored size {} is not its own", meta.size))),
+    };
+    Ok(Sealed {
+        kind: envelope.kind(),
+        keys: Some(Arc::new(keys)),
+        metadata,
+        plaintext_len,
+        stored_len: meta.size,
+        header: header.clone(),
+    })
+}
+
+/// Another answer was about another object: the whole read begins anew.
+pub struct Changed;
+
+/// The part table of an object: cached, or from its trailer with one request.
+///
+/// # Errors
+/// `Ok(Err(Changed))` when the object was replaced meanwhile.
+pub async fn table(
+    admitted: &Admitted,
+    bucket: &Arc<Bucket>,
+    backend: &Rc<dyn Backend>,
+    key: &str,
+    meta: &ObjectMeta,
+    sealed: &Sealed,
+) -> Result<Result<Arc<Table>, Changed>, S3Error> {
+    let Some(keys) = &sealed.keys else { return Err(admitted.not_genuine("a marker has no trailer")) };
+    let tables = &admitted.worker.node.tables;
+    if let Some(table) = tables.get(bucket.id, key) {
+        let same = table.object == keys.object_id()
+            && table.etag == meta.etag
+            && table.trailer.stored_size() == sealed.stored_len;
+        if same {
+            return Ok(Ok(table));
+        }
+        tables.remove(bucket.id, key);
+    }
+    let length = suffix_len(sealed.plaintext_len).min(sealed.stored_len);
+    let range = StoredRange::Inclusive(sealed.stored_len - length, sealed.stored_len.saturating_sub(1));
+    let options = GetOptions {
+        range: Some(range),
+        conditions: Conditions { if_match: Some(format!("\"{}\"", meta.etag)), ..Conditions::default() },
+        version_id: meta.version_id.clone(),
+    };
+    let answer = match backend.get(&bucket.backend_bucket, key, options).await {
+        Ok(answer) => answer,
+        Err(error) if error.is("PreconditionFailed") => return Ok(Err(Changed)),
+        Err(error) => return Err(admitted.backend_failed(error)),
+    };
+    if answer.meta.metadata.get(ENVELOPE_NAME) != Some(&sealed.header) {
+        return Ok(Err(Changed));
+    }
+    if answer.meta.size != sealed.stored_len || answer.length != length {
+        return Err(admitted.not_genuine("two answers give two sizes"));
+    }
+    let limit = usize::try_from(length).unwrap_or(usize::MAX);
+    let suffix = pipeline::collect(answer.body, limit).await.map_err(|error| admitted.backend_failed(error))?;
+    let (_, bytes) = trailer::split(&suffix).map_err(|error| admitted.not_genuine(error))?;
+    let opened = Trailer::open(keys, sealed.kind, sealed.stored_len, bytes)
+        .map_err(|error| admitted.not_genuine(error))?;
+    let table = Arc::new(Table { object: keys.object_id(), etag: meta.etag.clone(), trailer: opened });
+    if sealed.kind == Kind::Multipart {
+        tables.insert(bucket.id, key, Arc::clone(&table));
+    }
+    Ok(Ok(table))
+}
+
+/// The answer to a read whose object keeps changing.
+pub fn keeps_changing() -> S3Error {
+    S3Error::with(Code::SlowDown, "The object was replaced while it was read. Please try again.").retry_after(1)
+}

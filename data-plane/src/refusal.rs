@@ -1,0 +1,135 @@
+//! What failed behind the front end, in S3's codes: backends, keys, and objects that are not genuine.
+
+use tracing::{error, warn};
+
+use crate::backend::BackendError;
+use crate::gate::Admitted;
+use crate::keys::KeyError;
+use crate::metrics::Metrics;
+use crate::s3::error::{Code, S3Error};
+
+/// Backend codes that a client may see as they are, with the gateway's own text.
+const PASSED: &[Code] = &[
+    Code::BucketAlreadyExists,
+    Code::BucketAlreadyOwnedByYou,
+    Code::BucketNotEmpty,
+    Code::ConditionalRequestConflict,
+    Code::EntityTooLarge,
+    Code::EntityTooSmall,
+    Code::InvalidArgument,
+    Code::InvalidObjectState,
+    Code::InvalidPart,
+    Code::InvalidPartOrder,
+    Code::InvalidRange,
+    Code::InvalidRequest,
+    Code::InvalidStorageClass,
+    Code::KeyTooLongError,
+    Code::MethodNotAllowed,
+    Code::NoSuchBucket,
+    Code::NoSuchKey,
+    Code::NoSuchUpload,
+    Code::NoSuchVersion,
+    Code::NotModified,
+    Code::OperationAborted,
+    Code::PreconditionFailed,
+    Code::SlowDown,
+    Code::ServiceUnavailable,
+];
+
+impl Admitted {
+    /// A backend's failure as the client sees it.
+    pub fn backend_failed(&self, failure: BackendError) -> S3Error {
+        let encrypted = match (self.request.need_bucket(), self.request.key.as_deref()) {
+            (Ok(bucket), Some(key)) => self.snapshot.bucket(bucket).is_none_or(|bucket| bucket.encrypts(key)),
+            _ => true,
+        };
+        backend_failed(failure, &self.worker.node.metrics, encrypted)
+    }
+
+    /// A missing key as the client sees it.
+    pub fn key_failed(&self, failure: &KeyError) -> S3Error {
+        match failure {
+            KeyError::Unavailable(reason) => {
+                warn!(reason, "no key");
+                S3Error::with(Code::ServiceUnavailable, "The key of this object cannot be had now. Please try again.")
+                    .retry_after(2)
+            }
+            KeyError::Denied(reason) => {
+                warn!(reason, "key denied");
+                S3Error::with(Code::AccessDenied, "The key of this object may not be used.")
+            }
+            KeyError::Unknown => self.not_genuine("its key is unknown"),
+        }
+    }
+
+    /// An object that cannot be proved, as the client sees it: 422, which no SDK retries.
+    pub fn not_genuine(&self, reason: impl std::fmt::Display) -> S3Error {
+        error!(
+            bucket = self.request.bucket.as_deref().unwrap_or_default(),
+            key = self.request.key.as_deref().unwrap_or_default(),
+            %reason,
+            "a stored object is not genuine"
+        );
+        self.worker.node.metrics.integrity_failure();
+        S3Error::new(Code::ObjectIntegrityError)
+    }
+}
+
+/// A backend's failure as a client sees it. An upload that its own source ended comes back as that source's error.
+pub fn backend_failed(failure: BackendError, metrics: &Metrics, encrypted: bool) -> S3Error {
+    match failure {
+        BackendError::Upload(source) => match source.downcast::<S3Error>() {
+            Ok(refused) => *refused,
+            Err(other) => {
+                error!(error = %other, "an upload was ended by the gateway");
+                S3Error::new(Code::InternalError)
+            }
+        },
+        BackendError::S3 { status, code, message, headers } => {
+            let Some(known) = PASSED.iter().find(|known| known.as_str() == code) else {
+                metrics.backend_failure();
+                error!(status, code, message, "the backend refused a request of the gateway");
+                return match status {
+                    500..=599 => S3Error::new(Code::SlowDown).retry_after(2),
+                    _ => S3Error::with(Code::InternalError, "The storage behind the gateway refused the request."),
+                };
+            };
+            let mut refused = S3Error::new(*known);
+            if known.status().is_server_error() {
+                metrics.backend_failure();
+                refused = refused.retry_after(2);
+            }
+            for (field, name) in [
+                ("ETag", "etag"),
+                ("LastModified", "last-modified"),
+                ("DeleteMarker", "x-amz-delete-marker"),
+                ("VersionId", "x-amz-version-id"),
+            ] {
+                if let Some(value) = headers.get(name).and_then(|value| value.to_str().ok()) {
+                    let value = match field {
+                        "ETag" if encrypted => crate::etags::to_client_quoted(value),
+                        _ => value.to_owned(),
+                    };
+                    refused = refused.field(field, value);
+                }
+            }
+            refused
+        }
+        BackendError::Unavailable(reason) => {
+            metrics.backend_failure();
+            warn!(reason, "the backend cannot be reached");
+            S3Error::new(Code::SlowDown).retry_after(2)
+        }
+        BackendError::Protocol(reason) => {
+            metrics.backend_failure();
+            error!(reason, "the backend's answer makes no sense");
+            S3Error::new(Code::SlowDown).retry_after(2)
+        }
+        BackendError::Unsupported(what) => S3Error::not_implemented(what),
+        BackendError::Io(failure) => {
+            metrics.backend_failure();
+            error!(error = %failure, "storage failed");
+            S3Error::new(Code::SlowDown).retry_after(2)
+        }
+    }
+}

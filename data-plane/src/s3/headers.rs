@@ -1,0 +1,11 @@
+//! Request headers that S3's operations read, and those that answers carry.
+
+pub mod conditions;
+pub mod metadata;
+pub mod overrides;
+pub mod range;
+
+pub use conditions::{Conditions, Outcome};
+pub use metadata::ObjectHeaders;
+pub use overrides::response_overrides;
+pub use range::{ByteRange, Satisfied};

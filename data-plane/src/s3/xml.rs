@@ -1,0 +1,13 @@
+//! S3's XML documents: the few that clients send, read within bounds, and those of the answers.
+
+pub mod complete;
+pub mod delete;
+pub mod lists;
+pub mod location;
+mod reader;
+pub mod uploads;
+pub mod writer;
+
+pub use complete::{CompletedPart, parse_complete};
+pub use delete::{DeleteRequest, Deleted, ObjectId, delete_result, parse_delete};
+pub use location::{location_constraint, parse_create_bucket};

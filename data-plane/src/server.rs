@@ -1,0 +1,125 @@
+//! The listener for objects: hyper on actix's workers, one thread a core, each with backend connections of its own.
+//!
+//! docs/adr/0001-byte-path.md has the measurements behind this choice.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_rt::net::TcpStream;
+use actix_server::Server;
+use actix_service::{fn_factory, fn_service};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tracing::{debug, error};
+
+use crate::gate;
+use crate::node::Node;
+use crate::tls::Certificates;
+use crate::worker::{Backends, Worker};
+
+/// Time for a request's headers, and for a TLS handshake.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// The most that one connection buffers, either way: large reads and writes are what saves CPU.
+const BUFFER: usize = 512 << 10;
+/// Headers beyond this are refused by the HTTP parser itself; S3's own limit is checked after.
+const MAX_HEADERS: usize = 256;
+const BACKLOG: u32 = 2_048;
+/// Connections a worker serves at once.
+const CONNECTIONS: usize = 10_000;
+
+/// Starts serving clients; the address is where it listens (port 0 in the config: any).
+///
+/// # Errors
+/// The socket's.
+pub fn start(node: &Arc<Node>, certificates: Option<Arc<Certificates>>) -> io::Result<(Server, SocketAddr)> {
+    let listener = listen(node.config.listen)?;
+    let address = listener.local_addr()?;
+    let shared = Arc::clone(node);
+    let server = Server::build()
+        .workers(node.config.workers)
+        .max_concurrent_connections(CONNECTIONS)
+        .shutdown_timeout(node.config.drain_seconds)
+        .disable_signals()
+        .listen("s3", listener, move || {
+            let node = Arc::clone(&shared);
+            let certificates = certificates.clone();
+            fn_factory(move || {
+                let node = Arc::clone(&node);
+                let certificates = certificates.clone();
+                async move {
+                    let backends = Backends::open(&node.config.backends).map_err(|error| {
+                        error!(error, "a worker cannot open its backends");
+                    })?;
+                    let worker = Rc::new(Worker { node, backends: Rc::new(backends) });
+                    Ok::<_, ()>(fn_service(move |stream: TcpStream| {
+                        connection(Rc::clone(&worker), certificates.clone(), stream)
+                    }))
+                }
+            })
+        })?
+        .run();
+    Ok((server, address))
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(BACKLOG).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
+
+async fn connection(
+    worker: Rc<Worker>,
+    certificates: Option<Arc<Certificates>>,
+    stream: TcpStream,
+) -> Result<(), Infallible> {
+    let _ = stream.set_nodelay(true);
+    let metrics = Arc::clone(&worker.node.metrics);
+    metrics.connected();
+    match certificates {
+        None => serve(worker, stream).await,
+        Some(certificates) => {
+            match tokio::time::timeout(HEAD_TIMEOUT, certificates.acceptor().accept(stream)).await {
+                Ok(Ok(stream)) => serve(worker, stream).await,
+                Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
+                Err(_) => debug!("TLS handshake timed out"),
+            }
+        }
+    }
+    metrics.disconnected();
+    Ok(())
+}
+
+async fn serve<S: AsyncRead + AsyncWrite + Unpin + 'static>(worker: Rc<Worker>, stream: S) {
+    let mut draining = worker.node.draining();
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(BUFFER)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(
+            TokioIo::new(stream),
+            service_fn(move |request| {
+                let worker = Rc::clone(&worker);
+                async move { Ok::<_, Infallible>(gate::handle(worker, request).await) }
+            }),
+        );
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        _ = draining.wait_for(|draining| *draining) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%error, "a connection ended with an error");
+    }
+}

@@ -1,0 +1,250 @@
+//! The config that a node runs on: checked whole, then swapped in atomically, never a mixture of two versions.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use sealgate_envelope::ids::{BucketId, GatewayId, TenantId};
+use sealgate_envelope::size;
+use sealgate_policies as policies;
+use sealgate_proto::v1 as wire;
+use zeroize::Zeroizing;
+
+/// A checked config.
+pub struct Snapshot {
+    /// Fencing epoch: a lower one is refused.
+    pub epoch: u64,
+    /// The store's commit.
+    pub version: u64,
+    /// SHA-256 of the encoded snapshot.
+    pub digest: [u8; 32],
+    /// The gateway that upload records belong to.
+    pub gateway: GatewayId,
+    /// Regions that clients may sign for; the first is the default.
+    pub regions: Vec<String>,
+    buckets: HashMap<String, Arc<Bucket>>,
+    credentials: HashMap<String, Arc<Credential>>,
+}
+
+/// A bucket of a tenant that this node serves.
+pub struct Bucket {
+    /// The clients' name.
+    pub name: String,
+    /// The logical id that keys are bound to.
+    pub id: BucketId,
+    /// The owner.
+    pub tenant: TenantId,
+    /// A backend of the node's own config.
+    pub backend: String,
+    /// The bucket's name there.
+    pub backend_bucket: String,
+    /// Where upload records, notes and stashes go: a work bucket, or the data bucket itself.
+    pub work_bucket: String,
+    /// Region.
+    pub region: String,
+    /// Where it is in its life.
+    pub state: BucketState,
+    /// Suite of new objects.
+    pub suite: sealgate_envelope::Suite,
+    /// Which keys are encrypted.
+    pub rules: Vec<policies::EncryptionRule>,
+    /// Unix seconds.
+    pub created: u64,
+}
+
+/// Where a bucket is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BucketState {
+    /// Registered, not yet on the backend.
+    Creating,
+    /// In use.
+    Active,
+    /// Being deleted: no writes.
+    Deleting,
+}
+
+/// A client's credential: what it may do and the signing keys that check its signatures. No secret is here.
+pub struct Credential {
+    /// Access key id.
+    pub access_key_id: String,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// What it may do.
+    pub grants: Vec<policies::Grant>,
+    /// Unix seconds, none: no end.
+    pub not_after: Option<u64>,
+    /// Signing keys by day and region.
+    signing_keys: HashMap<(String, String), Zeroizing<[u8; 32]>>,
+}
+
+/// Why a snapshot was refused: the resource, and what is wrong with it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// "bucket/<name>", "credential/<id>", …
+    pub resource: String,
+    /// What is wrong.
+    pub reason: String,
+}
+
+fn rejected(resource: impl Into<String>, reason: impl Into<String>) -> Rejected {
+    Rejected { resource: resource.into(), reason: reason.into() }
+}
+
+impl Snapshot {
+    /// Checks every resource. `backends` are those that the node's own config names.
+    ///
+    /// # Errors
+    /// The first resource that is not valid; the old config keeps running.
+    pub fn check(wire: wire::Snapshot, digest: [u8; 32], backends: &HashSet<String>) -> Result<Self, Rejected> {
+        let gateway = GatewayId::from_bytes(id(&wire.gateway_id, "gateway")?);
+        if wire.regions.is_empty() {
+            return Err(rejected("regions", "no region is listed"));
+        }
+        let mut work_buckets = HashMap::new();
+        for backend in wire.backends {
+            work_buckets.insert(backend.name, backend.work_bucket);
+        }
+        let mut buckets = HashMap::with_capacity(wire.buckets.len());
+        let mut ids = HashSet::new();
+        for bucket in wire.buckets {
+            let bucket = Bucket::check(bucket, backends, &work_buckets, &wire.regions)?;
+            if !ids.insert(bucket.id) {
+                return Err(rejected(format!("bucket/{}", bucket.name), "its logical id is another bucket's too"));
+            }
+            let name = bucket.name.clone();
+            if buckets.insert(name.clone(), Arc::new(bucket)).is_some() {
+                return Err(rejected(format!("bucket/{name}"), "listed twice"));
+            }
+        }
+        let mut credentials = HashMap::with_capacity(wire.credentials.len());
+        for credential in wire.credentials {
+            let credential = Credential::check(credential)?;
+            let name = credential.access_key_id.clone();
+            if credentials.insert(name.clone(), Arc::new(credential)).is_some() {
+                return Err(rejected(format!("credential/{name}"), "listed twice"));
+            }
+        }
+        Ok(Self {
+            epoch: wire.epoch,
+            version: wire.version,
+            digest,
+            gateway,
+            regions: wire.regions,
+            buckets,
+            credentials,
+        })
+    }
+
+    /// A bucket by the clients' name.
+    pub fn bucket(&self, name: &str) -> Option<&Arc<Bucket>> {
+        self.buckets.get(name)
+    }
+
+    /// All buckets, in no order.
+    pub fn buckets(&self) -> impl Iterator<Item = &Arc<Bucket>> {
+        self.buckets.values()
+    }
+
+    /// A credential by its access key id.
+    pub fn credential(&self, access_key_id: &str) -> Option<&Arc<Credential>> {
+        self.credentials.get(access_key_id)
+    }
+}
+
+impl Bucket {
+    fn check(
+        wire: wire::Bucket,
+        backends: &HashSet<String>,
+        work_buckets: &HashMap<String, String>,
+        regions: &[String],
+    ) -> Result<Self, Rejected> {
+        let resource = format!("bucket/{}", wire.name);
+        let state = match wire.state() {
+            wire::BucketState::Creating => BucketState::Creating,
+            wire::BucketState::Active => BucketState::Active,
+            wire::BucketState::Deleting => BucketState::Deleting,
+            wire::BucketState::Unspecified => return Err(rejected(resource, "unknown state")),
+        };
+        policies::check_bucket_name(&wire.name).map_err(|error| rejected(&resource, error.to_string()))?;
+        if !backends.contains(&wire.backend) {
+            return Err(rejected(resource, format!("this node's config has no backend named {:?}", wire.backend)));
+        }
+        if !regions.contains(&wire.region) {
+            return Err(rejected(resource, format!("region {:?} is not listed", wire.region)));
+        }
+        let suite = u8::try_from(wire.suite)
+            .ok()
+            .and_then(|code| sealgate_envelope::Suite::from_u8(code).ok())
+            .ok_or_else(|| rejected(&resource, format!("unknown suite {}", wire.suite)))?;
+        let work_bucket = match work_buckets.get(&wire.backend) {
+            Some(name) if !name.is_empty() => name.clone(),
+            _ => wire.backend_bucket.clone(),
+        };
+        Ok(Self {
+            id: BucketId::from_bytes(id(&wire.bucket_id, &resource)?),
+            tenant: TenantId::from_bytes(id(&wire.tenant_id, &resource)?),
+            name: wire.name,
+            backend: wire.backend,
+            backend_bucket: wire.backend_bucket,
+            work_bucket,
+            region: wire.region,
+            state,
+            suite,
+            rules: wire
+                .rules
+                .into_iter()
+                .map(|rule| policies::EncryptionRule { prefix: rule.prefix, plain: rule.plain })
+                .collect(),
+            created: wire.created,
+        })
+    }
+
+    /// Whether an object of this key is stored encrypted.
+    pub fn encrypts(&self, key: &str) -> bool {
+        policies::is_encrypted(&self.rules, key)
+    }
+
+    /// The plaintext size that a listing shows for a stored size; the stored size itself when it is no valid one.
+    pub fn listed_size(&self, key: &str, stored: u64) -> u64 {
+        if self.encrypts(key) { size::listed_size(key.as_bytes(), stored).unwrap_or(stored) } else { stored }
+    }
+}
+
+impl Credential {
+    fn check(wire: wire::Credential) -> Result<Self, Rejected> {
+        let resource = format!("credential/{}", wire.access_key_id);
+        let mut signing_keys = HashMap::with_capacity(wire.signing_keys.len());
+        for key in wire.signing_keys {
+            let bytes = Zeroizing::new(key.key);
+            let key_bytes: [u8; 32] = bytes
+                .as_slice()
+                .try_into()
+                .map_err(|_| rejected(&resource, format!("the signing key of {} is not 32 bytes", key.date)))?;
+            signing_keys.insert((key.date, key.region), Zeroizing::new(key_bytes));
+        }
+        Ok(Self {
+            tenant: TenantId::from_bytes(id(&wire.tenant_id, &resource)?),
+            access_key_id: wire.access_key_id,
+            grants: wire
+                .grants
+                .into_iter()
+                .map(|grant| policies::Grant {
+                    bucket: grant.bucket,
+                    read: grant.read,
+                    write: grant.write,
+                    admin: grant.admin,
+                })
+                .collect(),
+            not_after: (wire.not_after != 0).then_some(wire.not_after),
+            signing_keys,
+        })
+    }
+
+    /// The signing key of a day (yyyymmdd) and region.
+    pub fn signing_key(&self, date: &str, region: &str) -> Option<&Zeroizing<[u8; 32]>> {
+        self.signing_keys.get(&(date.to_owned(), region.to_owned()))
+    }
+}
+
+fn id(bytes: &[u8], resource: &str) -> Result<[u8; 16], Rejected> {
+    bytes.try_into().map_err(|_| rejected(resource, format!("an id has {} bytes, not 16", bytes.len())))
+}

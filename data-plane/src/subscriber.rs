@@ -1,0 +1,216 @@
+//! The config subscriber: an actor that holds the stream to the control plane, assembles and checks snapshots, applies
+//! them and answers ACK or NACK. A running node keeps its config when the stream is lost.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::{Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, StreamHandler, WrapFuture as _};
+use prost::Message as _;
+use sealgate_proto::SNAPSHOT_MAX;
+use sealgate_proto::v1 as wire;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tracing::{info, warn};
+use zeroize::Zeroize as _;
+
+use crate::node::Node;
+use crate::snapshot::{Rejected, Snapshot};
+
+/// The first reconnect waits up to this, each further one up to twice the last.
+const BACKOFF_FIRST: Duration = Duration::from_millis(200);
+const BACKOFF_LAST: Duration = Duration::from_secs(10);
+
+/// How often the watchdog looks whether the actor lives.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// Keeps a subscriber running. An actor that panicked is dead and its process lives on, so this starts another.
+pub async fn watch(node: Arc<Node>) {
+    let mut subscriber = Subscriber::new(Arc::clone(&node)).start();
+    let mut ticks = tokio::time::interval(WATCH_EVERY);
+    loop {
+        ticks.tick().await;
+        if !subscriber.connected() {
+            warn!("the config subscriber died; starting another");
+            subscriber = Subscriber::new(Arc::clone(&node)).start();
+        }
+    }
+}
+
+struct Subscriber {
+    node: Arc<Node>,
+    backends: HashSet<String>,
+    answers: Option<mpsc::Sender<wire::NodeMessage>>,
+    partial: Option<Partial>,
+    backoff: Duration,
+}
+
+/// A snapshot of which not all fragments have come.
+struct Partial {
+    nonce: Vec<u8>,
+    epoch: u64,
+    version: u64,
+    digest: Vec<u8>,
+    total: usize,
+    data: Vec<u8>,
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // Signing keys are in it.
+        self.data.zeroize();
+    }
+}
+
+impl Subscriber {
+    fn new(node: Arc<Node>) -> Self {
+        let backends = node.config.backends.keys().cloned().collect();
+        Self { node, backends, answers: None, partial: None, backoff: BACKOFF_FIRST }
+    }
+
+    fn connect(&mut self, ctx: &mut Context<Self>) {
+        let (answers, receiver) = mpsc::channel(16);
+        let (epoch, version) = self.node.applied();
+        let hello = wire::Hello { software: env!("CARGO_PKG_VERSION").to_owned(), epoch, version };
+        let hello = wire::NodeMessage { message: Some(wire::node_message::Message::Hello(hello)) };
+        // The channel is new and has room for it.
+        let _ = answers.try_send(hello);
+        self.answers = Some(answers);
+        let mut client = self.node.control.config.clone();
+        let call = async move { client.subscribe(ReceiverStream::new(receiver)).await };
+        ctx.spawn(call.into_actor(self).map(|answer, actor, ctx| match answer {
+            Ok(stream) => {
+                info!("connected to the control plane");
+                ctx.add_stream(stream.into_inner());
+            }
+            Err(status) => {
+                warn!(code = ?status.code(), reason = status.message(), "the control plane cannot be reached");
+                actor.reconnect(ctx);
+            }
+        }));
+    }
+
+    fn reconnect(&mut self, ctx: &mut Context<Self>) {
+        self.answers = None;
+        self.partial = None;
+        let delay = full_jitter(self.backoff);
+        self.backoff = (self.backoff * 2).min(BACKOFF_LAST);
+        ctx.run_later(delay, |actor, ctx| actor.connect(ctx));
+    }
+
+    fn fragment(&mut self, chunk: wire::SnapshotChunk) -> Result<Option<Partial>, String> {
+        let total = usize::try_from(chunk.total).unwrap_or(usize::MAX);
+        if total > SNAPSHOT_MAX {
+            return Err(format!("a snapshot of {total} bytes is larger than {SNAPSHOT_MAX}"));
+        }
+        let mut partial = match self.partial.take() {
+            Some(partial) if partial.nonce == chunk.nonce => partial,
+            _ => Partial {
+                nonce: chunk.nonce,
+                epoch: chunk.epoch,
+                version: chunk.version,
+                digest: chunk.digest,
+                total,
+                data: Vec::with_capacity(total),
+            },
+        };
+        if partial.data.len() + chunk.data.len() > partial.total {
+            return Err("a snapshot has more bytes than it announced".to_owned());
+        }
+        partial.data.extend_from_slice(&chunk.data);
+        if chunk.last {
+            return Ok(Some(partial));
+        }
+        self.partial = Some(partial);
+        Ok(None)
+    }
+
+    fn apply(&self, partial: &Partial) -> Result<[u8; 32], Rejected> {
+        let whole = |reason: &str| Rejected { resource: "snapshot".to_owned(), reason: reason.to_owned() };
+        let digest: [u8; 32] = Sha256::digest(&partial.data).into();
+        if partial.data.len() != partial.total || !bool::from(digest.as_slice().ct_eq(&partial.digest)) {
+            return Err(whole("its bytes do not have the announced digest"));
+        }
+        let decoded = wire::Snapshot::decode(partial.data.as_slice()).map_err(|_| whole("it cannot be decoded"))?;
+        if (decoded.epoch, decoded.version) != (partial.epoch, partial.version) {
+            return Err(whole("its epoch and version are not the announced ones"));
+        }
+        let snapshot = Snapshot::check(decoded, digest, &self.backends)?;
+        self.node.apply(Arc::new(snapshot)).map_err(|reason| whole(&reason))?;
+        Ok(digest)
+    }
+
+    fn received(&mut self, partial: &Partial) {
+        let (nonce, epoch, version) = (partial.nonce.clone(), partial.epoch, partial.version);
+        let answer = match self.apply(partial) {
+            Ok(digest) => {
+                info!(epoch, version, "config applied");
+                self.backoff = BACKOFF_FIRST;
+                wire::node_message::Message::Ack(wire::Ack { nonce, epoch, version, digest: digest.to_vec() })
+            }
+            Err(Rejected { resource, reason }) => {
+                warn!(epoch, version, resource, reason, "config refused; the old one keeps running");
+                self.node.metrics.config_rejected();
+                wire::node_message::Message::Nack(wire::Nack { nonce, epoch, version, resource, reason })
+            }
+        };
+        self.answer(answer);
+    }
+
+    fn answer(&self, message: wire::node_message::Message) {
+        if let Some(answers) = &self.answers
+            && answers.try_send(wire::NodeMessage { message: Some(message) }).is_err()
+        {
+            warn!("an answer to the control plane was dropped; it will push again");
+        }
+    }
+}
+
+impl Actor for Subscriber {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.connect(ctx);
+    }
+}
+
+impl StreamHandler<Result<wire::ControlMessage, tonic::Status>> for Subscriber {
+    fn handle(&mut self, item: Result<wire::ControlMessage, tonic::Status>, ctx: &mut Self::Context) {
+        match item.map(|message| message.message) {
+            Ok(Some(wire::control_message::Message::Snapshot(chunk))) => match self.fragment(chunk) {
+                Ok(Some(whole)) => self.received(&whole),
+                Ok(None) => {}
+                Err(reason) => {
+                    warn!(reason, "the control plane's stream is malformed; stopping this subscriber");
+                    ctx.stop();
+                }
+            },
+            // The digest says what the node should run; a node that runs something else asks by saying Hello anew.
+            Ok(Some(wire::control_message::Message::Digest(wanted))) => {
+                if (wanted.epoch, wanted.version) > self.node.applied() && self.partial.is_none() {
+                    let (epoch, version) = self.node.applied();
+                    let hello = wire::Hello { software: env!("CARGO_PKG_VERSION").to_owned(), epoch, version };
+                    self.answer(wire::node_message::Message::Hello(hello));
+                }
+            }
+            Ok(None) => {}
+            Err(status) => warn!(code = ?status.code(), reason = status.message(), "the config stream broke"),
+        }
+    }
+
+    fn finished(&mut self, ctx: &mut Self::Context) {
+        info!("the config stream ended; connecting again");
+        self.reconnect(ctx);
+    }
+}
+
+/// A random delay up to `most`, so that a thousand nodes don't come back at once.
+fn full_jitter(most: Duration) -> Duration {
+    let mut random = [0; 4];
+    if getrandom::fill(&mut random).is_err() {
+        return most;
+    }
+    most.mul_f64(f64::from(u32::from_ne_bytes(random)) / f64::from(u32::MAX))
+}

@@ -1,0 +1,42 @@
+//! What one thread of a node owns: its backends, with their connections, beside what all threads share.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::backend::Backend;
+use crate::config::BackendConfig;
+use crate::node::Node;
+
+/// A thread's backends by name.
+pub struct Backends {
+    by_name: HashMap<String, Rc<dyn Backend>>,
+}
+
+impl Backends {
+    /// Opens every configured backend.
+    ///
+    /// # Errors
+    /// The first backend that cannot be opened, with its name.
+    pub fn open(configs: &std::collections::BTreeMap<String, BackendConfig>) -> Result<Self, String> {
+        let mut by_name = HashMap::new();
+        for (name, config) in configs {
+            let backend = config.open().map_err(|error| format!("backend {name:?}: {error}"))?;
+            by_name.insert(name.clone(), backend);
+        }
+        Ok(Self { by_name })
+    }
+
+    /// A backend by its name.
+    pub fn get(&self, name: &str) -> Option<&Rc<dyn Backend>> {
+        self.by_name.get(name)
+    }
+}
+
+/// A thread that serves clients.
+pub struct Worker {
+    /// What all threads share.
+    pub node: Arc<Node>,
+    /// This thread's backends.
+    pub backends: Rc<Backends>,
+}
