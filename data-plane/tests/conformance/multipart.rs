@@ -73,7 +73,7 @@ pub async fn a_part_uploaded_again_replaces_the_first(setup: &Setup) {
 
 pub async fn wrong_etags_and_missing_parts_are_refused(setup: &Setup) {
     let id = begin(setup, "k").await;
-    let good = part(setup, "k", &id, 1, &bytes(10, 1)).await;
+    let good = part(setup, "k", &id, 1, &bytes(MIN, 1)).await;
     refused(complete(setup, "k", &id, &[good.clone(), (2, good.1.clone())]).await, &["InvalidPart"]);
     let wrong = complete(setup, "k", &id, &[(1, "0".repeat(32))]).await;
     if !setup.backend.capabilities().part_etags_enforced {

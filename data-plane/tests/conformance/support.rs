@@ -10,8 +10,8 @@ use futures_util::{StreamExt as _, stream};
 use sealgate_data_plane::backend::fs::FsBackend;
 use sealgate_data_plane::backend::s3::{S3Backend, S3Config, ServerKind, StaticCredentials};
 use sealgate_data_plane::backend::{
-    Backend, BackendError, ByteStream, GetOptions, GetOutcome, PutOptions, PutOutcome, StoredRange,
-    StreamError, Upload,
+    Backend, BackendError, ByteStream, Conditions, GetOptions, GetOutcome, ListFrom, ListOptions, PutOptions,
+    PutOutcome, StoredRange, StreamError, Upload, UploadListOptions,
 };
 
 /// A backend and what keeps it alive.
@@ -62,8 +62,30 @@ pub fn run<F: Future<Output = ()>>(opened: Opened, case: impl FnOnce(Setup) -> F
         getrandom::fill(&mut random).unwrap();
         let bucket = format!("conformance-{}", hex::encode(random));
         opened.backend.create_bucket(&bucket).await.unwrap();
-        case(Setup { backend: opened.backend, bucket, _directory: opened.directory }).await;
+        let kept = opened.backend.clone();
+        case(Setup { backend: opened.backend, bucket: bucket.clone(), _directory: opened.directory }).await;
+        clean_up(&*kept, &bucket).await;
     });
+}
+
+/// Removes the bucket: SeaweedFS has few volumes, and each bucket takes some. What a server can't list it keeps.
+async fn clean_up(backend: &dyn Backend, bucket: &str) {
+    let uploads = UploadListOptions {
+        prefix: String::new(),
+        delimiter: None,
+        key_marker: String::new(),
+        upload_id_marker: String::new(),
+        max_uploads: 1000,
+    };
+    for upload in backend.list_uploads(bucket, uploads).await.unwrap_or_default().uploads {
+        let _ = backend.abort_upload(bucket, &upload.key, &upload.upload_id).await;
+    }
+    let objects =
+        ListOptions { prefix: String::new(), delimiter: None, from: ListFrom::Start, max_keys: 1000 };
+    for entry in backend.list_v2(bucket, objects).await.unwrap_or_default().entries {
+        let _ = backend.delete(bucket, &entry.key, None, Conditions::default()).await;
+    }
+    let _ = backend.delete_bucket(bucket).await;
 }
 
 /// Bytes that look like nothing else, the same for the same seed.

@@ -71,8 +71,10 @@ impl ServerKind {
         };
         match self {
             Self::Aws => Capabilities { max_object: 50 * 1024 * GIB, ..all },
-            Self::Minio => Capabilities { conditional_delete: false, ..all },
-            Self::SeaweedFs | Self::VersityGw => all,
+            // MinIO counts `x-amz-meta-` too: 22 bytes for the gateway's two headers.
+            Self::Minio => Capabilities { conditional_delete: false, max_user_metadata: 2026, ..all },
+            Self::SeaweedFs => Capabilities { part_etags_enforced: false, ..all },
+            Self::VersityGw => all,
             Self::Generic => Capabilities {
                 conditional_put: false,
                 conditional_complete: false,
@@ -92,9 +94,16 @@ impl ServerKind {
         }
     }
 
-    /// Whether uploads may be created with CRC64NVME as a full-object checksum.
-    pub fn full_object_uploads(self, checksum: Checksum) -> bool {
-        checksum == Checksum::Crc64Nvme && self != Self::Generic
+    /// Whether uploads are created with CRC64NVME as a full-object checksum. MinIO and versitygw then demand each part's
+    /// checksum in CompleteMultipartUpload; without an algorithm they verify each part as well.
+    pub(super) fn full_object_uploads(self, checksum: Checksum) -> bool {
+        self == Self::Aws && checksum == Checksum::Crc64Nvme
+    }
+
+    /// Whether DeleteBucket removes a bucket that still holds objects (SeaweedFS, unless it is started with
+    /// `-s3.allowDeleteBucketNotEmpty=false`).
+    pub(super) fn deletes_full_buckets(self) -> bool {
+        self == Self::SeaweedFs
     }
 }
 
