@@ -1,0 +1,10 @@
+//! Both planes together, as clients and operators meet them: real gRPC over mTLS, real sockets, real files. What must
+//! survive a kill runs in processes of its own, which are this test program started once more.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod ik_order;
+mod process;
+mod relay;
+mod s3;
+mod storage;
+mod world;
