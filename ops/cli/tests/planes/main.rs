@@ -2,9 +2,13 @@
 //! survive a kill runs in processes of its own, which are this test program started once more.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod balance;
 mod ik_order;
+mod keys;
 mod process;
+mod pushes;
 mod relay;
+mod rules;
 mod s3;
 mod storage;
 mod world;

@@ -65,6 +65,13 @@ impl World {
         ControlPlane::start(self.control_config()).await.unwrap()
     }
 
+    /// A control plane in this process, for nodes that look for it at this port.
+    pub async fn control_at(&self, port: u16) -> Handle {
+        let mut config = self.control_config();
+        config.grpc_listen.set_port(port);
+        ControlPlane::start(config).await.unwrap()
+    }
+
     /// A control plane in this process, by another clock.
     pub async fn control_by(&self, clock: Arc<dyn sealgate_control_plane::Clock>) -> Handle {
         let config = self.control_config();
