@@ -100,8 +100,9 @@ async fn a_multipart_upload_over_two_nodes_survives_the_kill_of_one() {
         etags.push(client.put(&target(number), parts[number - 1].clone()).await.ok().etag());
     }
     let done = client.complete("/shared/object", &upload, &etags).await.ok();
-    assert!(done.tag("ETag").ends_with("-4&quot;") || done.tag("ETag").ends_with("-4\""), "{}", done.text());
-    assert_eq!(client.get("/shared/object").await.ok().body, parts.concat());
+    let read = client.get("/shared/object").await.ok();
+    assert_eq!(read.body, parts.concat());
+    assert_eq!(done.tag("ETag").replace("&quot;", "\""), read.etag());
     assert_eq!(check_key_records(&world.backend(), "shared").await, 1);
     assert_eq!(client.get("/shared?uploads=").await.ok().text().matches("<Upload>").count(), 0);
 

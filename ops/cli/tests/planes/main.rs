@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod balance;
+mod certificates;
+mod drain;
 mod ik_order;
 mod keys;
 mod process;
@@ -11,4 +13,5 @@ mod relay;
 mod rules;
 mod s3;
 mod storage;
+mod sweep;
 mod world;
