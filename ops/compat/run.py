@@ -25,7 +25,7 @@ import target  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SUITES = ("s3_objects", "s3_metadata", "s3_listing", "s3_multipart", "s3_checksums", "s3_protocol", "refusals",
-          "refusals_keys", "roundtrip", "secrecy")
+          "refusals_keys", "roundtrip", "scanner", "secrecy")
 # What makes no sense without a gateway.
 GATEWAY_ONLY = ("secrecy",)
 

@@ -38,9 +38,13 @@ def _hash(first: numpy.ndarray, second: numpy.ndarray) -> numpy.ndarray:
 
 
 class Scanner:
-    """An index over plaintexts, added as files or bytes."""
+    """An index over plaintexts, added as files or bytes.
 
-    def __init__(self):
+    `public` are texts that a storage writes by itself and that source files quote: a window inside one is no leak.
+    """
+
+    def __init__(self, public: tuple[bytes, ...] = ()):
+        self._public = public
         self._pieces: list[numpy.ndarray] = []
         self._names: list[str] = []
         self._starts: list[int] = []
@@ -134,7 +138,8 @@ class Scanner:
         enough = left + right >= WINDOW - BLOCK
         for position, start, end in zip(positions[enough], at - left[enough], at + BLOCK + right[enough]):
             for window in range(start, end - WINDOW + 1):
-                if len(numpy.unique(text[window:window + WINDOW])) >= DISTINCT:
+                found = text[window:window + WINDOW]
+                if len(numpy.unique(found)) >= DISTINCT and not any(found.tobytes() in known for known in self._public):
                     return self._names[int(numpy.searchsorted(self._starts, position, "right")) - 1]
         return None
 

@@ -16,6 +16,9 @@ from cases import case, data, equal, true
 
 # Uniform bytes give 7.9972 ± 0.0003 bits a byte in blocks of 64 KiB.
 LEAST_ENTROPY = 7.99
+# S3's and XML's own names, which servers keep in their settings and crates have in their sources.
+PUBLIC = (b'xmlns="http://s3.amazonaws.com/doc/2006-03-01/">', b'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="CanonicalUser"',
+          b'<?xml version="1.0" encoding="UTF-8"?>\n<')
 METADATA = {"patient": "Wilhelmina-Featherstonehaugh", "ward": "a-ward-that-is-nowhere-else-7c3d"}
 HEADERS = {
     "ContentType": "application/x-very-secret-type", "ContentDisposition": 'attachment; filename="unmistakable-name.bin"',
@@ -45,7 +48,7 @@ def haystacks(t):
 def scanner(t) -> scan.Scanner:
     """Knows every file of the corpus; the large one by its tile and the tile's seam."""
     directory, wanted = corpus.shared(t.size)
-    found = scan.Scanner()
+    found = scan.Scanner(PUBLIC)
     for name in wanted:
         if name != corpus.LARGE:
             found.add(name, os.path.join(directory, name))
