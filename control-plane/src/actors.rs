@@ -8,6 +8,6 @@ mod fanout;
 mod registry;
 mod slot;
 
-pub(crate) use fanout::{Fanout, NodeReport, Outgoing, Report, Subscribe, Unsubscribe, Pending, Status};
+pub(crate) use fanout::{Fanout, Outgoing, Pending, Report, Status, Subscribe, Unsubscribe};
 pub(crate) use registry::{RegistryActor, Run};
 pub(crate) use slot::{Slot, watch};

@@ -95,7 +95,8 @@ impl Config {
         if !path.is_file() {
             return Err(ConfigError(format!("{}: no such file", path.display())));
         }
-        let figment = Figment::new().merge(Toml::file_exact(path)).merge(Env::prefixed("SEALGATE_").split("__"));
+        let figment =
+            Figment::new().merge(Toml::file_exact(path)).merge(Env::prefixed("SEALGATE_").split("__"));
         let raw: RawConfig = figment.extract().map_err(|error| {
             let all: Vec<String> = error.into_iter().map(|error| error.to_string()).collect();
             ConfigError(format!("{}: {}", path.display(), all.join("; ")))
@@ -114,7 +115,8 @@ impl Config {
         let (key, token) = (data_dir.join("keyring.key"), data_dir.join("admin-token"));
         let mut random = Zeroizing::new([0_u8; 32]);
         generate(&key, &mut random, |random| Zeroizing::new(random.to_vec())).map_err(failed)?;
-        generate(&token, &mut random, |random| Zeroizing::new(hex::encode(random).into_bytes())).map_err(failed)?;
+        generate(&token, &mut random, |random| Zeroizing::new(hex::encode(random).into_bytes()))
+            .map_err(failed)?;
         let loopback = IpAddr::from([127, 0, 0, 1]);
         Ok(Self {
             dev: true,
@@ -150,7 +152,9 @@ impl Config {
         let token = Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned());
         if token.len() < MIN_TOKEN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             let path = path.display();
-            return Err(ConfigError(format!("{path}: an admin token has at least {MIN_TOKEN} printable characters")));
+            return Err(ConfigError(format!(
+                "{path}: an admin token has at least {MIN_TOKEN} printable characters"
+            )));
         }
         Ok(token)
     }

@@ -4,9 +4,15 @@ use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
 use sealgate_proto::{SAN_NODE, SAN_TENANT};
-use x509_parser::{extensions::GeneralName, prelude::{FromDer as _, X509Certificate}};
+use x509_parser::{
+    extensions::GeneralName,
+    prelude::{FromDer as _, X509Certificate},
+};
 
-use crate::{Error, registry::{Registry, records::Tenants}};
+use crate::{
+    Error,
+    registry::{Registry, records::Tenants},
+};
 
 /// A peer whose certificate chain was verified by TLS.
 #[derive(Clone, Debug)]

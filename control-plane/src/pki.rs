@@ -4,8 +4,8 @@
 //! never believed.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType, SerialNumber,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType, SerialNumber,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _};
 use sealgate_proto::{SAN_NODE, SAN_TENANT};
@@ -64,7 +64,8 @@ impl Authority {
     /// # Errors
     /// When certificate or key cannot be read.
     pub fn load(certificate_pem: &str, key_pem: &[u8]) -> Result<Self, Error> {
-        let key = std::str::from_utf8(key_pem).map_err(|_| Error::Internal("the CA's key is no PEM".to_owned()))?;
+        let key =
+            std::str::from_utf8(key_pem).map_err(|_| Error::Internal("the CA's key is no PEM".to_owned()))?;
         let key = KeyPair::from_pem(key).map_err(failed)?;
         let issuer = Issuer::from_ca_cert_pem(certificate_pem, key).map_err(failed)?;
         Ok(Self { issuer, certificate_pem: certificate_pem.to_owned() })
@@ -142,7 +143,8 @@ fn params(name: &str, now: u64, life: u64) -> Result<CertificateParams, Error> {
 
 fn at(seconds: u64) -> Result<OffsetDateTime, Error> {
     let seconds = i64::try_from(seconds).map_err(|_| Error::Internal("the clock is far off".to_owned()))?;
-    OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| Error::Internal("the clock is far off".to_owned()))
+    OffsetDateTime::from_unix_timestamp(seconds)
+        .map_err(|_| Error::Internal("the clock is far off".to_owned()))
 }
 
 fn failed(error: impl std::fmt::Display) -> Error {

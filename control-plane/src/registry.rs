@@ -19,6 +19,7 @@ pub use credentials::NewCredential;
 pub use sealer::Sealer;
 use sealgate_store::{Compare, Op, Store, decode, encode};
 pub use state::State;
+pub(crate) use tenants::check_label;
 use tokio::sync::watch;
 
 use crate::{
@@ -81,7 +82,8 @@ impl Registry {
                 let (authority, key) = Authority::create(clock.now())?;
                 let sealed_key = sealer.seal(CA, &key)?;
                 let record = CaRecord { certificate: authority.certificate_pem().to_owned(), sealed_key };
-                store.txn(&[Compare::Absent(CA.to_owned())], vec![Op::Put(CA.to_owned(), encode(&record)?)])?;
+                store
+                    .txn(&[Compare::Absent(CA.to_owned())], vec![Op::Put(CA.to_owned(), encode(&record)?)])?;
                 authority
             }
         };

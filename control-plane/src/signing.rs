@@ -13,7 +13,10 @@ use zeroize::Zeroizing;
 use crate::{
     Error,
     clock::DAY,
-    registry::{Sealer, records::{CredentialRecord, credential_key}},
+    registry::{
+        Sealer,
+        records::{CredentialRecord, credential_key},
+    },
 };
 
 const DAYS_BACK: u64 = 7;

@@ -9,7 +9,10 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::{
     Error,
-    registry::{Registry, State, Version, records::{BucketRecord, BucketState, GrantRecord, Tenants}},
+    registry::{
+        Registry, State, Version,
+        records::{BucketRecord, BucketState, GrantRecord, Tenants},
+    },
     signing::SigningKeys,
 };
 

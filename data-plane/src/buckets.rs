@@ -20,11 +20,13 @@ use crate::backend::{
 };
 use crate::control::ControlPlane;
 use crate::gate::{Admitted, no_content};
+use crate::listing::owner;
 use crate::node::Node;
 use crate::pipeline;
 use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
-use crate::s3::xml::buckets::{self as xml, parse_location};
+use crate::s3::xml::lists::{BucketEntry, list_buckets};
+use crate::s3::xml::{location_constraint, parse_create_bucket};
 use crate::snapshot::{Bucket, BucketState};
 
 const MAX_DOCUMENT: usize = 64 << 10;
@@ -47,15 +49,16 @@ pub fn list(admitted: &Admitted) -> Result<Reply, S3Error> {
     let mut buckets: Vec<&Arc<Bucket>> =
         admitted.snapshot.buckets().filter(visible).filter(|bucket| bucket.name.starts_with(prefix)).collect();
     buckets.sort_by(|a, b| a.name.cmp(&b.name));
-    let entries: Vec<xml::Entry<'_>> = buckets
+    let entries: Vec<BucketEntry> = buckets
         .iter()
-        .map(|bucket| xml::Entry {
-            name: &bucket.name,
-            created: std::time::UNIX_EPOCH + Duration::from_secs(bucket.created),
-            region: &bucket.region,
+        .map(|bucket| BucketEntry {
+            name: bucket.name.clone(),
+            created: i64::try_from(bucket.created).unwrap_or(i64::MAX),
+            region: bucket.region.clone(),
         })
         .collect();
-    Ok(reply::xml(StatusCode::OK, xml::render_list(&hex::encode(credential.tenant.as_bytes()), &entries)))
+    let asked = admitted.request.query.get("prefix");
+    Ok(reply::xml(StatusCode::OK, list_buckets(&owner(admitted), &entries, asked, None)))
 }
 
 /// Answers HeadBucket.
@@ -75,7 +78,7 @@ pub fn head(admitted: &Admitted) -> Result<Reply, S3Error> {
 /// NoSuchBucket.
 pub fn location(admitted: &Admitted) -> Result<Reply, S3Error> {
     let (bucket, _) = admitted.bucket()?;
-    Ok(reply::xml(StatusCode::OK, xml::render_location(&bucket.region)))
+    Ok(reply::xml(StatusCode::OK, location_constraint(&bucket.region)))
 }
 
 /// Answers CreateBucket.
@@ -86,7 +89,7 @@ pub async fn create(admitted: &Admitted, body: Incoming) -> Result<Reply, S3Erro
     let name = admitted.request.need_bucket()?;
     let document = admitted.document(body, MAX_DOCUMENT).await?;
     let default = admitted.snapshot.regions.first().map_or("", String::as_str);
-    let region = parse_location(&document)?.unwrap_or_else(|| default.to_owned());
+    let region = parse_create_bucket(&document)?.unwrap_or_else(|| default.to_owned());
     if !admitted.snapshot.regions.contains(&region) {
         return Err(S3Error::new(Code::InvalidLocationConstraint).field("LocationConstraint", region));
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use figment::Figment;
 use figment::providers::{Env, Format as _, Toml};
@@ -12,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::backend::Backend;
 use crate::backend::fs::FsBackend;
-use crate::backend::s3::{S3Backend, S3Config};
+use crate::backend::s3::{S3Backend, S3Config, ServerKind, StaticCredentials};
 use crate::control::NodeIdentity;
 
 /// A checked config.
@@ -125,7 +126,8 @@ enum RawBackend {
         region: String,
         #[serde(default = "default_path_style")]
         path_style: bool,
-        server: Option<String>,
+        #[serde(default = "default_server")]
+        server: ServerKind,
         ca: Option<PathBuf>,
         access_key_env: String,
         secret_key_env: String,
@@ -142,6 +144,10 @@ fn default_drain_seconds() -> u64 {
 
 fn default_path_style() -> bool {
     true
+}
+
+fn default_server() -> ServerKind {
+    ServerKind::Generic
 }
 
 /// Threads that serve clients when the config names no number: one a core.
@@ -231,11 +237,15 @@ impl RawBackend {
                     std::env::var(name).map_err(|_| format!("{key}: the variable {name} is not set"))
                 };
                 let access_key = variable("access_key_env", &access_key_env)?;
-                let secret_key = Zeroizing::new(variable("secret_key_env", &secret_key_env)?);
-                let config = S3Config::new(&endpoint, &region, &access_key, secret_key)?
-                    .path_style(path_style)
-                    .server(server.as_deref())?
-                    .ca(ca.as_deref())?;
+                let secret_key = variable("secret_key_env", &secret_key_env)?;
+                let credentials = Arc::new(StaticCredentials::new(access_key, secret_key, None));
+                let mut config = S3Config::new(&endpoint, &region, credentials).map_err(|error| error.to_string())?;
+                config.path_style = path_style;
+                config.server = server;
+                if let Some(ca) = ca {
+                    let pem = std::fs::read(&ca).map_err(|error| format!("ca: {}: {error}", ca.display()))?;
+                    config.ca_pem = Some(pem);
+                }
                 Ok(BackendConfig::S3(Box::new(config)))
             }
         }

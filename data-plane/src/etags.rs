@@ -1,8 +1,11 @@
 //! ETags in conditions: what a client says of its ETags becomes what the backend knows, and back.
 
+use http::HeaderMap;
 use sealgate_envelope::etag;
 
 use crate::backend::Conditions;
+use crate::s3::error::S3Error;
+use crate::s3::headers::conditions::{self as asked, ETags};
 
 /// A backend's ETag as an encrypted prefix shows it, in quotes.
 pub fn to_client_quoted(backend: &str) -> String {
@@ -14,69 +17,93 @@ pub fn shown(backend: &str, encrypted: bool) -> String {
     if encrypted { to_client_quoted(backend) } else { format!("\"{}\"", etag::without_quotes(backend)) }
 }
 
-/// A client's conditions in the backend's ETags.
-pub fn to_backend(conditions: Conditions, encrypted: bool) -> Conditions {
-    if !encrypted {
-        return conditions;
-    }
-    Conditions {
-        if_match: conditions.if_match.map(|list| list_to_backend(&list)),
-        if_none_match: conditions.if_none_match.map(|list| list_to_backend(&list)),
-        ..conditions
-    }
+/// A request's conditions, in the backend's ETags and in the one spelling that every server reads.
+///
+/// # Errors
+/// A list that cannot be read: ignoring it would overwrite silently.
+pub fn conditions(headers: &HeaderMap, encrypted: bool) -> Result<Conditions, S3Error> {
+    let asked = asked::Conditions::from_headers(headers)?;
+    let date = |unix: i64| {
+        let since = std::time::Duration::from_secs(u64::try_from(unix).unwrap_or(0));
+        httpdate::fmt_http_date(std::time::UNIX_EPOCH + since)
+    };
+    Ok(Conditions {
+        if_match: asked.if_match.map(|tags| list(&tags, encrypted)),
+        if_none_match: asked.if_none_match.map(|tags| list(&tags, encrypted)),
+        if_modified_since: asked.if_modified_since.map(date),
+        if_unmodified_since: asked.if_unmodified_since.map(date),
+    })
 }
 
-/// A list of ETags, or `*`, each translated. ETags have no commas in them.
-fn list_to_backend(list: &str) -> String {
-    let translated: Vec<String> = list
-        .split(',')
-        .map(str::trim)
-        .map(|item| if item == "*" { item.to_owned() } else { quoted(&etag::to_backend(item)) })
-        .collect();
-    translated.join(", ")
+/// The conditions of a write: dates count for reads only.
+///
+/// # Errors
+/// As [`conditions`], and NotImplemented for an If-None-Match that names ETags, as S3.
+pub fn write_conditions(headers: &HeaderMap, encrypted: bool) -> Result<Conditions, S3Error> {
+    let all = conditions(headers, encrypted)?;
+    if all.if_none_match.as_deref().is_some_and(|tags| tags != "*") {
+        return Err(S3Error::not_implemented("If-None-Match with an ETag on a write"));
+    }
+    Ok(Conditions { if_match: all.if_match, if_none_match: all.if_none_match, ..Conditions::default() })
 }
 
-/// Some clients send ETags without quotes; every server takes them with.
-fn quoted(etag: &str) -> String {
-    if etag.ends_with('"') { etag.to_owned() } else { format!("\"{etag}\"") }
+fn list(tags: &ETags, encrypted: bool) -> String {
+    match tags {
+        ETags::Any => "*".to_owned(),
+        ETags::Of(tags) => {
+            let quoted: Vec<String> = tags
+                .iter()
+                .map(|tag| format!("\"{}\"", if encrypted { etag::to_backend(tag) } else { tag.clone() }))
+                .collect();
+            quoted.join(", ")
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Conditions, shown, to_backend};
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::{conditions, shown, write_conditions};
+    use http::HeaderMap;
 
     const HEX: &str = "0123456789abcdef0123456789abcdef";
+
+    fn headers(list: &[(&'static str, String)]) -> HeaderMap {
+        list.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
 
     #[test]
     fn conditions_come_back_to_the_backends_etags() {
         let seen = shown(HEX, true);
         assert_eq!(seen, format!("\"{HEX}-1\""));
-        let conditions = Conditions {
-            if_match: Some(format!("{seen}, \"other\"")),
-            if_none_match: Some("*".to_owned()),
-            ..Conditions::default()
-        };
-        let translated = to_backend(conditions, true);
-        assert_eq!(translated.if_match.as_deref(), Some(format!("\"{HEX}\", \"other\"").as_str()));
-        assert_eq!(translated.if_none_match.as_deref(), Some("*"));
+        let asked = headers(&[("if-match", format!("{seen}, \"other\"")), ("if-none-match", "*".to_owned())]);
+        let translated = conditions(&asked, true).unwrap();
+        assert_eq!(translated.if_match.unwrap(), format!("\"{HEX}\", \"other\""));
+        assert_eq!(translated.if_none_match.unwrap(), "*");
     }
 
     #[test]
     fn an_unquoted_etag_is_the_same_condition() {
-        let conditions = Conditions { if_match: Some(format!("{HEX}-1")), ..Conditions::default() };
-        assert_eq!(to_backend(conditions, true).if_match.as_deref(), Some(format!("\"{HEX}\"").as_str()));
+        let asked = headers(&[("if-match", format!("{HEX}-1"))]);
+        assert_eq!(conditions(&asked, true).unwrap().if_match.unwrap(), format!("\"{HEX}\""));
     }
 
     #[test]
     fn a_bare_digest_is_nobodys_etag() {
-        let conditions = Conditions { if_match: Some(format!("\"{HEX}\"")), ..Conditions::default() };
-        assert_eq!(to_backend(conditions, true).if_match.as_deref(), Some(format!("\"{HEX}-0\"").as_str()));
+        let asked = headers(&[("if-match", format!("\"{HEX}\""))]);
+        assert_eq!(conditions(&asked, true).unwrap().if_match.unwrap(), format!("\"{HEX}-0\""));
     }
 
     #[test]
     fn plain_prefixes_translate_nothing() {
-        let conditions = Conditions { if_match: Some(format!("\"{HEX}\"")), ..Conditions::default() };
-        assert_eq!(to_backend(conditions.clone(), false), conditions);
+        let asked = headers(&[("if-match", format!("\"{HEX}\""))]);
+        assert_eq!(conditions(&asked, false).unwrap().if_match.unwrap(), format!("\"{HEX}\""));
         assert_eq!(shown(HEX, false), format!("\"{HEX}\""));
+    }
+
+    #[test]
+    fn a_write_with_an_etag_that_must_not_be_there_is_refused_as_s3_does() {
+        assert!(write_conditions(&headers(&[("if-none-match", format!("\"{HEX}\""))]), true).is_err());
+        assert!(write_conditions(&headers(&[("if-none-match", "*".to_owned())]), true).is_ok());
     }
 }

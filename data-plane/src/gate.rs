@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use sealgate_envelope::hidden;
@@ -101,8 +101,8 @@ async fn serve(
     *operation_name = operation.name();
     let allowed = authorise(&snapshot, &credential, &request, &operation, now)?;
     guard(&request)?;
-    let admitted =
-        Admitted { worker, snapshot, request, headers: parts.headers.clone(), authenticated, credential, allowed };
+    let headers = parts.headers.clone();
+    let admitted = Rc::new(Admitted { worker, snapshot, request, headers, authenticated, credential, allowed });
     match operation {
         Operation::ListBuckets => buckets::list(&admitted),
         Operation::CreateBucket => buckets::create(&admitted, body).await,
@@ -186,7 +186,7 @@ fn guard(request: &S3Request) -> Result<(), S3Error> {
 /// # Errors
 /// AccessDenied, with a text that says why.
 pub fn refuse_hidden(key: &str) -> Result<(), S3Error> {
-    if hidden::is_hidden(key) {
+    if hidden::is_hidden(key.as_bytes()) {
         return Err(S3Error::with(
             Code::AccessDenied,
             "Keys that begin with .sealgate/ are reserved for the gateway. Use another name.",
@@ -210,7 +210,6 @@ fn refuse(error: &S3Error, parts: &Parts, request_id: &str) -> Reply {
     for (field, name) in [
         ("ETag", "etag"),
         ("LastModified", "last-modified"),
-        ("ContentRange", "content-range"),
         ("DeleteMarker", "x-amz-delete-marker"),
         ("VersionId", "x-amz-version-id"),
         ("BucketRegion", "x-amz-bucket-region"),
@@ -218,6 +217,9 @@ fn refuse(error: &S3Error, parts: &Parts, request_id: &str) -> Reply {
         if let Some(value) = error.get(field) {
             reply::set(reply.headers_mut(), name, value);
         }
+    }
+    if let Some(size) = error.get("ActualObjectSize") {
+        reply::set(reply.headers_mut(), "content-range", &format!("bytes */{size}"));
     }
     // A body that nobody reads would be taken for the next request.
     if parts.method == Method::PUT || parts.method == Method::POST {
@@ -270,14 +272,17 @@ impl Admitted {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// The request's body, decoded and verified as its headers say, and its plaintext length.
+    /// What the request promises of its body: at most `limit` bytes of plaintext.
     ///
     /// # Errors
-    /// Headers that contradict each other or announce nothing.
-    pub fn source(&self, body: Incoming) -> Result<(Source, BodyPlan), S3Error> {
-        let plan = BodyPlan::from(&self.headers, &self.authenticated)?;
-        let source = Source::new(body, plan.verifier(), Arc::clone(&self.worker.node.metrics));
-        Ok((source, plan))
+    /// Headers that contradict each other, announce nothing, or too much.
+    pub fn plan(&self, limit: u64) -> Result<BodyPlan, S3Error> {
+        BodyPlan::from(&self.headers, &self.authenticated, limit)
+    }
+
+    /// The request's body, decoded and verified by a plan.
+    pub fn source(&self, body: Incoming, plan: BodyPlan) -> Source {
+        Source::new(body, plan, Arc::clone(&self.worker.node.metrics))
     }
 
     /// Reads and verifies a small XML document.
@@ -285,8 +290,31 @@ impl Admitted {
     /// # Errors
     /// Those of the body.
     pub async fn document(&self, body: Incoming, limit: usize) -> Result<Vec<u8>, S3Error> {
-        let (source, _) = self.source(body)?;
-        source.collect(limit).await
+        let plan = self.plan(limit as u64);
+        self.planned_document(body, plan, limit).await
+    }
+
+    /// The same for CompleteMultipartUpload, whose checksum header is the object's.
+    ///
+    /// # Errors
+    /// Those of the body.
+    pub async fn complete_document(&self, body: Incoming, limit: usize) -> Result<Vec<u8>, S3Error> {
+        let plan = BodyPlan::for_complete(&self.headers, &self.authenticated, limit as u64);
+        self.planned_document(body, plan, limit).await
+    }
+
+    async fn planned_document(
+        &self,
+        body: Incoming,
+        plan: Result<BodyPlan, S3Error>,
+        limit: usize,
+    ) -> Result<Vec<u8>, S3Error> {
+        let plan = match plan {
+            // A document without a body at all is an empty one.
+            Err(error) if error.code() == Code::MissingContentLength && body.is_end_stream() => return Ok(Vec::new()),
+            plan => plan?,
+        };
+        self.source(body, plan).collect(limit).await
     }
 }
 

@@ -1,5 +1,33 @@
 //! The data plane: S3 front end, pipeline, backends.
+//!
+//! A node is stateless: what it needs it gets from the control plane (config, signing keys, intermediate keys) or finds
+//! sealed in the backend. A request passes [`gate`], an operation, [`pipeline`] and a [`backend`], in that order.
+
 pub mod auth;
 pub mod backend;
 pub mod body;
+pub mod buckets;
+pub mod clock;
+pub mod config;
+pub mod control;
+pub mod etags;
+pub mod gate;
+pub mod health;
+pub mod keys;
+pub mod listing;
+pub mod metrics;
+pub mod multipart;
+pub mod node;
+pub mod objects;
+pub mod pipeline;
+pub mod plane;
+pub mod process;
+pub mod refusal;
+pub mod reply;
 pub mod s3;
+pub mod server;
+pub mod snapshot;
+pub mod subscriber;
+pub mod sweep;
+pub mod tls;
+pub mod worker;

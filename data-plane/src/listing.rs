@@ -1,14 +1,15 @@
 //! ListObjects V1 and V2: the backend's pages with plaintext sizes and clients' ETags, and without what is hidden.
 
 use http::StatusCode;
-use sealgate_envelope::hidden;
+use sealgate_envelope::{etag, hidden};
 
 use crate::backend::{ListFrom, ListOptions, ListPage};
-use crate::etags;
 use crate::gate::Admitted;
 use crate::reply::{self, Reply};
 use crate::s3::error::S3Error;
-use crate::s3::xml::list::{self, Entry};
+use crate::s3::timestamp::unix_millis;
+use crate::s3::xml::lists::{ObjectEntry, ObjectList, V2, list_objects_v1, list_objects_v2};
+use crate::s3::xml::writer::KeyEncoding;
 
 /// The most keys on a page.
 const MAX_KEYS: u32 = 1_000;
@@ -28,12 +29,8 @@ pub async fn v1(admitted: &Admitted) -> Result<Reply, S3Error> {
     let marker = query.get("marker").unwrap_or_default();
     let from = if marker.is_empty() { ListFrom::Start } else { ListFrom::Marker(marker.to_owned()) };
     let page = page(admitted, &asked, from, false).await?;
-    let document = list::render_v1(&list::V1 {
-        common: common(admitted, &asked, &page)?,
-        marker,
-        // Without a delimiter S3 leaves it to the client to take the last key.
-        next_marker: page.next.as_deref().filter(|_| asked.delimiter.is_some()),
-    });
+    let next = page.next.clone();
+    let document = list_objects_v1(&shown(admitted, asked, page)?, marker, next.as_deref(), &owner(admitted));
     Ok(reply::xml(StatusCode::OK, document))
 }
 
@@ -55,13 +52,15 @@ pub async fn v2(admitted: &Admitted) -> Result<Reply, S3Error> {
         (None, None) => ListFrom::Start,
     };
     let page = page(admitted, &asked, from, true).await?;
-    let document = list::render_v2(&list::V2 {
-        common: common(admitted, &asked, &page)?,
+    let next = page.next.clone();
+    let owner = owner(admitted);
+    let v2 = V2 {
         continuation_token: token,
-        next_continuation_token: page.next.as_deref(),
+        next_continuation_token: next.as_deref(),
         start_after,
-        fetch_owner: query.get("fetch-owner") == Some("true"),
-    });
+        owner: (query.get("fetch-owner") == Some("true")).then_some(owner.as_str()),
+    };
+    let document = list_objects_v2(&shown(admitted, asked, page)?, &v2);
     Ok(reply::xml(StatusCode::OK, document))
 }
 
@@ -69,7 +68,7 @@ struct Asked {
     prefix: String,
     delimiter: Option<String>,
     max_keys: u32,
-    url: bool,
+    encoding: KeyEncoding,
 }
 
 impl Asked {
@@ -85,20 +84,8 @@ impl Asked {
             prefix: query.get("prefix").unwrap_or_default().to_owned(),
             delimiter: query.get("delimiter").filter(|delimiter| !delimiter.is_empty()).map(str::to_owned),
             max_keys,
-            url: url_encoding(admitted)?,
+            encoding: KeyEncoding::parse(query.get("encoding-type"))?,
         })
-    }
-}
-
-/// Whether keys are to be percent-encoded in the answer.
-///
-/// # Errors
-/// InvalidArgument for another encoding.
-pub fn url_encoding(admitted: &Admitted) -> Result<bool, S3Error> {
-    match admitted.request.query.get("encoding-type") {
-        None | Some("") => Ok(false),
-        Some("url") => Ok(true),
-        Some(other) => Err(S3Error::invalid_argument("encoding-type", other, "Invalid Encoding Method specified in Request")),
     }
 }
 
@@ -137,27 +124,35 @@ async fn page(admitted: &Admitted, asked: &Asked, from: ListFrom, v2: bool) -> R
     }
 }
 
-fn common<'a>(admitted: &'a Admitted, asked: &'a Asked, page: &'a ListPage) -> Result<list::Common<'a>, S3Error> {
+fn shown(admitted: &Admitted, asked: Asked, page: ListPage) -> Result<ObjectList, S3Error> {
     let (bucket, _) = admitted.bucket()?;
-    let entries = page
+    let objects = page
         .entries
-        .iter()
-        .map(|entry| Entry {
-            key: &entry.key,
-            last_modified: entry.last_modified,
-            etag: etags::shown(&entry.etag, bucket.encrypts(&entry.key)),
-            size: bucket.listed_size(&entry.key, entry.size),
-            storage_class: &entry.storage_class,
+        .into_iter()
+        .map(|entry| {
+            let encrypted = bucket.encrypts(&entry.key);
+            ObjectEntry {
+                size: bucket.listed_size(&entry.key, entry.size),
+                etag: if encrypted { etag::to_client(&entry.etag) } else { entry.etag },
+                modified: unix_millis(entry.last_modified),
+                storage_class: entry.storage_class,
+                key: entry.key,
+            }
         })
         .collect();
-    Ok(list::Common {
-        bucket: admitted.request.need_bucket()?,
-        prefix: &asked.prefix,
-        delimiter: asked.delimiter.as_deref(),
-        max_keys: asked.max_keys,
-        url: asked.url,
+    Ok(ObjectList {
+        bucket: bucket.name.clone(),
+        prefix: asked.prefix,
+        delimiter: asked.delimiter,
+        max_keys: asked.max_keys.into(),
+        encoding: asked.encoding,
         truncated: page.next.is_some(),
-        entries,
-        common_prefixes: &page.common_prefixes,
+        objects,
+        common_prefixes: page.common_prefixes,
     })
+}
+
+/// The owner that listings name: the tenant.
+pub fn owner(admitted: &Admitted) -> String {
+    hex::encode(admitted.credential.tenant.as_bytes())
 }

@@ -1,5 +1,6 @@
 //! What all threads of a node share.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -67,13 +68,17 @@ impl Node {
     }
 
     /// Swaps in a checked snapshot. One of a lower epoch, or an older version of the same, is refused.
+    ///
+    /// # Errors
+    /// The two versions.
     pub fn apply(&self, snapshot: Arc<Snapshot>) -> Result<(), String> {
         let running = *self.applied.borrow();
         let new = (snapshot.epoch, snapshot.version);
         if new < running {
             return Err(format!("epoch and version {new:?} are older than {running:?}"));
         }
-        self.keys.retain(|id| snapshot.buckets().any(|bucket| bucket.id == id));
+        let ids: HashSet<_> = snapshot.buckets().map(|bucket| bucket.id).collect();
+        self.keys.retain(|id| ids.contains(&id));
         self.snapshot.store(Some(snapshot));
         self.metrics.config_applied(new.1);
         self.applied.send_replace(new);
@@ -83,6 +88,11 @@ impl Node {
     /// Epoch and version of the snapshot that the node runs on, (0, 0) when it has none.
     pub fn applied(&self) -> (u64, u64) {
         *self.applied.borrow()
+    }
+
+    /// Changes when another snapshot is applied.
+    pub fn watch_applied(&self) -> watch::Receiver<(u64, u64)> {
+        self.applied.subscribe()
     }
 
     /// Waits until the node runs on this epoch and version or a later one.

@@ -173,7 +173,7 @@ impl Bucket {
         }
         let suite = u8::try_from(wire.suite)
             .ok()
-            .and_then(|code| sealgate_envelope::Suite::from_u8(code).ok())
+            .and_then(|code| sealgate_envelope::Suite::from_code(code))
             .ok_or_else(|| rejected(&resource, format!("unknown suite {}", wire.suite)))?;
         let work_bucket = match work_buckets.get(&wire.backend) {
             Some(name) if !name.is_empty() => name.clone(),
@@ -200,7 +200,7 @@ impl Bucket {
 
     /// Whether an object of this key is stored encrypted.
     pub fn encrypts(&self, key: &str) -> bool {
-        policies::is_encrypted(&self.rules, key)
+        policies::encryption(&self.rules, key) == policies::Encryption::Encrypted
     }
 
     /// The plaintext size that a listing shows for a stored size; the stored size itself when it is no valid one.

@@ -100,9 +100,14 @@ impl Keyring {
     /// [`KmsError::Denied`] for a wrong passphrase or key, [`KmsError::Unavailable`] when the file cannot be read,
     /// [`KmsError::BadCiphertext`] when an entry was changed.
     pub fn open(path: &Path, unlock: &Unlock) -> Result<Self, KmsError> {
-        let unavailable = |error: std::io::Error| KmsError::Unavailable(format!("{}: {error}", path.display()));
+        let unavailable =
+            |error: std::io::Error| KmsError::Unavailable(format!("{}: {error}", path.display()));
         let mut text = String::new();
-        File::open(path).map_err(unavailable)?.take(MAX_FILE).read_to_string(&mut text).map_err(unavailable)?;
+        File::open(path)
+            .map_err(unavailable)?
+            .take(MAX_FILE)
+            .read_to_string(&mut text)
+            .map_err(unavailable)?;
         let form: FileForm = serde_json::from_str(&text)
             .map_err(|error| KmsError::Unavailable(format!("{}: not a keyring: {error}", path.display())))?;
         if form.format != FORMAT {
@@ -234,9 +239,11 @@ impl Keyring {
     fn save(&self, entries: &[Entry]) -> Result<(), KmsError> {
         let (id, lock, check) = (self.id.clone(), self.lock.clone(), self.check.clone());
         let form = FileForm { format: FORMAT, id, lock, check, keks: entries.to_vec() };
-        let mut text = serde_json::to_vec_pretty(&form).map_err(|error| KmsError::Unavailable(error.to_string()))?;
+        let mut text =
+            serde_json::to_vec_pretty(&form).map_err(|error| KmsError::Unavailable(error.to_string()))?;
         text.push(b'\n');
-        replace(&self.path, &text).map_err(|error| KmsError::Unavailable(format!("{}: {error}", self.path.display())))
+        replace(&self.path, &text)
+            .map_err(|error| KmsError::Unavailable(format!("{}: {error}", self.path.display())))
     }
 }
 

@@ -24,7 +24,8 @@ impl LocalKms {
     /// # Errors
     /// As [`Keyring::open`] and [`Keyring::create`].
     pub fn open_or_create(path: &Path, unlock: &Unlock) -> Result<Self, KmsError> {
-        let keyring = if path.exists() { Keyring::open(path, unlock)? } else { Keyring::create(path, unlock)? };
+        let keyring =
+            if path.exists() { Keyring::open(path, unlock)? } else { Keyring::create(path, unlock)? };
         Ok(Self { keyring: Arc::new(RwLock::new(keyring)) })
     }
 

@@ -23,7 +23,9 @@ pub const SEAL_OVERHEAD: usize = 1 + SALT + 16;
 
 fn cipher(key: &[u8; 32], salt: &[u8]) -> Result<Aes256Gcm, KmsError> {
     let mut derived = Zeroizing::new([0_u8; 32]);
-    Hkdf::<Sha256>::new(Some(salt), key).expand(INFO, derived.as_mut()).map_err(|_| KmsError::BadCiphertext)?;
+    Hkdf::<Sha256>::new(Some(salt), key)
+        .expand(INFO, derived.as_mut())
+        .map_err(|_| KmsError::BadCiphertext)?;
     Aes256Gcm::new_from_slice(derived.as_ref()).map_err(|_| KmsError::BadCiphertext)
 }
 

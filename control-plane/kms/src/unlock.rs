@@ -43,7 +43,9 @@ impl Unlock {
         }
         if text.len() < MIN_PASSPHRASE {
             let path = path.display();
-            return Err(KmsError::Unavailable(format!("{path}: a passphrase has at least {MIN_PASSPHRASE} bytes")));
+            return Err(KmsError::Unavailable(format!(
+                "{path}: a passphrase has at least {MIN_PASSPHRASE} bytes"
+            )));
         }
         Ok(Self::Passphrase(text))
     }
@@ -56,7 +58,10 @@ impl Unlock {
         let bytes = read(path, 33)?;
         let mut key = Zeroizing::new([0_u8; 32]);
         if bytes.len() != key.len() {
-            return Err(KmsError::Unavailable(format!("{}: a key file has exactly 32 bytes", path.display())));
+            return Err(KmsError::Unavailable(format!(
+                "{}: a key file has exactly 32 bytes",
+                path.display()
+            )));
         }
         key.copy_from_slice(&bytes);
         Ok(Self::Key(key))
@@ -111,10 +116,14 @@ impl Lock {
                     .map_err(|_| damaged())?;
             }
             (Self::Passphrase { .. }, Unlock::Key(_)) => {
-                return Err(KmsError::Denied("(the keyring opens with a passphrase, not a key file)".to_owned()));
+                return Err(KmsError::Denied(
+                    "(the keyring opens with a passphrase, not a key file)".to_owned(),
+                ));
             }
             (Self::KeyFile { .. }, Unlock::Passphrase(_)) => {
-                return Err(KmsError::Denied("(the keyring opens with a key file, not a passphrase)".to_owned()));
+                return Err(KmsError::Denied(
+                    "(the keyring opens with a key file, not a passphrase)".to_owned(),
+                ));
             }
         }
         Ok(master)

@@ -65,7 +65,10 @@ fn what_is_wrapped_opens_under_its_own_kek_version_and_context_only() {
         assert_eq!(bad(&a, "1", b"context", &flipped), KmsError::BadCiphertext, "byte {i}");
         assert_eq!(bad(&a, "1", b"context", &wrapped[..i]), KmsError::BadCiphertext, "cut at {i}");
     }
-    assert!(keyring.unwrap(&a, "1", b"context", &wrapped).is_ok(), "after a rotation the old version still opens");
+    assert!(
+        keyring.unwrap(&a, "1", b"context", &wrapped).is_ok(),
+        "after a rotation the old version still opens"
+    );
 }
 
 #[test]

@@ -288,7 +288,9 @@ impl Handler<Report> for Fanout {
 
     fn handle(&mut self, message: Report, _: &mut Self::Context) {
         let node = message.node;
-        let Some(stream) = self.streams.get_mut(&node).filter(|stream| stream.id == message.id) else { return };
+        let Some(stream) = self.streams.get_mut(&node).filter(|stream| stream.id == message.id) else {
+            return;
+        };
         let nonce = match &message.answer {
             Ok(ack) => &ack.nonce,
             Err(nack) => &nack.nonce,

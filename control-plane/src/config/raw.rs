@@ -95,11 +95,14 @@ impl RawConfig {
             (Some(certificate), Some(key)) => Some((certificate, key)),
             (None, None) if admin_listen.ip().is_loopback() => None,
             (None, None) => {
-                return Err("admin.listen: beyond loopback admin.certificate and admin.private_key are needed".into());
+                return Err(
+                    "admin.listen: beyond loopback admin.certificate and admin.private_key are needed".into(),
+                );
             }
             _ => return Err("admin.certificate and admin.private_key: both, or none".into()),
         };
-        let admin_token_file = self.admin.token_file.ok_or("admin.token_file: missing; a file of 32 or more characters")?;
+        let admin_token_file =
+            self.admin.token_file.ok_or("admin.token_file: missing; a file of 32 or more characters")?;
         let unlock = match (self.kms.local.passphrase_file, self.kms.local.key_file) {
             (Some(path), None) => UnlockFrom::PassphraseFile(path),
             (None, Some(path)) => UnlockFrom::KeyFile(path),
@@ -145,7 +148,11 @@ impl RawConfig {
             unlock,
             defaults: Defaults {
                 regions,
-                backends: self.backends.into_iter().map(|backend| (backend.name, backend.work_bucket)).collect(),
+                backends: self
+                    .backends
+                    .into_iter()
+                    .map(|backend| (backend.name, backend.work_bucket))
+                    .collect(),
                 default_backend: self.buckets.default_backend,
                 backend_prefix: self.buckets.prefix,
             },

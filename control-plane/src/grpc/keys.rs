@@ -64,7 +64,10 @@ impl KeysService {
 
 #[tonic::async_trait]
 impl v1::keys_server::Keys for KeysService {
-    async fn active(&self, request: Request<v1::ActiveRequest>) -> Result<Response<v1::ActiveResponse>, Status> {
+    async fn active(
+        &self,
+        request: Request<v1::ActiveRequest>,
+    ) -> Result<Response<v1::ActiveResponse>, Status> {
         let identity = self.admit(&request, Fetch::Active)?;
         let bucket = request.into_inner().bucket_id;
         let result = match bucket_id(&bucket) {
@@ -73,10 +76,9 @@ impl v1::keys_server::Keys for KeysService {
         };
         let answer = match self.record(&identity, Fetch::Active, &bucket, &[], result)? {
             Active::Key(answered) => v1::active_response::Answer::Key(key(&answered)),
-            Active::Place(ik, record) => v1::active_response::Answer::Place(v1::PlaceRecord {
-                ik_id: ik.as_bytes().to_vec(),
-                record,
-            }),
+            Active::Place(ik, record) => {
+                v1::active_response::Answer::Place(v1::PlaceRecord { ik_id: ik.as_bytes().to_vec(), record })
+            }
         };
         Ok(Response::new(v1::ActiveResponse { answer: Some(answer) }))
     }

@@ -40,8 +40,8 @@ pub(super) struct Proof {
 }
 
 /// A cached IK and how long it may still be held.
-pub(super) struct Held {
-    pub(super) ik: Arc<Ik>,
+pub(crate) struct Held {
+    pub(crate) ik: Arc<Ik>,
     pub(super) kek: KekVersion,
     pub(super) hard_until: u64,
     pub(super) degraded: bool,
@@ -69,7 +69,14 @@ impl Cache {
     }
 
     /// Takes up an IK that its KMS has just unwrapped or wrapped: which proves the KEK version.
-    pub(super) fn insert(&mut self, name: KeyName, ik: Arc<Ik>, kek: KekVersion, unproved_life: u64, now: u64) {
+    pub(super) fn insert(
+        &mut self,
+        name: KeyName,
+        ik: Arc<Ik>,
+        kek: KekVersion,
+        unproved_life: u64,
+        now: u64,
+    ) {
         if self.keys.len() >= MAX_KEYS
             && let Some(victim) = self.keys.keys().next().copied()
         {
@@ -79,8 +86,13 @@ impl Cache {
         self.keys.insert(name, Cached { ik, kek, unproved_life, used: now });
     }
 
-    pub(super) fn proved(&mut self, kek: &KekVersion, now: u64) {
-        self.proofs.insert(kek.clone(), Proof { at: now, degraded: false });
+    pub(super) fn proved(&mut self, kek: &KekVersion, asked: u64) {
+        let at = self.proofs.get(kek).map_or(asked, |proof| proof.at.max(asked));
+        self.proofs.insert(kek.clone(), Proof { at, degraded: false });
+    }
+
+    pub(super) fn unproved(&self) -> usize {
+        self.proofs.values().filter(|proof| proof.degraded).count()
     }
 
     pub(super) fn unreachable(&mut self, kek: &KekVersion) {

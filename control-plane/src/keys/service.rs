@@ -8,7 +8,11 @@ use std::{
 use sealgate_envelope::{BucketId, IkContext, IkId, IkRecord};
 use sealgate_kms::Kms;
 
-use super::{ACTIVE_GRACE, ACTIVE_LIFE, HARD, PROVE_AFTER, cache::{Held, Owner}, unwrapper::Unwrapper};
+use super::{
+    ACTIVE_GRACE, ACTIVE_LIFE, HARD, PROVE_AFTER,
+    cache::{Held, Owner},
+    unwrapper::Unwrapper,
+};
 use crate::{
     Clock, Error,
     actors::{RegistryActor, Run, Slot},
@@ -67,6 +71,11 @@ impl KeyService {
         self.unwrapper.held()
     }
 
+    /// How many KEK versions could not be proved when they should have been.
+    pub(crate) fn unproved(&self) -> usize {
+        self.unwrapper.unproved()
+    }
+
     /// The key for new objects, or the record that has to be placed first.
     pub(crate) async fn active(&self, identity: &Identity, bucket: BucketId) -> Result<Active, Error> {
         let record = self.bucket(identity, bucket)?;
@@ -88,7 +97,9 @@ impl KeyService {
                         Ok(made) => made,
                         // The 24 h are soft: the old one goes on while no new one can be made.
                         Err(Error::Unavailable(reason))
-                            if usable && entry.confirmed && now < newest.created + ACTIVE_LIFE + ACTIVE_GRACE =>
+                            if usable
+                                && entry.confirmed
+                                && now < newest.created + ACTIVE_LIFE + ACTIVE_GRACE =>
                         {
                             tracing::warn!(target: "audit", %bucket, %ik, reason, "no new key: the old one goes on");
                             self.metrics.degraded();
@@ -123,7 +134,12 @@ impl KeyService {
     }
 
     /// A key by its id, for reading.
-    pub(crate) async fn get(&self, identity: &Identity, bucket: BucketId, ik: IkId) -> Result<Answered, Error> {
+    pub(crate) async fn get(
+        &self,
+        identity: &Identity,
+        bucket: BucketId,
+        ik: IkId,
+    ) -> Result<Answered, Error> {
         let record = self.bucket(identity, bucket)?;
         let entry = self.entry(bucket, ik).await?;
         self.usable(&entry)?;
@@ -163,7 +179,11 @@ impl KeyService {
     }
 
     /// Makes an IK: wrapped by the KMS, committed, not yet given to anyone.
-    async fn make(&self, bucket: &BucketRecord, replaces: Option<IkId>) -> Result<(IkId, u64, IkEntry), Error> {
+    async fn make(
+        &self,
+        bucket: &BucketRecord,
+        replaces: Option<IkId>,
+    ) -> Result<(IkId, u64, IkEntry), Error> {
         let (kek, _) = self.tenant(bucket)?;
         let context = IkContext {
             tenant: bucket.tenant,
@@ -175,7 +195,9 @@ impl KeyService {
         };
         let record = self.unwrapper.make(context).await?;
         let (id, created, ik) = (bucket.id, record.context.created, record.context.ik);
-        self.writer.send(Run::new(move |registry: &Registry| registry.commit_ik(&record, replaces))).await??;
+        self.writer
+            .send(Run::new(move |registry: &Registry| registry.commit_ik(&record, replaces)))
+            .await??;
         tracing::info!(target: "audit", bucket = %id, %ik, "an intermediate key was made");
         Ok((ik, created, self.entry(id, ik).await?))
     }
@@ -196,7 +218,8 @@ impl KeyService {
         }
         // While its KMS is away a key is handed on in small portions, so that a denial is not outlived by an hour.
         let left = held.hard_until.saturating_sub(now);
-        let portion = if held.degraded || now >= held.proved + PROVE_AFTER { HARD - PROVE_AFTER } else { HARD };
+        let portion =
+            if held.degraded || now >= held.proved + PROVE_AFTER { HARD - PROVE_AFTER } else { HARD };
         let active_until = created + ACTIVE_LIFE;
         Ok(Answered { held, id, state: entry.state, active_until, hard_seconds: left.min(portion) })
     }

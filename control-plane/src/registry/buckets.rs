@@ -22,7 +22,12 @@ impl Registry {
     /// # Errors
     /// [`Error::AlreadyExists`] with `owned` or `taken`, [`Error::Invalid`] for a bad name or an unknown region,
     /// [`Error::Precondition`] when the default backend is not configured.
-    pub fn begin_create(&self, tenant: TenantId, name: &str, region: &str) -> Result<Arc<BucketRecord>, Error> {
+    pub fn begin_create(
+        &self,
+        tenant: TenantId,
+        name: &str,
+        region: &str,
+    ) -> Result<Arc<BucketRecord>, Error> {
         check_bucket_name(name).map_err(|error| Error::Invalid(error.to_string()))?;
         let state = self.state();
         if let Some(bucket) = state.buckets.get(name) {
@@ -42,7 +47,10 @@ impl Registry {
             return Err(Error::Invalid(format!("the region is one of {}", defaults.regions.join(", "))));
         }
         if !defaults.backends.iter().any(|(known, _)| *known == defaults.default_backend) {
-            return Err(Error::Precondition(format!("the backend {:?} is not configured", defaults.default_backend)));
+            return Err(Error::Precondition(format!(
+                "the backend {:?} is not configured",
+                defaults.default_backend
+            )));
         }
         let backend_bucket = format!("{}{name}", defaults.backend_prefix);
         check_bucket_name(&backend_bucket).map_err(|error| Error::Invalid(error.to_string()))?;

@@ -68,7 +68,8 @@ impl Registry {
         let mut compare = vec![self.unchanged(&key)?];
         let mut ops = vec![Op::Put(key, encode(&entry)?)];
         let active = self.active_ik(bucket)?;
-        if let Some(previous) = active.filter(|active| active.ik == ik).and_then(|active| active.previous.parse().ok())
+        if let Some(previous) =
+            active.filter(|active| active.ik == ik).and_then(|active| active.previous.parse().ok())
             && let Some(mut old) = self.ik(bucket, previous)?
             && old.state == IkState::Active
         {

@@ -259,7 +259,8 @@ impl Tenants {
         if texts.iter().any(|text| text.as_ref() == "*") {
             return Some(Self::All);
         }
-        let mut ids: Vec<TenantId> = texts.iter().map(|text| text.as_ref().parse().ok()).collect::<Option<_>>()?;
+        let mut ids: Vec<TenantId> =
+            texts.iter().map(|text| text.as_ref().parse().ok()).collect::<Option<_>>()?;
         ids.sort_unstable();
         ids.dedup();
         (!ids.is_empty()).then_some(Self::These(ids))

@@ -20,7 +20,8 @@ impl Sealer {
         if let Some(found) = store.get(SYSTEM)? {
             let record: SystemRecord = decode(&found.value)?;
             let context = context(record.gateway_id);
-            let key = kms.unwrap(&record.kek, &record.kek_version, &context, &record.wrapped_store_key).await?;
+            let key =
+                kms.unwrap(&record.kek, &record.kek_version, &context, &record.wrapped_store_key).await?;
             return Ok(Self(key));
         }
         let gateway_id = GatewayId::random()?;
@@ -29,7 +30,8 @@ impl Sealer {
         let kek_version = kms.current_version(&kek).await?;
         let wrapped_store_key = kms.wrap(&kek, &kek_version, &context(gateway_id), &key).await?;
         let record = SystemRecord { gateway_id, kek, kek_version, wrapped_store_key };
-        store.txn(&[Compare::Absent(SYSTEM.to_owned())], vec![Op::Put(SYSTEM.to_owned(), encode(&record)?)])?;
+        store
+            .txn(&[Compare::Absent(SYSTEM.to_owned())], vec![Op::Put(SYSTEM.to_owned(), encode(&record)?)])?;
         Ok(Self(key))
     }
 

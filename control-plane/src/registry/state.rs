@@ -71,7 +71,8 @@ impl State {
                 self.buckets.insert(name.to_owned(), bucket);
             }
         } else if let Some(id) = key.strip_prefix("tenant/") {
-            let id: TenantId = id.parse().map_err(|_| Error::Internal("a tenant's key is no id".to_owned()))?;
+            let id: TenantId =
+                id.parse().map_err(|_| Error::Internal("a tenant's key is no id".to_owned()))?;
             replace(&mut self.tenants, id, record(value)?);
         } else if let Some(id) = key.strip_prefix("credential/") {
             replace(&mut self.credentials, id.to_owned(), record(value)?);

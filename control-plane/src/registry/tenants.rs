@@ -5,7 +5,10 @@ use std::sync::Arc;
 use sealgate_envelope::TenantId;
 use sealgate_store::{Compare, Op, encode};
 
-use super::{Registry, records::{TenantRecord, tenant_key}};
+use super::{
+    Registry,
+    records::{TenantRecord, tenant_key},
+};
 use crate::Error;
 
 /// 24 h: how long an IK may go on when the KMS cannot be reached, unless the tenant says otherwise.

@@ -157,6 +157,14 @@ mod tests {
     }
 
     #[test]
+    fn the_pipeline_may_share_them() {
+        fn shared<T: Send + Sync>() {}
+        shared::<ObjectKeys>();
+        shared::<crate::PartSealer>();
+        shared::<crate::PartReader>();
+    }
+
+    #[test]
     fn keys_are_zeroized_on_drop() {
         fn zeroizes<T: zeroize::ZeroizeOnDrop>() {}
         zeroizes::<Secret>();

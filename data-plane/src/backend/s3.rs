@@ -1,1 +1,166 @@
-//! The S3 backend.
+//! The S3 backend: a raw HTTP client that signs each request anew.
+//!
+//! Each worker has its own instance with its own connections. Every upload carries a CRC of what is stored, in a header
+//! (up to 256 KiB) or in a trailer, so that a server never keeps a truncated body.
+
+mod answer;
+mod client;
+mod config;
+mod connection;
+mod framing;
+mod listing;
+mod multipart;
+mod objects;
+mod progress;
+mod request;
+mod xml;
+
+use async_trait::async_trait;
+
+use self::client::Client;
+pub use self::config::{Checksum, CredentialsProvider, S3Config, ServerKind, StaticCredentials};
+use super::{
+    Backend, BackendError, Capabilities, Conditions, DeleteKey, DeleteOutcome, GetOptions, GetOutcome,
+    ListOptions, ListPage, ObjectMeta, PartPage, PutOptions, PutOutcome, Upload, UploadListOptions,
+    UploadPage,
+};
+
+/// Keeps objects on an S3 server. Lives on one worker, inside a `LocalSet`: connections are driven by local tasks.
+pub struct S3Backend {
+    client: Client,
+    capabilities: Capabilities,
+}
+
+impl std::fmt::Debug for S3Backend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("S3Backend").field("config", &self.client.config).finish_non_exhaustive()
+    }
+}
+
+impl S3Backend {
+    /// Prepares the backend; connects to nothing yet.
+    ///
+    /// # Errors
+    /// `Protocol`, with a text for the operator, when there is no certificate to trust.
+    pub fn new(config: S3Config) -> Result<Self, BackendError> {
+        let capabilities = config.server.capabilities();
+        Ok(Self { client: Client::new(config)?, capabilities })
+    }
+}
+
+#[async_trait(?Send)]
+impl Backend for S3Backend {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    async fn create_bucket(&self, bucket: &str) -> Result<(), BackendError> {
+        objects::create_bucket(&self.client, bucket).await
+    }
+
+    async fn head_bucket(&self, bucket: &str) -> Result<(), BackendError> {
+        objects::head_bucket(&self.client, bucket).await
+    }
+
+    async fn delete_bucket(&self, bucket: &str) -> Result<(), BackendError> {
+        objects::delete_bucket(&self.client, bucket).await
+    }
+
+    async fn put(
+        &self,
+        bucket: &str,
+        key: &str,
+        options: PutOptions,
+        body: Upload,
+    ) -> Result<PutOutcome, BackendError> {
+        objects::put(&self.client, bucket, key, options, body).await
+    }
+
+    async fn get(&self, bucket: &str, key: &str, options: GetOptions) -> Result<GetOutcome, BackendError> {
+        objects::get(&self.client, bucket, key, &options).await
+    }
+
+    async fn head(&self, bucket: &str, key: &str, options: GetOptions) -> Result<ObjectMeta, BackendError> {
+        objects::head(&self.client, bucket, key, &options).await
+    }
+
+    async fn delete(
+        &self,
+        bucket: &str,
+        key: &str,
+        version_id: Option<&str>,
+        conditions: Conditions,
+    ) -> Result<DeleteOutcome, BackendError> {
+        objects::delete(&self.client, bucket, key, version_id, &conditions).await
+    }
+
+    async fn delete_many(
+        &self,
+        bucket: &str,
+        keys: &[DeleteKey],
+    ) -> Result<Vec<Result<DeleteOutcome, BackendError>>, BackendError> {
+        objects::delete_many(&self.client, bucket, keys).await
+    }
+
+    async fn list_v1(&self, bucket: &str, options: ListOptions) -> Result<ListPage, BackendError> {
+        listing::list(&self.client, bucket, options, false).await
+    }
+
+    async fn list_v2(&self, bucket: &str, options: ListOptions) -> Result<ListPage, BackendError> {
+        listing::list(&self.client, bucket, options, true).await
+    }
+
+    async fn create_upload(
+        &self,
+        bucket: &str,
+        key: &str,
+        options: PutOptions,
+    ) -> Result<String, BackendError> {
+        multipart::create(&self.client, bucket, key, options).await
+    }
+
+    async fn upload_part(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload_id: &str,
+        number: u16,
+        body: Upload,
+    ) -> Result<PutOutcome, BackendError> {
+        multipart::upload_part(&self.client, bucket, key, upload_id, number, body).await
+    }
+
+    async fn list_parts(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload_id: &str,
+        after: u16,
+        max_parts: u32,
+    ) -> Result<PartPage, BackendError> {
+        multipart::list_parts(&self.client, bucket, key, upload_id, after, max_parts).await
+    }
+
+    async fn complete_upload(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload_id: &str,
+        parts: &[(u16, String)],
+        conditions: Conditions,
+    ) -> Result<PutOutcome, BackendError> {
+        multipart::complete(&self.client, bucket, key, upload_id, parts, &conditions).await
+    }
+
+    async fn abort_upload(&self, bucket: &str, key: &str, upload_id: &str) -> Result<(), BackendError> {
+        multipart::abort(&self.client, bucket, key, upload_id).await
+    }
+
+    async fn list_uploads(
+        &self,
+        bucket: &str,
+        options: UploadListOptions,
+    ) -> Result<UploadPage, BackendError> {
+        listing::list_uploads(&self.client, bucket, options).await
+    }
+}

@@ -9,8 +9,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::stream;
 use sealgate_envelope::ids::{BucketId, IkId};
 use sealgate_envelope::{Ik, IkRecord, hidden};
 use sealgate_proto::v1 as wire;
@@ -20,7 +18,7 @@ use tonic::Code;
 use zeroize::Zeroizing;
 
 use super::{KeyError, Keys, Lives, NodeKey, Request, Wanted};
-use crate::backend::{Backend, BackendError, Conditions, GetOptions, PutOptions, Upload};
+use crate::backend::{Backend, BackendError, Conditions, GetOptions, PutOptions};
 use crate::control::ControlPlane;
 use crate::snapshot::Bucket;
 use crate::worker::Backends;
@@ -122,14 +120,17 @@ impl Fetch<'_> {
             return Err(unusable("is too large"));
         }
         let record = IkRecord::parse(&place.record).map_err(|_| unusable("is not one"))?;
-        if record.bucket != self.bucket.id || record.ik_id.as_bytes().as_slice() != place.ik_id {
+        let context = &record.context;
+        if (context.bucket, context.tenant) != (self.bucket.id, self.bucket.tenant)
+            || context.ik.as_bytes().as_slice() != place.ik_id
+        {
             return Err(unusable("belongs to another bucket"));
         }
         let backend = self
             .backends
             .get(&self.bucket.backend)
             .ok_or_else(|| KeyError::Unavailable(format!("no backend {:?}", self.bucket.backend)))?;
-        put_record(backend.as_ref(), &self.bucket.backend_bucket, record.ik_id, &place.record)
+        put_record(backend.as_ref(), &self.bucket.backend_bucket, &record, &place.record)
             .await
             .map_err(|error| KeyError::Unavailable(format!("the key record cannot be placed: {error}")))?;
         Ok(Sha256::digest(&place.record).into())
@@ -168,12 +169,12 @@ impl Fetch<'_> {
 pub async fn put_record(
     backend: &dyn Backend,
     backend_bucket: &str,
-    id: IkId,
-    record: &[u8],
+    record: &IkRecord,
+    bytes: &[u8],
 ) -> Result<(), BackendError> {
-    let name = hidden::ik_record_name(id, record);
-    let bytes = Bytes::copy_from_slice(record);
-    let body = Upload { length: bytes.len() as u64, stream: Box::pin(stream::iter([Ok(bytes)])) };
+    let name = hidden::ik_record_name(record)
+        .map_err(|error| BackendError::Protocol(format!("an IK record is out of bounds: {error}")))?;
+    let body = crate::pipeline::upload(bytes.to_vec());
     let conditions = Conditions { if_none_match: Some("*".to_owned()), ..Conditions::default() };
     let options = PutOptions { conditions, ..PutOptions::default() };
     match backend.put(backend_bucket, &name, options, body).await {
@@ -183,7 +184,7 @@ pub async fn put_record(
     }
     let there = backend.get(backend_bucket, &name, GetOptions::default()).await?;
     let there = crate::pipeline::collect(there.body, RECORD_MAX).await?;
-    if there == record {
+    if there == bytes {
         Ok(())
     } else {
         Err(BackendError::Protocol(format!("another record lies under {name}")))

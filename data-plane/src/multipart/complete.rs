@@ -19,14 +19,15 @@ use super::part::GATEWAY_PART;
 use super::uploads::{OpenUpload, load};
 use crate::backend::{Backend, BackendError, GetOptions, PartEntry as BackendPart, PutOutcome};
 use crate::body::checksum::Checksum;
+use crate::body::plan::object_checksum;
 use crate::etags;
 use crate::gate::Admitted;
 use crate::objects::put::{active_key, cannot_seal};
 use crate::objects::sealed;
 use crate::reply::{self, Reply, ReplyBody};
 use crate::s3::error::{Code, S3Error};
-use crate::s3::headers::write_conditions;
-use crate::s3::xml::multipart::{self as xml, CompletedPart};
+use crate::s3::xml::uploads::{ObjectChecksum, complete as completed_document};
+use crate::s3::xml::{CompletedPart, parse_complete};
 use crate::snapshot::Bucket;
 
 /// 10,000 parts with checksums and namespaces.
@@ -44,8 +45,8 @@ const RACES: usize = 3;
 /// # Errors
 /// In S3's terms. What is found after 20 s is in the body of a 200, as S3 does.
 pub async fn complete(admitted: &Rc<Admitted>, body: Incoming) -> Result<Reply, S3Error> {
-    let document = admitted.document(body, MAX_DOCUMENT).await?;
-    let parts = xml::parse_complete(&document)?;
+    let document = admitted.complete_document(body, MAX_DOCUMENT).await?;
+    let parts = parse_complete(&document)?;
     let finishing = finish(Rc::clone(admitted), parts);
     // Detached: a client that hangs up does not leave a half-made object behind.
     let mut finishing = actix_rt::spawn(finishing).map(|joined| {
@@ -93,7 +94,6 @@ async fn finish(admitted: Rc<Admitted>, parts: Vec<CompletedPart>) -> Result<Rep
     let (bucket, backend) = admitted.writable_bucket()?;
     let key = admitted.request.need_key()?;
     let upload_id = admitted.request.query.get("uploadId").unwrap_or_default();
-    check_order(&parts)?;
     let upload = load(&admitted, &bucket, &backend, key, upload_id).await?;
     let completing = Completing { admitted: &admitted, bucket: &bucket, backend: &backend, key, upload: &upload, parts };
     let (outcome, checksum) = completing.run().await?;
@@ -102,35 +102,22 @@ async fn finish(admitted: Rc<Admitted>, parts: Vec<CompletedPart>) -> Result<Rep
         tracing::warn!(bucket = bucket.name, key, %error, "notes of a completed upload stay until the sweep");
     }
     let host = admitted.header("host").unwrap_or_default();
-    let shown = checksum.as_ref().map(|(checksum, composite)| {
-        let value = checksum.to_base64();
-        let value = if *composite { format!("{value}-{}", completing.parts.len()) } else { value };
-        (checksum.algorithm(), value, *composite)
+    let shown = checksum.as_ref().map(|(checksum, composite)| ObjectChecksum {
+        checksum,
+        parts: composite.then_some(completing.parts.len()),
     });
-    let document = xml::render_completed(&xml::Completed {
-        location: &format!("http://{host}{}", admitted.request.raw_path),
-        bucket: admitted.request.need_bucket()?,
+    let document = completed_document(
+        &format!("http://{host}{}", admitted.request.raw_path),
+        admitted.request.need_bucket()?,
         key,
-        etag: &etags::to_client_quoted(&outcome.etag),
-        checksum: shown.as_ref().map(|(algorithm, value, composite)| {
-            (*algorithm, value.as_str(), if *composite { "COMPOSITE" } else { "FULL_OBJECT" })
-        }),
-    });
+        &etag::to_client(&outcome.etag),
+        shown.as_ref(),
+    );
     let mut reply = reply::xml(StatusCode::OK, document);
     if let Some(version) = &outcome.version_id {
         reply::set(reply.headers_mut(), "x-amz-version-id", version);
     }
     Ok(reply)
-}
-
-fn check_order(parts: &[CompletedPart]) -> Result<(), S3Error> {
-    if parts.is_empty() {
-        return Err(S3Error::new(Code::MalformedXML));
-    }
-    if parts.windows(2).any(|pair| matches!(pair, [first, second] if first.number >= second.number)) {
-        return Err(S3Error::new(Code::InvalidPartOrder));
-    }
-    Ok(())
 }
 
 /// What the object is made of.
@@ -154,7 +141,7 @@ type Done = (PutOutcome, Option<(Checksum, bool)>);
 
 impl Completing<'_> {
     async fn run(&self) -> Result<Done, S3Error> {
-        let conditions = etags::to_backend(write_conditions(&self.admitted.headers)?, true);
+        let conditions = etags::write_conditions(&self.admitted.headers, true)?;
         let (plan, listed) = match self.plan().await {
             Ok(planned) => planned,
             Err(PlanError::Gone) => return self.already_done(S3Error::no_such_upload(&self.upload.upload_id)).await,
@@ -254,7 +241,7 @@ impl Completing<'_> {
             } else {
                 backend_parts.push((part.number, backend_etag.clone()));
             }
-            for sent in &part.checksums {
+            if let Some(sent) = &part.checksum {
                 let known = note.checksums.iter().filter_map(from_format).find(|c| c.algorithm() == sent.algorithm());
                 if known.is_some_and(|known| known != *sent) {
                     return Err(invalid());
@@ -305,12 +292,8 @@ impl Completing<'_> {
         };
         let made = made.ok_or_else(missing)?;
         let composite = kind == ChecksumType::Composite;
-        if let Some(sent) = self.admitted.header(made.algorithm().header()) {
-            let shown = made.to_base64();
-            let full = if composite { format!("{shown}-{}", entries.len()) } else { shown.clone() };
-            if sent != full && !(composite && sent == shown) {
-                return Err(S3Error::new(Code::BadDigest));
-            }
+        if object_checksum(&self.admitted.headers)?.is_some_and(|sent| sent != made) {
+            return Err(S3Error::new(Code::BadDigest));
         }
         Ok(Some((made, composite)))
     }

@@ -8,13 +8,13 @@ use sealgate_envelope::{ChecksumCode, Envelope, ObjectKeys, Scope, UploadRecord}
 
 use super::uploads::OpenUpload;
 use crate::backend::PutOptions;
-use crate::body::named_algorithm;
+use crate::body::upload::{self, UploadChecksum};
 use crate::gate::Admitted;
 use crate::objects::put::{active_key, cannot_seal, client_metadata, passed_headers, sealed_metadata};
 use crate::pipeline;
 use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
-use crate::s3::xml::multipart as xml;
+use crate::s3::xml::uploads::initiate;
 
 /// Answers CreateMultipartUpload.
 ///
@@ -65,7 +65,7 @@ pub async fn create(admitted: &Admitted) -> Result<Reply, S3Error> {
     let upload = OpenUpload { keys: Arc::new(keys), record, upload_id: upload_id.clone(), checksum };
     admitted.worker.node.uploads.insert(bucket.id, key, Arc::new(upload));
     let mut reply =
-        reply::xml(StatusCode::OK, xml::render_initiated(admitted.request.need_bucket()?, key, &upload_id));
+        reply::xml(StatusCode::OK, initiate(admitted.request.need_bucket()?, key, &upload_id));
     if let Some((code, kind)) = checksum {
         reply::set(reply.headers_mut(), "x-amz-checksum-algorithm", super::notes::algorithm(code).name());
         reply::set(reply.headers_mut(), "x-amz-checksum-type", type_name(kind));
@@ -81,42 +81,14 @@ pub fn type_name(kind: ChecksumType) -> &'static str {
     }
 }
 
-/// The checksum that the client asks for. CRC64NVME is always of the full object, the others are composite unless said
-/// otherwise; only those that combine can be of the full object.
+/// The checksum that the client asks for, in the format's codes.
 fn wanted_checksum(admitted: &Admitted) -> Result<Option<(ChecksumCode, ChecksumType)>, S3Error> {
-    let asked = admitted.header("x-amz-checksum-type");
-    let Some(algorithm) = named_algorithm(&admitted.headers)? else {
-        return match asked {
-            None => Ok(None),
-            Some(_) => Err(S3Error::with(
-                Code::InvalidRequest,
-                "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.",
-            )),
-        };
-    };
-    let code = ChecksumCode::from_code(algorithm.code())
+    let Some(asked) = UploadChecksum::from_headers(&admitted.headers)? else { return Ok(None) };
+    let code = ChecksumCode::from_code(asked.algorithm.code())
         .ok_or_else(|| S3Error::with(Code::InternalError, "An algorithm has no code."))?;
-    let kind = match asked.map(str::to_ascii_uppercase).as_deref() {
-        None if code == ChecksumCode::Crc64Nvme => ChecksumType::FullObject,
-        None | Some("COMPOSITE") => ChecksumType::Composite,
-        Some("FULL_OBJECT") => ChecksumType::FullObject,
-        Some(_) => {
-            return Err(S3Error::with(Code::InvalidRequest, "Value for x-amz-checksum-type header is invalid."));
-        }
+    let kind = match asked.kind {
+        upload::ChecksumType::FullObject => ChecksumType::FullObject,
+        upload::ChecksumType::Composite => ChecksumType::Composite,
     };
-    let possible = match kind {
-        ChecksumType::FullObject => algorithm.combines(),
-        ChecksumType::Composite => code != ChecksumCode::Crc64Nvme,
-    };
-    if !possible {
-        return Err(S3Error::with(
-            Code::InvalidRequest,
-            format!(
-                "The {} checksum type cannot be used with the {} checksum algorithm.",
-                type_name(kind),
-                algorithm.name().to_ascii_lowercase()
-            ),
-        ));
-    }
     Ok(Some((code, kind)))
 }

@@ -1,18 +1,22 @@
 //! ListParts, ListMultipartUploads and AbortMultipartUpload.
 
+use std::time::SystemTime;
+
 use http::StatusCode;
-use sealgate_envelope::hidden;
+use sealgate_envelope::upload_record::ChecksumType;
+use sealgate_envelope::{Note, hidden};
 
 use super::notes::{self, Notes, from_format};
 use super::part::GATEWAY_PART;
 use super::uploads::load;
 use crate::backend::UploadListOptions;
-use crate::etags;
 use crate::gate::{Admitted, no_content};
-use crate::listing::url_encoding;
+use crate::listing::owner;
 use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
-use crate::s3::xml::multipart as xml;
+use crate::s3::timestamp::unix_millis;
+use crate::s3::xml::uploads::{PartEntry, PartList, UploadEntry, UploadList, list_parts, list_uploads};
+use crate::s3::xml::writer::KeyEncoding;
 
 /// Answers AbortMultipartUpload.
 ///
@@ -54,42 +58,30 @@ pub async fn parts(admitted: &Admitted) -> Result<Reply, S3Error> {
         notes::all_parts(&backend, &bucket.backend_bucket, key, upload_id).await.map_err(failed)?;
     let upload = load(admitted, &bucket, &backend, key, upload_id).await?;
     let notes = Notes::read(&backend, &bucket.work_bucket, &upload).await.map_err(failed)?;
-    let mut listed: Vec<xml::Part> = Vec::new();
+    let mut listed: Vec<PartEntry> = Vec::new();
     for part in stored.iter().filter(|part| part.number != GATEWAY_PART && part.number > marker) {
         if let Some(written) = notes.of(part.number, &part.etag) {
-            listed.push(xml::Part {
-                number: part.number,
-                last_modified: part.last_modified,
-                etag: etags::to_client_quoted(&part.etag),
-                size: written.note.size,
-                checksums: written.note.checksums.iter().filter_map(from_format).collect(),
-            });
+            listed.push(entry(part.number, &part.etag, part.last_modified, &written.note));
         }
     }
     if marker < GATEWAY_PART && let Some((etag, written)) = notes.newest(GATEWAY_PART) {
-        listed.push(xml::Part {
-            number: GATEWAY_PART,
-            last_modified: written.at,
-            etag: etags::to_client_quoted(etag),
-            size: written.note.size,
-            checksums: written.note.checksums.iter().filter_map(from_format).collect(),
-        });
+        listed.push(entry(GATEWAY_PART, etag, written.at, &written.note));
     }
     let truncated = listed.len() > most as usize;
     listed.truncate(most as usize);
-    let document = xml::render_parts(&xml::Parts {
+    let document = list_parts(&PartList {
         bucket: admitted.request.need_bucket()?,
         key,
         upload_id,
+        encoding: KeyEncoding::parse(query.get("encoding-type"))?,
+        owner: &owner(admitted),
         marker,
-        next_marker: listed.last().map(|part| part.number),
-        max_parts: most,
-        truncated,
+        next_marker: listed.last().filter(|_| truncated).map(|part| part.number),
+        max_parts: most.into(),
         checksum: upload
             .checksum
-            .map(|(code, kind)| (super::notes::algorithm(code), super::create::type_name(kind))),
-        parts: &listed,
-        url: url_encoding(admitted)?,
+            .map(|(code, kind)| (notes::algorithm(code), kind == ChecksumType::FullObject)),
+        parts: listed,
     });
     Ok(reply::xml(StatusCode::OK, document))
 }
@@ -114,19 +106,39 @@ pub async fn uploads(admitted: &Admitted) -> Result<Reply, S3Error> {
         .map_err(|error| admitted.backend_failed(error))?;
     page.uploads.retain(|upload| !hidden::is_hidden(upload.key.as_bytes()));
     page.common_prefixes.retain(|prefix| !hidden::is_hidden(prefix.as_bytes()));
-    let document = xml::render_uploads(&xml::Uploads {
+    let uploads = page
+        .uploads
+        .into_iter()
+        .map(|upload| UploadEntry {
+            key: upload.key,
+            upload_id: upload.upload_id,
+            initiated: unix_millis(upload.initiated),
+        })
+        .collect();
+    let document = list_uploads(&UploadList {
         bucket: admitted.request.need_bucket()?,
         prefix: &options.prefix,
         delimiter: options.delimiter.as_deref(),
         key_marker: &options.key_marker,
         upload_id_marker: &options.upload_id_marker,
         next: page.next.as_ref().map(|(key, id)| (key.as_str(), id.as_str())),
-        max_uploads: options.max_uploads,
-        uploads: &page.uploads,
-        common_prefixes: &page.common_prefixes,
-        url: url_encoding(admitted)?,
+        max_uploads: options.max_uploads.into(),
+        encoding: KeyEncoding::parse(query.get("encoding-type"))?,
+        owner: &owner(admitted),
+        uploads,
+        common_prefixes: page.common_prefixes,
     });
     Ok(reply::xml(StatusCode::OK, document))
+}
+
+fn entry(number: u16, etag: &str, at: SystemTime, note: &Note) -> PartEntry {
+    PartEntry {
+        number,
+        modified: unix_millis(at),
+        etag: sealgate_envelope::etag::to_client(etag),
+        size: note.size,
+        checksum: note.checksums.first().and_then(from_format),
+    }
 }
 
 fn number(admitted: &Admitted, name: &str, default: u32) -> Result<u32, S3Error> {

@@ -39,7 +39,7 @@ pub async fn upload(admitted: &Admitted, body: Incoming) -> Result<Reply, S3Erro
     let number = part_number(admitted)?;
     let upload_id = admitted.request.query.get("uploadId").unwrap_or_default();
     let upload = load(admitted, &bucket, &backend, key, upload_id).await?;
-    let mut plan = admitted.plan()?;
+    let mut plan = admitted.plan(MAX_PART)?;
     let length = plan.length();
     let stored = chunks_size(length).ok_or_else(|| S3Error::entity_too_large(length, MAX_PART))?;
     let most = backend.capabilities().max_part;
@@ -64,7 +64,7 @@ pub async fn upload(admitted: &Admitted, body: Incoming) -> Result<Reply, S3Erro
     let sealer = PartSealer::new(&upload.keys, number).map_err(|error| cannot_seal(&error))?;
     let salt = sealer.salt();
     let outcome = Outcome::default();
-    let sealed = seal(admitted.source_of(body, plan), sealer, length, None, outcome.clone());
+    let sealed = seal(admitted.source(body, plan), sealer, length, None, outcome.clone());
     let place = Place { admitted, bucket: &bucket, backend: &backend, key, upload: &upload, number };
     let part = place.store(sealed, stored, length, &salt).await?;
     let verified = outcome.take().ok_or_else(|| S3Error::new(Code::InternalError))?;

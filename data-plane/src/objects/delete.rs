@@ -3,17 +3,13 @@
 use http::StatusCode;
 use hyper::body::Incoming;
 
-use crate::backend::{Conditions, DeleteKey, DeleteOutcome};
+use crate::backend::{Conditions, DeleteKey};
 use crate::etags;
 use crate::gate::{Admitted, no_content, refuse_hidden};
 use crate::refusal::backend_failed;
 use crate::reply::{self, Reply};
-use crate::s3::error::S3Error;
-use crate::s3::headers::conditions;
-use crate::s3::xml::delete::{Deleted, Deletion, Request, render};
-
-/// The largest DeleteObjects document: 1,000 keys of 1,024 bytes, escaped.
-const MAX_DOCUMENT: usize = 4 << 20;
+use crate::s3::error::{Code, S3Error};
+use crate::s3::xml::delete::{Deleted, MAX_BYTES, delete_result, parse_delete};
 
 /// Answers DeleteObject.
 ///
@@ -22,7 +18,7 @@ const MAX_DOCUMENT: usize = 4 << 20;
 pub async fn delete(admitted: &Admitted) -> Result<Reply, S3Error> {
     let (bucket, backend) = admitted.bucket()?;
     let key = admitted.request.need_key()?;
-    let conditions = etags::to_backend(conditions(&admitted.headers)?, bucket.encrypts(key));
+    let conditions = etags::conditions(&admitted.headers, bucket.encrypts(key))?;
     let conditions = Conditions { if_match: conditions.if_match, ..Conditions::default() };
     let version = admitted.request.query.get("versionId");
     let outcome = backend
@@ -45,22 +41,24 @@ pub async fn delete(admitted: &Admitted) -> Result<Reply, S3Error> {
 /// In S3's terms, when the request as a whole cannot be served.
 pub async fn delete_many(admitted: &Admitted, body: Incoming) -> Result<Reply, S3Error> {
     let (bucket, backend) = admitted.bucket()?;
-    let document = admitted.document(body, MAX_DOCUMENT).await?;
-    let request = Request::parse(&document)?;
-    let mut results: Vec<Option<Result<DeleteOutcome, S3Error>>> = Vec::with_capacity(request.objects.len());
+    let document = admitted.document(body, MAX_BYTES).await?;
+    let request = parse_delete(&document)?;
+    let mut results: Vec<Option<S3Error>> = Vec::with_capacity(request.objects.len());
     let mut wanted = Vec::with_capacity(request.objects.len());
     for object in &request.objects {
-        match crate::s3::request::check_key(&object.key).and_then(|()| refuse_hidden(&object.key)) {
-            Ok(()) => {
-                let etag = object.etag.as_ref().map(|etag| match bucket.encrypts(&object.key) {
-                    true => sealgate_envelope::etag::to_backend(etag),
-                    false => etag.clone(),
-                });
-                wanted.push(DeleteKey { key: object.key.clone(), version_id: object.version_id.clone(), etag });
-                results.push(None);
-            }
-            Err(refused) => results.push(Some(Err(refused))),
+        let refused = if object.unknown_condition {
+            Some(S3Error::not_implemented("DeleteObjects with LastModifiedTime or Size"))
+        } else {
+            refuse_hidden(&object.key).err()
+        };
+        if refused.is_none() {
+            let etag = object.etag.as_ref().map(|etag| match bucket.encrypts(&object.key) {
+                true => sealgate_envelope::etag::to_backend(etag),
+                false => etag.clone(),
+            });
+            wanted.push(DeleteKey { key: object.key.clone(), version_id: object.version_id.clone(), etag });
         }
+        results.push(refused);
     }
     let outcomes = if wanted.is_empty() {
         Vec::new()
@@ -72,25 +70,20 @@ pub async fn delete_many(admitted: &Admitted, body: Incoming) -> Result<Reply, S
     };
     let mut outcomes = outcomes.into_iter();
     let metrics = &admitted.worker.node.metrics;
-    let results: Vec<Deleted> = request
+    let results: Vec<Deleted<'_>> = request
         .objects
         .iter()
         .zip(results)
-        .map(|(object, result)| {
-            let result = result.unwrap_or_else(|| match outcomes.next() {
-                Some(Ok(outcome)) => Ok(outcome),
-                Some(Err(error)) => Err(backend_failed(error, metrics, bucket.encrypts(&object.key))),
-                None => Err(S3Error::new(crate::s3::error::Code::InternalError)),
-            });
-            Deleted {
-                key: object.key.clone(),
-                version_id: object.version_id.clone(),
-                result: result.map(|outcome| Deletion {
-                    delete_marker: outcome.delete_marker,
-                    version_id: outcome.version_id,
-                }),
-            }
+        .map(|(object, refused)| match refused {
+            Some(refused) => Deleted::Failed(object, refused),
+            None => match outcomes.next() {
+                Some(Ok(_)) => Deleted::Done(object),
+                Some(Err(error)) => {
+                    Deleted::Failed(object, backend_failed(error, metrics, bucket.encrypts(&object.key)))
+                }
+                None => Deleted::Failed(object, S3Error::new(Code::InternalError)),
+            },
         })
         .collect();
-    Ok(reply::xml(StatusCode::OK, render(&results, request.quiet)))
+    Ok(reply::xml(StatusCode::OK, delete_result(&results, request.quiet)))
 }

@@ -5,36 +5,22 @@ use sealgate_envelope::metadata::Metadata;
 use sealgate_envelope::{FullChecksum, Trailer};
 
 use crate::backend::ObjectMeta;
-use crate::body::checksum::Algorithm;
 use crate::etags;
 use crate::gate::Admitted;
+use crate::multipart::notes::from_format;
 use crate::reply;
-
-/// Names in sealed metadata that are answered as headers of their own.
-const SYSTEM: &[&str] = &[
-    "content-type",
-    "content-encoding",
-    "content-disposition",
-    "content-language",
-    "cache-control",
-    "expires",
-];
-
-/// Parameters that override headers of a GET.
-const OVERRIDES: &[(&str, &str)] = &[
-    ("response-content-type", "content-type"),
-    ("response-content-encoding", "content-encoding"),
-    ("response-content-disposition", "content-disposition"),
-    ("response-content-language", "content-language"),
-    ("response-cache-control", "cache-control"),
-    ("response-expires", "expires"),
-];
+use crate::s3::error::S3Error;
+use crate::s3::headers::metadata::SYSTEM;
+use crate::s3::headers::response_overrides;
 
 /// The type of an object that was stored without one.
 pub const DEFAULT_TYPE: &str = "binary/octet-stream";
 
 /// Headers of an object in an encrypted prefix.
-pub fn encrypted(admitted: &Admitted, meta: &ObjectMeta, metadata: &Metadata) -> HeaderMap {
+///
+/// # Errors
+/// A `response-*` override that no header can carry.
+pub fn encrypted(admitted: &Admitted, meta: &ObjectMeta, metadata: &Metadata) -> Result<HeaderMap, S3Error> {
     let mut headers = passed(meta, true);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(DEFAULT_TYPE));
     for (name, value) in metadata {
@@ -43,12 +29,15 @@ pub fn encrypted(admitted: &Admitted, meta: &ObjectMeta, metadata: &Metadata) ->
             headers.insert(name, value);
         }
     }
-    overrides(admitted, &mut headers);
-    headers
+    override_headers(admitted, &mut headers)?;
+    Ok(headers)
 }
 
 /// Headers of an object in a plain prefix.
-pub fn plain(admitted: &Admitted, meta: &ObjectMeta) -> HeaderMap {
+///
+/// # Errors
+/// A `response-*` override that no header can carry.
+pub fn plain(admitted: &Admitted, meta: &ObjectMeta) -> Result<HeaderMap, S3Error> {
     let mut headers = passed(meta, false);
     for (name, value) in &meta.metadata {
         let name = HeaderName::try_from(format!("x-amz-meta-{name}"));
@@ -56,8 +45,8 @@ pub fn plain(admitted: &Admitted, meta: &ObjectMeta) -> HeaderMap {
             headers.insert(name, value);
         }
     }
-    overrides(admitted, &mut headers);
-    headers
+    override_headers(admitted, &mut headers)?;
+    Ok(headers)
 }
 
 fn passed(meta: &ObjectMeta, encrypted: bool) -> HeaderMap {
@@ -76,12 +65,11 @@ fn passed(meta: &ObjectMeta, encrypted: bool) -> HeaderMap {
     headers
 }
 
-fn overrides(admitted: &Admitted, headers: &mut HeaderMap) {
-    for (parameter, name) in OVERRIDES {
-        if let Some(value) = admitted.request.query.get(parameter) {
-            reply::set(headers, name, value);
-        }
+fn override_headers(admitted: &Admitted, headers: &mut HeaderMap) -> Result<(), S3Error> {
+    for (name, value) in response_overrides(&admitted.request.query)? {
+        headers.insert(name, value);
     }
+    Ok(())
 }
 
 /// Whether the client asked for the object's checksum.
@@ -108,15 +96,15 @@ pub fn set_known_checksum(metadata: &Metadata, headers: &mut HeaderMap) -> bool 
 /// The checksums that a trailer keeps.
 pub fn set_trailer_checksums(trailer: &Trailer, headers: &mut HeaderMap) {
     for full in trailer.checksums() {
-        let (name, value) = shown_checksum(full, trailer.entries().len());
+        let Some((name, value)) = shown_checksum(full, trailer.entries().len()) else { continue };
         reply::set(headers, name, &value);
         reply::set(headers, "x-amz-checksum-type", if full.composite { "COMPOSITE" } else { "FULL_OBJECT" });
     }
 }
 
 /// A full-object checksum as S3 writes it: its header, and base64, with the number of parts when it is a composite.
-pub fn shown_checksum(full: &FullChecksum, parts: usize) -> (&'static str, String) {
-    let algorithm = Algorithm::from_envelope(full.checksum.code());
-    let value = algorithm.encode(full.checksum.value());
-    (algorithm.header_name(), if full.composite { format!("{value}-{parts}") } else { value })
+fn shown_checksum(full: &FullChecksum, parts: usize) -> Option<(&'static str, String)> {
+    let checksum = from_format(&full.checksum)?;
+    let value = checksum.to_base64();
+    Some((checksum.algorithm().header(), if full.composite { format!("{value}-{parts}") } else { value }))
 }

@@ -18,7 +18,7 @@ use crate::pipeline::open::{OpenError, Plaintext, Plan, TrailerCheck, open};
 use crate::pipeline::tables::Table;
 use crate::reply::{self, Reply, ReplyBody};
 use crate::s3::error::{Code, S3Error};
-use crate::s3::headers::{ByteRange, conditions, range};
+use crate::s3::headers::ByteRange;
 use crate::snapshot::Bucket;
 
 /// How often a read begins anew when the object is replaced under it.
@@ -47,7 +47,7 @@ pub async fn get(admitted: &Admitted) -> Result<Reply, S3Error> {
     if !bucket.encrypts(key) {
         return get_plain(admitted, &bucket, &backend, key, wanted).await;
     }
-    let conditions = etags::to_backend(conditions(&admitted.headers)?, true);
+    let conditions = etags::conditions(&admitted.headers, true)?;
     let read = Read { admitted, bucket: &bucket, backend: &backend, key, conditions };
     let if_range = admitted.header("if-range").filter(|_| matches!(wanted, Wanted::Range(_)));
     for _ in 0..ATTEMPTS {
@@ -60,7 +60,7 @@ pub async fn get(admitted: &Admitted) -> Result<Reply, S3Error> {
 }
 
 fn wanted(admitted: &Admitted) -> Result<Wanted, S3Error> {
-    let range = range(&admitted.headers);
+    let range = ByteRange::from_headers(&admitted.headers);
     match (admitted.request.query.get("partNumber"), range) {
         (Some(_), Some(_)) => {
             Err(S3Error::with(Code::InvalidRequest, "Cannot specify both Range header and partNumber query parameter."))
@@ -188,7 +188,7 @@ impl Read<'_> {
                 Err(Changed) => return Ok(Err(Changed)),
             }
         };
-        let mut headers = described::encrypted(self.admitted, &first.meta, &sealed.metadata);
+        let mut headers = described::encrypted(self.admitted, &first.meta, &sealed.metadata)?;
         if described::wants_checksum(self.admitted)
             && !described::set_known_checksum(&sealed.metadata, &mut headers)
             && let Some(table) = &table
@@ -277,7 +277,7 @@ impl Read<'_> {
             );
         }
         let length = end - start + 1;
-        let mut headers = described::encrypted(self.admitted, &source.meta, &sealed.metadata);
+        let mut headers = described::encrypted(self.admitted, &source.meta, &sealed.metadata)?;
         let status =
             self.part_headers(wanted, table, sealed.plaintext_len, Some((start, end)), &mut headers);
         let plan = Plan { discard: needed.start - from, parts, skip, take: length, trailer: None };
@@ -420,14 +420,14 @@ async fn get_plain(
 ) -> Result<Reply, S3Error> {
     let range = match wanted {
         Wanted::Whole => None,
-        Wanted::Range(ByteRange::Inclusive(from, to)) => Some(StoredRange::Inclusive(from, to)),
+        Wanted::Range(ByteRange::Closed(from, to)) => Some(StoredRange::Inclusive(from, to)),
         Wanted::Range(ByteRange::From(from)) => Some(StoredRange::From(from)),
         Wanted::Range(ByteRange::Suffix(length)) => Some(StoredRange::Suffix(length)),
         Wanted::Part(_) => return Err(S3Error::not_implemented("partNumber in plain prefixes")),
     };
     let options = GetOptions {
         range,
-        conditions: conditions(&admitted.headers)?,
+        conditions: etags::conditions(&admitted.headers, false)?,
         version_id: admitted.request.query.get("versionId").map(str::to_owned),
     };
     let outcome = match backend.get(&bucket.backend_bucket, key, options).await {
@@ -441,7 +441,7 @@ async fn get_plain(
         }
         Err(error) => return Err(admitted.backend_failed(error)),
     };
-    let mut headers = described::plain(admitted, &outcome.meta);
+    let mut headers = described::plain(admitted, &outcome.meta)?;
     let status = match outcome.range {
         Some((from, to, size)) => {
             reply::set(&mut headers, "content-range", &format!("bytes {from}-{to}/{size}"));

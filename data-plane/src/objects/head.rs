@@ -11,7 +11,7 @@ use crate::etags;
 use crate::gate::Admitted;
 use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
-use crate::s3::headers::{conditions, range};
+use crate::s3::headers::ByteRange;
 
 /// Answers HeadObject.
 ///
@@ -23,7 +23,7 @@ pub async fn head(admitted: &Admitted) -> Result<Reply, S3Error> {
     let encrypted = bucket.encrypts(key);
     let options = GetOptions {
         range: None,
-        conditions: etags::to_backend(conditions(&admitted.headers)?, encrypted),
+        conditions: etags::conditions(&admitted.headers, encrypted)?,
         version_id: admitted.request.query.get("versionId").map(str::to_owned),
     };
     let meta = backend
@@ -32,12 +32,12 @@ pub async fn head(admitted: &Admitted) -> Result<Reply, S3Error> {
         .map_err(|error| admitted.backend_failed(error))?;
     if !encrypted {
         let mut reply = reply::empty(StatusCode::OK);
-        *reply.headers_mut() = described::plain(admitted, &meta);
+        *reply.headers_mut() = described::plain(admitted, &meta)?;
         reply::set(reply.headers_mut(), "content-length", &meta.size.to_string());
         return Ok(reply);
     }
     let sealed = sealed::open(admitted, &bucket, backend.as_ref(), key, &meta).await?;
-    let mut headers = described::encrypted(admitted, &meta, &sealed.metadata);
+    let mut headers = described::encrypted(admitted, &meta, &sealed.metadata)?;
     let part = admitted.request.query.get("partNumber");
     let known = described::wants_checksum(admitted) && described::set_known_checksum(&sealed.metadata, &mut headers);
     let from_trailer = (described::wants_checksum(admitted) && !known)
@@ -52,7 +52,7 @@ pub async fn head(admitted: &Admitted) -> Result<Reply, S3Error> {
         described::set_trailer_checksums(&table.trailer, &mut headers);
     }
     let size = sealed.plaintext_len;
-    let span = match (part, range(&admitted.headers)) {
+    let span = match (part, ByteRange::from_headers(&admitted.headers)) {
         (Some(number), _) => {
             let span = number.parse().ok().and_then(|number| part_span(number, table.as_deref(), size));
             let span = span.ok_or_else(|| S3Error::new(Code::InvalidPartNumber))?;

@@ -8,21 +8,21 @@ use hyper::body::Incoming;
 use sealgate_envelope::metadata::{self, Metadata};
 use sealgate_envelope::size::{MAX_PLAINTEXT, stored_size};
 use sealgate_envelope::{
-    Checksum, Envelope, Error, FullChecksum, Kind, ObjectKeys, PartSealer, Recovery, Scope, TrailerPlain,
+    Envelope, Error, FullChecksum, Kind, ObjectKeys, PartSealer, Recovery, Scope, TrailerPlain,
 };
 
 use super::sealed::{ENVELOPE_NAME, METADATA_NAME};
-use crate::backend::{Backend, ByteStream, PutOptions, Upload};
+use crate::backend::{Backend, PutOptions, Upload};
 use crate::body::{BodyPlan, Verified};
 use crate::etags;
 use crate::gate::Admitted;
 use crate::keys::NodeKey;
+use crate::multipart::notes::to_format;
 use crate::pipeline;
 use crate::pipeline::seal::{Outcome, Trailer, pass, seal};
-use crate::pipeline::source::Source;
 use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
-use crate::s3::headers::{conditions, system_metadata, user_metadata};
+use crate::s3::headers::ObjectHeaders;
 use crate::snapshot::Bucket;
 
 /// Headers that pass to the backend as they are.
@@ -35,30 +35,29 @@ const PASSED: &[&str] = &["x-amz-storage-class", "x-amz-tagging"];
 pub async fn put(admitted: &Admitted, body: Incoming) -> Result<Reply, S3Error> {
     let (bucket, backend) = admitted.writable_bucket()?;
     let key = admitted.request.need_key()?;
-    let (source, plan) = admitted.source(body)?;
-    let encrypted = bucket.encrypts(key);
-    let stored = if encrypted { stored_size(plan.length) } else { Some(plan.length) };
     let most = backend.capabilities().max_put;
-    let stored = stored
-        .filter(|stored| *stored <= most)
-        .ok_or_else(|| S3Error::entity_too_large(plan.length, most.min(MAX_PLAINTEXT)))?;
+    let plan = admitted.plan(most.min(MAX_PLAINTEXT))?;
+    let length = plan.length();
+    let encrypted = bucket.encrypts(key);
+    let stored = if encrypted { stored_size(length) } else { Some(length) };
+    let stored = stored.filter(|stored| *stored <= most).ok_or_else(|| S3Error::entity_too_large(length, most))?;
     let outcome = Outcome::default();
     let mut options = PutOptions {
         headers: passed_headers(&admitted.headers),
-        conditions: etags::to_backend(conditions(&admitted.headers)?, encrypted),
+        conditions: etags::write_conditions(&admitted.headers, encrypted)?,
         ..PutOptions::default()
     };
     let upload = if encrypted {
         let key_for_new = active_key(admitted, &bucket).await?;
-        let object = Object { admitted, bucket: &bucket, key, ik: &key_for_new, plan: &plan };
-        let (metadata, upload) = object.seal(source, backend.as_ref(), stored, outcome.clone())?;
+        let object = Object { admitted, bucket: &bucket, key, ik: &key_for_new };
+        let (metadata, upload) = object.seal(body, plan, backend.as_ref(), stored, outcome.clone())?;
         options.metadata = metadata;
         upload
     } else {
         let (metadata, headers) = plain_metadata(admitted)?;
         options.metadata = metadata;
         options.headers.extend(headers);
-        Upload { length: stored, stream: pass(source, plan.length, outcome.clone()) }
+        Upload { length: stored, stream: pass(admitted.source(body, plan), length, outcome.clone()) }
     };
     let stored = backend
         .put(&bucket.backend_bucket, key, options, upload)
@@ -70,8 +69,8 @@ pub async fn put(admitted: &Admitted, body: Incoming) -> Result<Reply, S3Error> 
     if let Some(version) = &stored.version_id {
         reply::set(reply.headers_mut(), "x-amz-version-id", version);
     }
-    if let Some((algorithm, value)) = outcome.take().and_then(|verified| verified.checksum) {
-        reply::set(reply.headers_mut(), algorithm.header_name(), &algorithm.encode(&value));
+    if let Some(checksum) = outcome.take().as_ref().and_then(Verified::checksum) {
+        reply::set(reply.headers_mut(), checksum.algorithm().header(), &checksum.to_base64());
         reply::set(reply.headers_mut(), "x-amz-checksum-type", "FULL_OBJECT");
     }
     Ok(reply)
@@ -101,14 +100,8 @@ pub fn passed_headers(headers: &HeaderMap) -> HeaderMap {
 /// # Errors
 /// Names or values that S3 does not take.
 pub fn client_metadata(admitted: &Admitted) -> Result<Metadata, S3Error> {
-    let mut metadata = Metadata::new();
-    for (name, value) in system_metadata(&admitted.headers).into_iter().chain(user_metadata(&admitted.headers)?) {
-        if name.starts_with(metadata::RESERVED_PREFIX) {
-            return Err(S3Error::invalid_argument(name, "", "Metadata names that begin with sealgate are reserved."));
-        }
-        metadata.insert(name, value.into());
-    }
-    Ok(metadata)
+    let stored = ObjectHeaders::from_headers(&admitted.headers)?;
+    Ok(stored.iter().map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).collect())
 }
 
 /// An envelope and the sealed metadata beside it, as the backend's user metadata.
@@ -149,23 +142,25 @@ struct Object<'a> {
     bucket: &'a Arc<Bucket>,
     key: &'a str,
     ik: &'a NodeKey,
-    plan: &'a BodyPlan,
 }
 
 impl Object<'_> {
     fn seal(
         &self,
-        source: Source,
+        body: Incoming,
+        plan: BodyPlan,
         backend: &dyn Backend,
         stored: u64,
         outcome: Outcome,
     ) -> Result<(BTreeMap<String, String>, Upload), S3Error> {
-        let length = self.plan.length;
+        let length = plan.length();
         let keys = ObjectKeys::generate(self.bucket.suite).map_err(|error| cannot_seal(&error))?;
         let mut metadata = client_metadata(self.admitted)?;
-        if let Some((algorithm, value)) = &self.plan.known_checksum {
-            metadata.insert(algorithm.header_name().to_owned(), algorithm.encode(value).into());
+        if let Some(checksum) = plan.known_checksum() {
+            metadata.insert(checksum.algorithm().header().to_owned(), checksum.to_base64().into());
         }
+        // A checksum that comes in a trailer is not in the metadata, so it goes where the end of the body is.
+        let known = plan.known_checksum().is_some();
         let scope = Scope { tenant: self.bucket.tenant, bucket: self.bucket.id, key: self.key.as_bytes() };
         let envelope =
             Envelope::seal_object(&keys, Some(length), !metadata.is_empty(), self.ik.id, &self.ik.ik, &scope)
@@ -173,18 +168,17 @@ impl Object<'_> {
         let headers = sealed_metadata(&keys, &envelope, &metadata, backend)?;
         if length == 0 && self.key.ends_with('/') {
             // A directory marker has no body: servers refuse or drop bytes in them. The body is still verified.
-            return Ok((headers, Upload { length: 0, stream: verified_only(source, outcome) }));
+            let empty = pass(self.admitted.source(body, plan), 0, outcome);
+            return Ok((headers, Upload { length: 0, stream: empty }));
         }
         let sealer = PartSealer::new(&keys, 0).map_err(|error| cannot_seal(&error))?;
         let recovery =
             Recovery::seal(&keys, Kind::Single, self.ik.id, &self.ik.ik, self.bucket.tenant, self.bucket.id)
                 .map_err(|error| cannot_seal(&error))?;
-        // A checksum that came in a trailer is not in the metadata, so it goes where the end of the body is.
-        let known = self.plan.known_checksum.is_some();
         let trailer: Trailer = Box::new(move |verified: &Verified| {
-            let checksum = verified.checksum.as_ref().filter(|_| !known);
+            let checksum = verified.checksum().filter(|_| !known);
             let checksums = checksum
-                .and_then(|(algorithm, value)| Checksum::new(algorithm.to_envelope(), value))
+                .and_then(to_format)
                 .map(|checksum| FullChecksum { checksum, composite: false })
                 .into_iter()
                 .collect();
@@ -192,13 +186,9 @@ impl Object<'_> {
                 .seal(&keys, &recovery)
                 .map_err(|error| cannot_seal(&error))
         });
+        let source = self.admitted.source(body, plan);
         Ok((headers, Upload { length: stored, stream: seal(source, sealer, length, Some(trailer), outcome) }))
     }
-}
-
-/// A stream that yields nothing, but ends well only if the client's empty body does.
-fn verified_only(source: Source, outcome: Outcome) -> ByteStream {
-    pass(source, 0, outcome)
 }
 
 fn plain_metadata(admitted: &Admitted) -> Result<(BTreeMap<String, String>, HeaderMap), S3Error> {

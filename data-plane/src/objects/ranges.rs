@@ -3,19 +3,16 @@
 use sealgate_envelope::size::{CHUNK, CHUNK_OVERHEAD, STORED_CHUNK, TRAILER_BASE};
 
 use crate::backend::StoredRange;
-use crate::s3::headers::ByteRange;
+use crate::s3::headers::{ByteRange, Satisfied};
 
 /// Slack of a suffix request: for trailers longer than the shortest.
 const SUFFIX_SLACK: u64 = 16 << 10;
 
 /// First and last plaintext byte of a range in an object of `size` bytes; none when it is not satisfiable.
 pub fn resolve(range: ByteRange, size: u64) -> Option<(u64, u64)> {
-    let last = size.checked_sub(1)?;
-    match range {
-        ByteRange::Inclusive(from, to) if from <= last && from <= to => Some((from, to.min(last))),
-        ByteRange::From(from) if from <= last => Some((from, last)),
-        ByteRange::Suffix(length) if length > 0 => Some((size - length.min(size), last)),
-        _ => None,
+    match range.apply(size) {
+        Satisfied::Part(part) => Some((part.start, part.end - 1)),
+        Satisfied::Unsatisfiable => None,
     }
 }
 
@@ -24,7 +21,7 @@ pub fn guess(range: ByteRange) -> StoredRange {
     let chunk = CHUNK as u64;
     let stored = STORED_CHUNK as u64;
     match range {
-        ByteRange::Inclusive(from, to) => {
+        ByteRange::Closed(from, to) => {
             let end = (to / chunk).saturating_add(1).saturating_mul(stored);
             StoredRange::Inclusive((from / chunk).saturating_mul(stored), end.saturating_sub(1))
         }
@@ -48,8 +45,8 @@ mod tests {
 
     #[test]
     fn ranges_resolve_as_s3_does() {
-        assert_eq!(resolve(ByteRange::Inclusive(0, 99), 10), Some((0, 9)));
-        assert_eq!(resolve(ByteRange::Inclusive(10, 99), 10), None);
+        assert_eq!(resolve(ByteRange::Closed(0, 99), 10), Some((0, 9)));
+        assert_eq!(resolve(ByteRange::Closed(10, 99), 10), None);
         assert_eq!(resolve(ByteRange::From(9), 10), Some((9, 9)));
         assert_eq!(resolve(ByteRange::Suffix(99), 10), Some((0, 9)));
         assert_eq!(resolve(ByteRange::Suffix(0), 10), None);
@@ -61,7 +58,7 @@ mod tests {
         fn the_guess_covers_what_a_single_put_needs(size in 1u64..1 << 32, from in any::<u64>(), length in 1u64..1 << 24) {
             let from = from % size;
             let ranges =
-                [ByteRange::Inclusive(from, from.saturating_add(length)), ByteRange::From(from), ByteRange::Suffix(length)];
+                [ByteRange::Closed(from, from.saturating_add(length)), ByteRange::From(from), ByteRange::Suffix(length)];
             let total = sealgate_envelope::size::stored_size(size).unwrap();
             for range in ranges {
                 let (first, last) = resolve(range, size).unwrap();

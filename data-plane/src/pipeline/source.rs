@@ -1,6 +1,5 @@
 //! A client's body on its way in: decoded and hashed piece by piece, and verified at its end.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
-use crate::body::{BodyVerifier, Verified};
+use crate::body::{BodyPlan, BodyVerifier, Verified};
 use crate::metrics::Metrics;
 use crate::s3::error::{Code, S3Error};
 
@@ -20,14 +19,14 @@ const IDLE: Duration = Duration::from_secs(60);
 pub struct Source {
     body: Incoming,
     verifier: BodyVerifier,
-    decoded: VecDeque<Bytes>,
+    decoded: std::vec::IntoIter<Bytes>,
     metrics: Arc<Metrics>,
 }
 
 impl Source {
-    /// A body, to be checked by `verifier`.
-    pub fn new(body: Incoming, verifier: BodyVerifier, metrics: Arc<Metrics>) -> Self {
-        Self { body, verifier, decoded: VecDeque::new(), metrics }
+    /// A body, to be checked by its plan.
+    pub fn new(body: Incoming, plan: BodyPlan, metrics: Arc<Metrics>) -> Self {
+        Self { body, verifier: BodyVerifier::new(plan), decoded: Vec::new().into_iter(), metrics }
     }
 
     /// The next piece of plaintext; none when the client has sent all.
@@ -36,7 +35,7 @@ impl Source {
     /// What is wrong with the body, in S3's terms.
     pub async fn next(&mut self) -> Result<Option<Bytes>, S3Error> {
         loop {
-            if let Some(piece) = self.decoded.pop_front() {
+            if let Some(piece) = self.decoded.next() {
                 if piece.is_empty() {
                     continue;
                 }
@@ -50,7 +49,9 @@ impl Source {
                 Ok(Some(Ok(frame))) => frame,
             };
             if let Ok(data) = frame.into_data() {
-                self.decoded.extend(self.verifier.push(data)?);
+                let mut decoded = Vec::with_capacity(1);
+                self.verifier.push(data, &mut decoded)?;
+                self.decoded = decoded.into_iter();
             }
         }
     }

@@ -42,6 +42,12 @@ pub fn basic(unix: i64) -> String {
     )
 }
 
+/// Unix milliseconds of a moment; 0 before 1970.
+#[must_use]
+pub fn unix_millis(at: SystemTime) -> i64 {
+    at.duration_since(UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_millis()).ok()).unwrap_or(0)
+}
+
 /// XML's form, with milliseconds, of Unix milliseconds.
 #[must_use]
 pub fn iso_millis(unix_millis: i64) -> String {

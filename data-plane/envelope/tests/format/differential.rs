@@ -2,7 +2,7 @@
 
 use crate::reference::{
     Place, hkdf, info, lp, open, open_chunks, open_envelope, open_recovery, open_trailer, seal, seal_chunks,
-    seal_envelope, seal_trailer,
+    seal_envelope, seal_trailer, seal_with_commitment,
 };
 use crate::setup::{Bucket, IK, KEY, entry, keys, plaintext, seal_part};
 use base64::Engine as _;
@@ -10,8 +10,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sealgate_envelope::hidden::RecordName;
 use sealgate_envelope::size::{MIN_PART, chunks_size, stored_size};
 use sealgate_envelope::{
-    Checksum, ChecksumCode, Envelope, GatewayId, Kind, Note, NoteName, ObjectKeys, PartOpener, PartReader,
-    PartSealer, Suite, Trailer, TrailerPlain, UploadName, UploadRecord, metadata,
+    Checksum, ChecksumCode, Envelope, Error, GatewayId, Kind, Note, NoteName, ObjectKeys, PartOpener,
+    PartReader, PartSealer, Suite, Trailer, TrailerPlain, UploadName, UploadRecord, metadata,
 };
 use std::sync::Arc;
 
@@ -30,14 +30,34 @@ fn ours(bucket: &Bucket) -> (Arc<ObjectKeys>, [u8; 32]) {
     (keys, dek)
 }
 
-/// An object whose DEK and envelope the reference made.
-fn theirs(bucket: &Bucket) -> (Arc<ObjectKeys>, [u8; 32], [u8; 16]) {
-    let (dek, object) = ([0xD1; 32], [0x0B; 16]);
+fn their_clear(bucket: &Bucket) -> [u8; 61] {
     let mut clear = [0xFF; 61];
     clear[..5].copy_from_slice(&[1, 2, 1, 16, 1]);
     clear[5..21].copy_from_slice(bucket.ik_id.as_bytes());
-    clear[21..37].copy_from_slice(&object);
+    clear[21..37].copy_from_slice(&[0x0B; 16]);
     clear[45..].copy_from_slice(&[0x5A; 16]);
+    clear
+}
+
+#[test]
+fn a_dek_that_is_not_committed_to_is_refused() {
+    let bucket = Bucket::new();
+    let (clear, place) = (their_clear(&bucket), place(&bucket));
+    let envelope = |commitment: [u8; 32]| {
+        let bytes = seal_with_commitment(&[0xD1; 32], &commitment, &clear, &IK, 1, &place, b"");
+        Envelope::parse(&bytes).unwrap().open(&bucket.ik, &bucket.scope(KEY)).err()
+    };
+    let right = seal_envelope(&[0xD1; 32], &clear, &IK, 1, &place, b"");
+    let mut commitment = *right.last_chunk().unwrap();
+    assert_eq!(envelope(commitment), None);
+    commitment[31] ^= 1;
+    assert_eq!(envelope(commitment), Some(Error::Commitment), "it unwraps, but another DEK was promised");
+}
+
+/// An object whose DEK and envelope the reference made.
+fn theirs(bucket: &Bucket) -> (Arc<ObjectKeys>, [u8; 32], [u8; 16]) {
+    let (dek, object) = ([0xD1; 32], [0x0B; 16]);
+    let clear = their_clear(bucket);
     let envelope = Envelope::parse(&seal_envelope(&dek, &clear, &IK, 1, &place(bucket), b"")).unwrap();
     (Arc::new(envelope.open(&bucket.ik, &bucket.scope(KEY)).unwrap()), dek, object)
 }

@@ -55,10 +55,22 @@ pub fn seal_envelope(
     place: &Place<'_>,
     after: &[u8],
 ) -> Vec<u8> {
-    let commitment = commitment(dek, &clear[21..37]);
+    seal_with_commitment(dek, &commitment(dek, &clear[21..37]), clear, ik, purpose, place, after)
+}
+
+/// An envelope that commits to what it likes.
+pub fn seal_with_commitment(
+    dek: &[u8; 32],
+    commitment: &[u8; 32],
+    clear: &[u8; 61],
+    ik: &[u8; 32],
+    purpose: u8,
+    place: &Place<'_>,
+    after: &[u8],
+) -> Vec<u8> {
     let key = wrap_key(ik, purpose, &clear[45..61]);
-    let wrapped = seal(&key, [0; 12], &wrap_aad(purpose, clear, &commitment, place, after), dek);
-    [&clear[..], &wrapped, &commitment].concat()
+    let wrapped = seal(&key, [0; 12], &wrap_aad(purpose, clear, commitment, place, after), dek);
+    [&clear[..], &wrapped, commitment].concat()
 }
 
 pub fn open_envelope(bytes: &[u8], ik: &[u8; 32], purpose: u8, place: &Place<'_>, after: &[u8]) -> [u8; 32] {

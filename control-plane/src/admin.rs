@@ -1,0 +1,109 @@
+//! The admin API: REST over HTTP, a bearer token, errors as `application/problem+json` (RFC 9457).
+
+mod auth;
+mod buckets;
+mod credentials;
+mod nodes;
+mod problem;
+mod status;
+mod tenants;
+
+use std::{net::TcpListener, sync::Arc, time::Duration};
+
+use actix_web::{App, HttpServer, dev::Server, middleware::from_fn, web};
+use sealgate_kms::Kms;
+use tokio::sync::watch;
+
+pub(crate) use auth::Token;
+use problem::Problem;
+pub(crate) use tenants::make as make_tenant;
+
+use crate::{
+    Error,
+    actors::{Fanout, Pending, RegistryActor, Run, Slot},
+    keys::KeyService,
+    metrics::Metrics,
+    registry::{Registry, Version},
+};
+
+/// The largest body of a request, in bytes.
+const MAX_BODY: usize = 256 << 10;
+/// How long a change waits for the nodes before it answers with those that are behind.
+const ACKS_WITHIN: Duration = Duration::from_secs(5);
+/// How long POST /v1/buckets waits for a node to make the bucket.
+const ACTIVE_WITHIN: Duration = Duration::from_secs(10);
+
+/// What the handlers work with.
+pub(crate) struct Api {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) writer: Arc<Slot<RegistryActor>>,
+    pub(crate) fanout: Arc<Slot<Fanout>>,
+    pub(crate) acks: watch::Receiver<u64>,
+    pub(crate) kms: Arc<dyn Kms>,
+    pub(crate) keys: Arc<KeyService>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Api {
+    /// Makes a change through the registry's actor.
+    pub(crate) async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Registry) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.writer.send(Run::new(change)).await?
+    }
+
+    /// Waits until every connected node runs this version; after 5 s, gives those that do not.
+    async fn applied(&self, version: Version) -> Result<Vec<String>, Error> {
+        let mut acks = self.acks.clone();
+        let deadline = tokio::time::Instant::now() + ACKS_WITHIN;
+        loop {
+            acks.mark_unchanged();
+            let behind = self.fanout.send(Pending(version)).await?;
+            if behind.is_empty() {
+                return Ok(behind);
+            }
+            if !matches!(tokio::time::timeout_at(deadline, acks.changed()).await, Ok(Ok(()))) {
+                return Ok(behind);
+            }
+        }
+    }
+}
+
+/// Starts the listener.
+pub(crate) fn serve(
+    api: Arc<Api>,
+    token: Token,
+    listener: TcpListener,
+    tls: Option<rustls::ServerConfig>,
+) -> Result<Server, Error> {
+    let (api, token) = (web::Data::from(api), web::Data::new(token));
+    let server = HttpServer::new(move || {
+        let json = web::JsonConfig::default()
+            .limit(MAX_BODY)
+            .error_handler(|error, _| Problem::from(Error::Invalid(error.to_string())).into());
+        let v1 = web::scope("/v1")
+            .wrap(from_fn(auth::check))
+            .configure(tenants::routes)
+            .configure(buckets::routes)
+            .configure(credentials::routes)
+            .configure(nodes::routes)
+            .configure(status::routes);
+        App::new()
+            .app_data(api.clone())
+            .app_data(token.clone())
+            .app_data(json)
+            .configure(status::open_routes)
+            .service(v1)
+            .default_service(web::to(problem::unknown))
+    })
+    .workers(1)
+    .disable_signals()
+    .client_request_timeout(Duration::from_secs(10));
+    let failed = |error: std::io::Error| Error::Unavailable(format!("admin listener: {error}"));
+    let server = match tls {
+        Some(config) => server.listen_rustls_0_23(listener, config).map_err(failed)?,
+        None => server.listen(listener).map_err(failed)?,
+    };
+    Ok(server.shutdown_timeout(5).run())
+}

@@ -1,0 +1,66 @@
+//! `GET`, `POST` and `DELETE /v1/credentials`. Answers come when the connected nodes have the change.
+
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Api, Problem};
+use crate::{
+    Error,
+    registry::records::{CredentialRecord, GrantRecord},
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewCredential {
+    /// The tenant's name.
+    tenant: String,
+    label: String,
+    grants: Vec<GrantRecord>,
+    /// Unix seconds; 0 or missing: no end.
+    #[serde(default)]
+    not_after: u64,
+}
+
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(web::resource("/credentials").get(list).post(create))
+        .service(web::resource("/credentials/{id}").delete(remove));
+}
+
+/// Without the secret, sealed or not.
+fn shown(record: &CredentialRecord) -> Value {
+    json!({
+        "access_key_id": record.access_key_id,
+        "tenant_id": record.tenant.to_string(),
+        "label": record.label,
+        "grants": record.grants,
+        "created": record.created,
+        "not_after": record.not_after,
+    })
+}
+
+async fn list(api: web::Data<Api>) -> HttpResponse {
+    let state = api.registry.state();
+    HttpResponse::Ok().json(state.credentials.values().map(|record| shown(record)).collect::<Vec<_>>())
+}
+
+async fn create(api: web::Data<Api>, body: web::Json<NewCredential>) -> Result<HttpResponse, Problem> {
+    let NewCredential { tenant, label, grants, not_after } = body.into_inner();
+    let tenant = api.registry.state().tenant_named(&tenant).map(|tenant| tenant.id);
+    let tenant = tenant.ok_or_else(|| Error::NotFound("no such tenant".to_owned()))?;
+    let made =
+        api.change(move |registry| registry.create_credential(tenant, &label, grants, not_after)).await?;
+    let pending = api.applied(made.version).await?;
+    let mut answer = shown(&made.record);
+    answer["secret_access_key"] = json!(*made.secret);
+    answer["pending"] = json!(pending);
+    Ok(HttpResponse::Created().insert_header(("Cache-Control", "no-store")).json(answer))
+}
+
+async fn remove(api: web::Data<Api>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let id = id.into_inner();
+    let version = api.change(move |registry| registry.delete_credential(&id)).await?;
+    let pending = api.applied(version).await?;
+    Ok(HttpResponse::Ok().json(json!({ "version": version.version, "pending": pending })))
+}

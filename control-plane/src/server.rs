@@ -1,0 +1,374 @@
+//! Building, running and stopping a control plane.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use actix::Actor as _;
+use actix_rt::Arbiter;
+use sealgate_kms::{Kms, LocalKms};
+use sealgate_proto::v1;
+use sealgate_store::{SledStore, Store};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::{
+    Clock, Config, Error, NodeIdentity, SystemClock,
+    actors::{self, Fanout, RegistryActor, Run, Slot},
+    admin::{self, Api, Token},
+    clock::DAY,
+    grpc::{BucketsService, ConfigService, KeysService},
+    keys::{KeyService, Limiter},
+    listener,
+    metrics::{ActorKind, Metrics},
+    recovery,
+    registry::{
+        NewCredential, Registry, Sealer,
+        records::{GrantRecord, Tenants},
+    },
+};
+
+/// The largest message that a node may send, in bytes.
+const MAX_MESSAGE: usize = 64 << 10;
+
+/// What a control plane is built on; tests bring their own.
+pub struct Parts {
+    /// Durable state.
+    pub store: Arc<dyn Store>,
+    /// The KMS.
+    pub kms: Arc<dyn Kms>,
+    /// The clock of midnight and of cache lives.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Parts {
+    /// sled, the local keyring and the operating system's clock, as `config` says.
+    ///
+    /// # Errors
+    /// When the store is held by another process, or the keyring does not open.
+    pub async fn open(config: &Config) -> Result<Self, Error> {
+        if !config.dev {
+            tracing::warn!("the KEKs are in a local keyring file: keep a copy of it and of what opens it");
+        }
+        let (data, keyring, unlock) =
+            (config.data_dir.clone(), config.keyring.clone(), config.unlock.clone());
+        let opened = tokio::task::spawn_blocking(move || {
+            let store = SledStore::open(&data.join("store"))?;
+            let kms = LocalKms::open_or_create(&keyring, &unlock.read()?)?;
+            Ok::<_, Error>((store, kms))
+        });
+        let (store, kms) = opened.await.map_err(|_| Error::Internal("opening failed".to_owned()))??;
+        Ok(Self { store: Arc::new(store), kms: Arc::new(kms), clock: Arc::new(SystemClock) })
+    }
+}
+
+/// See the crate.
+pub struct ControlPlane;
+
+impl ControlPlane {
+    /// Starts a control plane. Call it inside a running actix system.
+    ///
+    /// # Errors
+    /// When the config's files, the store, the KMS or a listener are not to be had.
+    pub async fn start(config: Config) -> Result<Handle, Error> {
+        let parts = Parts::open(&config).await?;
+        Self::start_with(config, parts).await
+    }
+
+    /// Starts a control plane on given parts.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_with(config: Config, parts: Parts) -> Result<Handle, Error> {
+        let Parts { store, kms, clock } = parts;
+        let token = config.admin_token().map_err(|error| Error::Invalid(error.to_string()))?;
+        let sealer = Sealer::load(&*store, &*kms).await?;
+        let registry = Arc::new(Registry::open(store, sealer, Arc::clone(&clock), config.defaults.clone())?);
+        let metrics = Arc::new(Metrics::new()?);
+        let (acks, acks_seen) = watch::channel(0);
+        let (writers, pushers) = (Arbiter::new(), Arbiter::new());
+        let writer = Arc::new(writer_slot(&writers, &registry)?);
+        let fanout = Arc::new(fanout_slot(&pushers, &registry, &metrics, acks)?);
+        let keys = Arc::new(KeyService::new(
+            Arc::clone(&registry),
+            Arc::clone(&writer),
+            Arc::clone(&kms),
+            Arc::clone(&clock),
+            Arc::clone(&metrics),
+        ));
+        let api = Api {
+            registry: Arc::clone(&registry),
+            writer: Arc::clone(&writer),
+            fanout: Arc::clone(&fanout),
+            acks: acks_seen,
+            kms,
+            keys: Arc::clone(&keys),
+            metrics: Arc::clone(&metrics),
+        };
+        let api = Arc::new(api);
+        let unavailable = |what: &str, error: std::io::Error| Error::Unavailable(format!("{what}: {error}"));
+        let grpc = TcpListener::bind(config.grpc_listen).await.map_err(|e| unavailable("grpc.listen", e))?;
+        let grpc_addr = grpc.local_addr().map_err(|e| unavailable("grpc.listen", e))?;
+        let admin =
+            std::net::TcpListener::bind(config.admin_listen).map_err(|e| unavailable("admin.listen", e))?;
+        let admin_addr = admin.local_addr().map_err(|e| unavailable("admin.listen", e))?;
+        let tls =
+            config.admin_tls.as_ref().map(|(certificate, key)| admin_tls(certificate, key)).transpose()?;
+        let server = admin::serve(Arc::clone(&api), Token::new(&token), admin, tls)?;
+        let admin_handle = server.handle();
+        actix_rt::spawn(server);
+
+        let (stop, stopped) = watch::channel(false);
+        let (failed, failure) = watch::channel(false);
+        let (connections_in, connections) = mpsc::channel(64);
+        let tls = listener::tls(&registry, &config.grpc_names)?;
+        let tasks = vec![
+            tokio::spawn(listener::accept(grpc, tls, Arc::clone(&registry), connections_in)),
+            tokio::spawn(keys.keeper()),
+            tokio::spawn(midnight(Arc::clone(&clock), Arc::clone(&writer))),
+            watchdog(Arc::clone(&writer), Arc::clone(&metrics), failed.clone()),
+            watchdog(Arc::clone(&fanout), Arc::clone(&metrics), failed),
+        ];
+        let limiter = Arc::new(Limiter::new(config.key_rate, config.key_burst));
+        let (for_config, for_keys) = (Arc::clone(&registry), Arc::clone(&registry));
+        let config_service =
+            ConfigService { registry: for_config, fanout: Arc::clone(&fanout), streams: AtomicU64::new(0) };
+        let keys_service = KeysService { registry: for_keys, keys, limiter, metrics };
+        let buckets_service = BucketsService { registry: Arc::clone(&registry), writer: Arc::clone(&writer) };
+        let router = tonic::transport::Server::builder()
+            .max_concurrent_streams(256)
+            .http2_keepalive_interval(Some(Duration::from_secs(20)))
+            .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+            .add_service(
+                v1::config_server::ConfigServer::new(config_service).max_decoding_message_size(MAX_MESSAGE),
+            )
+            .add_service(
+                v1::keys_server::KeysServer::new(keys_service).max_decoding_message_size(MAX_MESSAGE),
+            )
+            .add_service(
+                v1::buckets_server::BucketsServer::new(buckets_service)
+                    .max_decoding_message_size(MAX_MESSAGE),
+            );
+        let grpc_server = tokio::spawn(async move {
+            let stop = wait_for(stopped);
+            if let Err(error) =
+                router.serve_with_incoming_shutdown(ReceiverStream::new(connections), stop).await
+            {
+                tracing::error!(%error, "the gRPC server ended");
+            }
+        });
+        tracing::info!(%grpc_addr, %admin_addr, "the control plane is up");
+        let drain = Duration::from_secs(config.drain_seconds);
+        Ok(Handle {
+            grpc_addr,
+            admin_addr,
+            api,
+            admin: admin_handle,
+            stop,
+            failure,
+            grpc_server,
+            tasks,
+            arbiters: (writers, pushers),
+            drain,
+        })
+    }
+}
+
+async fn wait_for(mut flag: watch::Receiver<bool>) {
+    let _ = flag.wait_for(|set| *set).await;
+}
+
+fn writer_slot(arbiter: &Arbiter, registry: &Arc<Registry>) -> Result<Slot<RegistryActor>, Error> {
+    let (arbiter, registry) = (arbiter.handle(), Arc::clone(registry));
+    Slot::new(
+        ActorKind::Registry,
+        Box::new(move || {
+            registry.reload()?;
+            let registry = Arc::clone(&registry);
+            Ok(RegistryActor::start_in_arbiter(&arbiter, move |_| RegistryActor::new(registry)))
+        }),
+    )
+}
+
+fn fanout_slot(
+    arbiter: &Arbiter,
+    registry: &Arc<Registry>,
+    metrics: &Arc<Metrics>,
+    acks: watch::Sender<u64>,
+) -> Result<Slot<Fanout>, Error> {
+    let (arbiter, registry, metrics) = (arbiter.handle(), Arc::clone(registry), Arc::clone(metrics));
+    Slot::new(
+        ActorKind::Fanout,
+        Box::new(move || {
+            let (registry, metrics, acks) = (Arc::clone(&registry), Arc::clone(&metrics), acks.clone());
+            Ok(Fanout::start_in_arbiter(&arbiter, move |_| Fanout::new(registry, metrics, acks)))
+        }),
+    )
+}
+
+fn watchdog<A: actix::Actor>(
+    slot: Arc<Slot<A>>,
+    metrics: Arc<Metrics>,
+    failed: watch::Sender<bool>,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        actors::watch(slot, metrics).await;
+        failed.send_replace(true);
+    })
+}
+
+/// Re-centres the signing keys with each new day. A failed write is tried again.
+async fn midnight(clock: Arc<dyn Clock>, writer: Arc<Slot<RegistryActor>>) {
+    loop {
+        clock.sleep_until((clock.now() / DAY + 1) * DAY).await;
+        loop {
+            match writer.send(Run::new(|registry: &Registry| registry.set_day())).await {
+                Ok(Ok(_)) => break,
+                Ok(Err(error)) | Err(error) => {
+                    tracing::error!(%error, "the new day's signing keys are not out yet");
+                    tokio::time::sleep(Duration::from_secs(5)).await;
+                }
+            }
+        }
+    }
+}
+
+fn admin_tls(certificate: &Path, key: &Path) -> Result<rustls::ServerConfig, Error> {
+    use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+    let failed =
+        |path: &Path, error: &dyn std::fmt::Display| Error::Invalid(format!("{}: {error}", path.display()));
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| failed(certificate, &error))?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| failed(key, &error))?;
+    rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| failed(certificate, &error))?
+        .with_no_client_auth()
+        .with_single_cert(chain, private)
+        .map_err(|error| failed(certificate, &error))
+}
+
+/// A running control plane.
+pub struct Handle {
+    grpc_addr: SocketAddr,
+    admin_addr: SocketAddr,
+    api: Arc<Api>,
+    admin: actix_web::dev::ServerHandle,
+    stop: watch::Sender<bool>,
+    failure: watch::Receiver<bool>,
+    grpc_server: JoinHandle<()>,
+    tasks: Vec<JoinHandle<()>>,
+    arbiters: (Arbiter, Arbiter),
+    drain: Duration,
+}
+
+impl Handle {
+    /// Where nodes connect.
+    #[must_use]
+    pub fn grpc_addr(&self) -> SocketAddr {
+        self.grpc_addr
+    }
+
+    /// Where the admin API listens.
+    #[must_use]
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin_addr
+    }
+
+    /// The registry, for reading.
+    #[must_use]
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.api.registry
+    }
+
+    /// How many intermediate keys are in memory.
+    #[must_use]
+    pub fn keys_in_memory(&self) -> usize {
+        self.api.keys.held()
+    }
+
+    /// The tenant of this name; made when there is none.
+    ///
+    /// # Errors
+    /// When the KMS or the store does not answer.
+    pub async fn ensure_tenant(&self, name: &str) -> Result<sealgate_envelope::TenantId, Error> {
+        if let Some(tenant) = self.api.registry.state().tenant_named(name) {
+            return Ok(tenant.id);
+        }
+        Ok(admin::make_tenant(&self.api, name.to_owned(), None).await?.id)
+    }
+
+    /// A credential with all rights on the tenant's buckets, unless one of this label exists. The secret is known only
+    /// when it is new.
+    ///
+    /// # Errors
+    /// When the tenant does not exist or the store does not answer.
+    pub async fn ensure_credential(
+        &self,
+        tenant: sealgate_envelope::TenantId,
+        label: &str,
+    ) -> Result<Option<NewCredential>, Error> {
+        let state = self.api.registry.state();
+        if state.credentials.values().any(|known| known.tenant == tenant && known.label == label) {
+            return Ok(None);
+        }
+        let grants = vec![GrantRecord { bucket: "*".to_owned(), read: true, write: true, admin: true }];
+        let label = label.to_owned();
+        self.api.change(move |registry| registry.create_credential(tenant, &label, grants, 0)).await.map(Some)
+    }
+
+    /// Issues a node's certificate.
+    ///
+    /// # Errors
+    /// When the name is invalid or a tenant does not exist.
+    pub async fn issue_node(&self, name: &str, tenants: Tenants) -> Result<NodeIdentity, Error> {
+        let name = name.to_owned();
+        self.api.change(move |registry| registry.issue_node(&name, tenants)).await
+    }
+
+    /// The recovery card's text.
+    ///
+    /// # Errors
+    /// When a name cannot stand on a card.
+    pub fn recovery_card(&self) -> Result<String, Error> {
+        recovery::card(&self.api.registry.state())
+    }
+
+    /// Waits until the control plane cannot go on by itself: the process is to end.
+    pub async fn failed(&self) {
+        wait_for(self.failure.clone()).await;
+    }
+
+    /// Stops: no new connections, running requests end within the drain time, then everything is dropped.
+    pub async fn stop(self) {
+        let Self { admin, stop, mut grpc_server, tasks, arbiters: (writers, pushers), drain, api, .. } = self;
+        for task in tasks {
+            task.abort();
+            let _ = task.await;
+        }
+        stop.send_replace(true);
+        // Config streams never end by themselves: with the fan-out they do, and nodes go to another control plane.
+        end(pushers).await;
+        if tokio::time::timeout(drain, &mut grpc_server).await.is_err() {
+            grpc_server.abort();
+            let _ = grpc_server.await;
+        }
+        let _ = tokio::time::timeout(drain, admin.stop(true)).await;
+        end(writers).await;
+        drop(api);
+    }
+}
+
+/// Stops an arbiter and waits for its thread, so that nothing of it is left when this returns.
+async fn end(arbiter: Arbiter) {
+    arbiter.stop();
+    let _ = tokio::task::spawn_blocking(move || arbiter.join()).await;
+}

@@ -1,0 +1,72 @@
+//! The registry of buckets as nodes use it.
+
+use sealgate_control_plane::registry::records::{BucketState, Tenants};
+use sealgate_proto::v1;
+use tonic::Code;
+
+use crate::support::start;
+
+#[actix_rt::test]
+async fn a_bucket_is_begun_committed_and_deleted_and_every_step_may_be_repeated() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = start(dir.path()).await;
+    let (_, ours, _) = world.tenant_with_bucket("ours", "first").await;
+    let (_, theirs, _) = world.tenant_with_bucket("theirs", "second").await;
+    let mut node = world.node("n1", Tenants::All).await.buckets();
+    let begin = |name: &str, key: &str, region: &str| v1::BeginCreateRequest {
+        name: name.to_owned(),
+        access_key_id: key.to_owned(),
+        region: region.to_owned(),
+    };
+    let bucket = node.begin_create(begin("new", &ours, "us-east-1")).await.unwrap().into_inner();
+    assert_eq!((bucket.state(), bucket.region.as_str()), (v1::BucketState::Creating, "us-east-1"));
+    assert_eq!((bucket.backend.as_str(), bucket.backend_bucket.as_str()), ("default", "new"));
+    let again = node.begin_create(begin("new", &ours, "us-east-1")).await.unwrap().into_inner();
+    assert_eq!(again.bucket_id, bucket.bucket_id, "the same intent");
+    for (name, key, region, code, message) in [
+        ("first", &ours, "", Code::AlreadyExists, "owned"),
+        ("first", &theirs, "", Code::AlreadyExists, "taken"),
+        ("new", &theirs, "", Code::AlreadyExists, "taken"),
+        ("No", &ours, "", Code::InvalidArgument, ""),
+        ("other", &ours, "mars-1", Code::InvalidArgument, ""),
+        ("other", &"SGNOBODY".to_owned(), "", Code::PermissionDenied, ""),
+    ] {
+        let status = node.begin_create(begin(name, key, region)).await.unwrap_err();
+        assert_eq!(status.code(), code, "{name} {region}");
+        assert!(status.message().contains(message), "{}", status.message());
+    }
+    let reference = v1::BucketRef { bucket_id: bucket.bucket_id.clone() };
+    assert_eq!(node.begin_delete(reference.clone()).await.unwrap_err().code(), Code::FailedPrecondition);
+    let committed = node.commit_create(reference.clone()).await.unwrap().into_inner();
+    assert_eq!(node.commit_create(reference.clone()).await.unwrap().into_inner(), committed);
+    assert_eq!(node.abort_create(reference.clone()).await.unwrap_err().code(), Code::FailedPrecondition);
+    assert_eq!(node.commit_delete(reference.clone()).await.unwrap_err().code(), Code::FailedPrecondition);
+
+    node.begin_delete(reference.clone()).await.unwrap();
+    node.begin_delete(reference.clone()).await.unwrap();
+    assert_eq!(world.handle.registry().state().buckets["new"].state, BucketState::Deleting);
+    node.abort_delete(reference.clone()).await.unwrap();
+    assert_eq!(world.handle.registry().state().buckets["new"].state, BucketState::Active);
+    node.begin_delete(reference.clone()).await.unwrap();
+    let gone = node.commit_delete(reference.clone()).await.unwrap().into_inner();
+    assert_eq!(node.commit_delete(reference.clone()).await.unwrap().into_inner(), gone);
+    assert!(!world.handle.registry().state().buckets.contains_key("new"));
+    assert!(gone.version > committed.version);
+    assert_eq!(node.commit_create(reference).await.unwrap_err().code(), Code::NotFound);
+    let next = node.begin_create(begin("new", &theirs, "")).await.unwrap().into_inner();
+    assert_ne!(next.bucket_id, bucket.bucket_id, "a name that returns is another bucket");
+    world.handle.stop().await;
+}
+
+#[actix_rt::test]
+async fn no_new_keys_for_a_bucket_that_is_being_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = start(dir.path()).await;
+    let (_, _, bucket) = world.tenant_with_bucket("t", "bucket").await;
+    let node = world.node("n1", Tenants::All).await;
+    let key = node.placed_key(bucket).await;
+    world.handle.registry().begin_delete(bucket).unwrap();
+    assert_eq!(node.active(bucket).await.unwrap_err().code(), Code::FailedPrecondition);
+    assert_eq!(node.get(bucket, &key.ik_id).await.unwrap().ik, key.ik, "reading goes on");
+    world.handle.stop().await;
+}

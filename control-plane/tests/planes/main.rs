@@ -1,0 +1,9 @@
+//! The control plane as nodes and operators meet it: real sockets, TLS, sled and keyring in a temporary directory.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod admin;
+mod buckets;
+mod keys;
+mod push;
+mod support;
+mod transport;

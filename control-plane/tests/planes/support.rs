@@ -1,0 +1,301 @@
+//! A control plane in a temporary directory, and a node that talks to it.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use prost::Message as _;
+use sealgate_control_plane::{
+    Clock as _, Config, ControlPlane, Handle, ManualClock, NodeIdentity, Parts, SystemClock,
+    registry::records::Tenants,
+};
+use sealgate_envelope::{BucketId, Ik, TenantId};
+use sealgate_kms::{Kms, KmsError, LocalKms};
+use sealgate_proto::v1::{
+    self, buckets_client::BucketsClient, config_client::ConfigClient, keys_client::KeysClient,
+};
+use sealgate_store::{SledStore, Store};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Streaming,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+};
+
+/// Where the tests' clock starts: today's midnight, since TLS compares certificates with the real time.
+pub fn now() -> u64 {
+    SystemClock.now() / 86_400 * 86_400
+}
+
+/// The local keyring, counted, and able to fail or to wait.
+pub struct CountingKms {
+    inner: LocalKms,
+    pub unwraps: AtomicUsize,
+    pub wraps: AtomicUsize,
+    pub proofs: AtomicUsize,
+    pub failure: Mutex<Option<KmsError>>,
+    /// One permit lets one unwrap through; closed: all.
+    pub gate: Semaphore,
+}
+
+impl CountingKms {
+    fn fail(&self) -> Result<(), KmsError> {
+        self.failure.lock().unwrap().clone().map_or(Ok(()), Err)
+    }
+
+    pub fn set_failure(&self, failure: Option<KmsError>) {
+        *self.failure.lock().unwrap() = failure;
+    }
+}
+
+#[async_trait]
+impl Kms for CountingKms {
+    fn provider(&self) -> &'static str {
+        "local"
+    }
+    async fn create_kek(&self, name: &str) -> Result<String, KmsError> {
+        self.inner.create_kek(name).await
+    }
+    async fn current_version(&self, kek: &str) -> Result<String, KmsError> {
+        self.fail()?;
+        self.inner.current_version(kek).await
+    }
+    async fn wrap(&self, kek: &str, version: &str, context: &[u8], ik: &Ik) -> Result<Vec<u8>, KmsError> {
+        self.wraps.fetch_add(1, Ordering::SeqCst);
+        self.fail()?;
+        self.inner.wrap(kek, version, context, ik).await
+    }
+    async fn unwrap(&self, kek: &str, version: &str, context: &[u8], wrapped: &[u8]) -> Result<Ik, KmsError> {
+        self.unwraps.fetch_add(1, Ordering::SeqCst);
+        drop(self.gate.acquire().await);
+        self.fail()?;
+        self.inner.unwrap(kek, version, context, wrapped).await
+    }
+    async fn prove(&self, kek: &str, version: &str) -> Result<(), KmsError> {
+        self.proofs.fetch_add(1, Ordering::SeqCst);
+        self.fail()?;
+        self.inner.prove(kek, version).await
+    }
+}
+
+pub struct World {
+    pub handle: Handle,
+    pub kms: Arc<CountingKms>,
+    pub clock: Arc<ManualClock>,
+    pub token: String,
+}
+
+/// Starts a control plane on what lies in `dir`.
+pub async fn start(dir: &Path) -> World {
+    start_at(dir, now()).await
+}
+
+pub async fn start_at(dir: &Path, now: u64) -> World {
+    let mut config = Config::dev(dir, vec!["eu-central-1".to_owned(), "us-east-1".to_owned()]).unwrap();
+    config.admin_listen.set_port(0);
+    let token = config.admin_token().unwrap().to_string();
+    let kms = Arc::new(CountingKms {
+        inner: LocalKms::open_or_create(&config.keyring, &config.unlock.read().unwrap()).unwrap(),
+        unwraps: AtomicUsize::new(0),
+        wraps: AtomicUsize::new(0),
+        proofs: AtomicUsize::new(0),
+        failure: Mutex::new(None),
+        gate: Semaphore::new(1000),
+    });
+    let clock = Arc::new(ManualClock::new(now));
+    let store: Arc<dyn Store> = Arc::new(SledStore::open(&dir.join("store")).unwrap());
+    let parts = Parts { store, kms: Arc::clone(&kms) as Arc<dyn Kms>, clock: Arc::clone(&clock) as _ };
+    let handle = ControlPlane::start_with(config, parts).await.unwrap();
+    kms.unwraps.store(0, Ordering::SeqCst);
+    World { handle, kms, clock, token }
+}
+
+impl World {
+    pub async fn node(&self, name: &str, tenants: Tenants) -> Node {
+        let identity = self.handle.issue_node(name, tenants).await.unwrap();
+        self.connect(identity).await.unwrap()
+    }
+
+    pub async fn connect(&self, identity: NodeIdentity) -> Result<Node, tonic::transport::Error> {
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(&identity.ca_pem))
+            .identity(tonic::transport::Identity::from_pem(&identity.cert_pem, identity.key_pem.as_bytes()))
+            .domain_name("localhost");
+        self.connect_with(tls).await
+    }
+
+    pub async fn connect_with(&self, tls: ClientTlsConfig) -> Result<Node, tonic::transport::Error> {
+        let address = format!("https://{}", self.handle.grpc_addr());
+        let channel = Endpoint::from_shared(address)?.tls_config(tls)?.connect().await?;
+        Ok(Node { channel })
+    }
+
+    /// A tenant with a credential and one active bucket.
+    pub async fn tenant_with_bucket(&self, tenant: &str, bucket: &str) -> (TenantId, String, BucketId) {
+        let id = self.handle.ensure_tenant(tenant).await.unwrap();
+        let key = match self.handle.ensure_credential(id, "test").await.unwrap() {
+            Some(new) => new.record.access_key_id.clone(),
+            None => panic!("the tenant exists"),
+        };
+        let begun = self.handle.registry().begin_create(id, bucket, "").unwrap();
+        self.handle.registry().commit_create(begun.id).unwrap();
+        (id, key, begun.id)
+    }
+}
+
+#[derive(Clone)]
+pub struct Node {
+    pub channel: Channel,
+}
+
+impl Node {
+    pub fn keys(&self) -> KeysClient<Channel> {
+        KeysClient::new(self.channel.clone())
+    }
+
+    pub fn buckets(&self) -> BucketsClient<Channel> {
+        BucketsClient::new(self.channel.clone())
+    }
+
+    pub async fn subscribe(&self) -> Subscription {
+        let (out, outbound) = mpsc::channel(16);
+        let hello = v1::Hello { software: "test".to_owned(), epoch: 0, version: 0 };
+        let message = v1::NodeMessage { message: Some(v1::node_message::Message::Hello(hello)) };
+        out.send(message).await.unwrap();
+        let answer = ConfigClient::new(self.channel.clone()).subscribe(ReceiverStream::new(outbound)).await;
+        Subscription { out, inbound: answer.unwrap().into_inner() }
+    }
+
+    pub async fn get(&self, bucket: BucketId, ik: &[u8]) -> Result<v1::Key, tonic::Status> {
+        let request = v1::GetRequest { bucket_id: bucket.as_bytes().to_vec(), ik_id: ik.to_vec() };
+        self.keys().get(request).await.map(tonic::Response::into_inner)
+    }
+
+    pub async fn active(&self, bucket: BucketId) -> Result<v1::active_response::Answer, tonic::Status> {
+        let request = v1::ActiveRequest { bucket_id: bucket.as_bytes().to_vec() };
+        Ok(self.keys().active(request).await?.into_inner().answer.unwrap())
+    }
+
+    /// Active → (the record would be placed here) → Confirm.
+    pub async fn placed_key(&self, bucket: BucketId) -> v1::Key {
+        match self.active(bucket).await.unwrap() {
+            v1::active_response::Answer::Key(key) => key,
+            v1::active_response::Answer::Place(place) => self.confirm(bucket, &place).await.unwrap(),
+        }
+    }
+
+    pub async fn confirm(&self, bucket: BucketId, place: &v1::PlaceRecord) -> Result<v1::Key, tonic::Status> {
+        let request = v1::ConfirmRequest {
+            bucket_id: bucket.as_bytes().to_vec(),
+            ik_id: place.ik_id.clone(),
+            record_digest: Sha256::digest(&place.record).to_vec(),
+        };
+        self.keys().confirm(request).await.map(tonic::Response::into_inner)
+    }
+}
+
+pub struct Received {
+    pub nonce: Vec<u8>,
+    pub digest: Vec<u8>,
+    pub snapshot: v1::Snapshot,
+}
+
+pub struct Subscription {
+    out: mpsc::Sender<v1::NodeMessage>,
+    inbound: Streaming<v1::ControlMessage>,
+}
+
+impl Subscription {
+    /// The next whole snapshot, checked against its digest.
+    pub async fn snapshot(&mut self) -> Received {
+        let mut data = Vec::new();
+        loop {
+            let message = tokio::time::timeout(Duration::from_secs(20), self.inbound.message());
+            let message = message.await.expect("no snapshot came").unwrap().expect("the stream ended");
+            let Some(v1::control_message::Message::Snapshot(chunk)) = message.message else { continue };
+            assert!(chunk.data.len() <= sealgate_proto::SNAPSHOT_CHUNK);
+            data.extend_from_slice(&chunk.data);
+            if chunk.last {
+                assert_eq!(data.len() as u64, chunk.total);
+                assert_eq!(Sha256::digest(&data)[..], chunk.digest[..]);
+                let snapshot = v1::Snapshot::decode(&data[..]).unwrap();
+                assert_eq!((snapshot.epoch, snapshot.version), (chunk.epoch, chunk.version));
+                return Received { nonce: chunk.nonce, digest: chunk.digest, snapshot };
+            }
+        }
+    }
+
+    pub async fn ack(&self, received: &Received) {
+        let ack = v1::Ack {
+            nonce: received.nonce.clone(),
+            epoch: received.snapshot.epoch,
+            version: received.snapshot.version,
+            digest: received.digest.clone(),
+        };
+        self.send(v1::node_message::Message::Ack(ack)).await;
+    }
+
+    pub async fn nack(&self, received: &Received, resource: &str, reason: &str) {
+        let nack = v1::Nack {
+            nonce: received.nonce.clone(),
+            epoch: received.snapshot.epoch,
+            version: received.snapshot.version,
+            resource: resource.to_owned(),
+            reason: reason.to_owned(),
+        };
+        self.send(v1::node_message::Message::Nack(nack)).await;
+    }
+
+    async fn send(&self, message: v1::node_message::Message) {
+        self.out.send(v1::NodeMessage { message: Some(message) }).await.unwrap();
+    }
+
+    /// Waits for the stream's end.
+    pub async fn ended(&mut self) {
+        let end = async { while let Ok(Some(_)) = self.inbound.message().await {} };
+        tokio::time::timeout(Duration::from_secs(20), end).await.expect("the stream goes on");
+    }
+}
+
+/// One request to the admin API over a plain socket; gives status and body.
+pub async fn admin(world: &World, method: &str, path: &str, body: &str) -> (u16, serde_json::Value) {
+    let (status, text) = admin_with(world, method, path, body, &world.token).await;
+    (status, serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text)))
+}
+
+pub async fn admin_with(world: &World, method: &str, path: &str, body: &str, token: &str) -> (u16, String) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(world.handle.admin_addr()).await.unwrap();
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: admin\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    let status = text.split(' ').nth(1).unwrap().parse().unwrap();
+    let body = text.split_once("\r\n\r\n").unwrap().1.to_owned();
+    (status, body)
+}
+
+/// Polls a condition on the admin API's status until it holds: what a node sent takes a moment to arrive.
+pub async fn until_status(world: &World, holds: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+    let wait = async {
+        loop {
+            let (_, status) = admin(world, "GET", "/v1/status", "").await;
+            if holds(&status) {
+                return status;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), wait).await.expect("the status never came")
+}

@@ -1,0 +1,219 @@
+//! Connections to the server, kept alive between requests: one pool a worker, no locks.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsConnector;
+
+use super::config::S3Config;
+use super::framing::OutBody;
+use crate::backend::BackendError;
+
+/// Bytes read from a socket at a time, at most.
+const BUFFER: usize = 1 << 20;
+
+/// A connection that takes one request after another. Dropping it closes it.
+pub(super) struct Connection {
+    pub(super) sender: SendRequest<OutBody>,
+    /// Bytes that came in so far.
+    received: Rc<Cell<u64>>,
+    task: AbortHandle,
+    /// Whether it has served a request before: then the server may have closed it meanwhile.
+    pub(super) reused: bool,
+}
+
+impl Connection {
+    pub(super) fn received(&self) -> u64 {
+        self.received.get()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The connections of one worker to one server.
+pub(super) struct Pool {
+    config: Rc<S3Config>,
+    tls: Option<TlsConnector>,
+    idle: RefCell<VecDeque<(Instant, Connection)>>,
+}
+
+impl Pool {
+    pub(super) fn new(config: Rc<S3Config>) -> Result<Self, BackendError> {
+        let tls = config
+            .https
+            .then(|| tls_config(&config))
+            .transpose()?
+            .map(|tls| TlsConnector::from(Arc::new(tls)));
+        Ok(Self { config, tls, idle: RefCell::default() })
+    }
+
+    /// A connection that waited, the youngest first.
+    pub(super) async fn idle(&self) -> Option<Connection> {
+        loop {
+            let (since, mut connection) = self.idle.borrow_mut().pop_back()?;
+            if since.elapsed() < self.config.keep_alive
+                && !connection.sender.is_closed()
+                && connection.sender.ready().await.is_ok()
+            {
+                connection.reused = true;
+                return Some(connection);
+            }
+        }
+    }
+
+    /// Takes a connection back whose last answer was read to its end.
+    pub(super) fn put(&self, connection: Connection) {
+        if connection.sender.is_closed() {
+            return;
+        }
+        let mut idle = self.idle.borrow_mut();
+        while idle.front().is_some_and(|(since, _)| since.elapsed() >= self.config.keep_alive)
+            || idle.len() >= self.config.max_idle.max(1)
+        {
+            idle.pop_front();
+        }
+        idle.push_back((Instant::now(), connection));
+    }
+
+    /// A new connection.
+    pub(super) async fn connect(&self) -> Result<Connection, BackendError> {
+        let config = &self.config;
+        let unreachable = |why: String| BackendError::Unavailable(format!("{}: {why}", config.authority()));
+        let connecting = async {
+            let host = config.host.trim_matches(['[', ']']);
+            let stream = TcpStream::connect((host, config.port)).await?;
+            stream.set_nodelay(true)?;
+            let Some(tls) = &self.tls else { return Ok(Socket::Plain(stream)) };
+            let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+            Ok::<_, io::Error>(Socket::Tls(Box::new(tls.connect(name, stream).await?)))
+        };
+        let socket = timeout(config.connect_timeout, connecting)
+            .await
+            .map_err(|_| unreachable("no connection in time".to_owned()))?
+            .map_err(|error| unreachable(error.to_string()))?;
+        let received = Rc::new(Cell::new(0));
+        let io = TokioIo::new(Counted { socket, received: received.clone() });
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(BUFFER)
+            .handshake(io)
+            .await
+            .map_err(|error| unreachable(error.to_string()))?;
+        let task = tokio::task::spawn_local(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "backend connection ended");
+            }
+        });
+        Ok(Connection { sender, received, task: task.abort_handle(), reused: false })
+    }
+}
+
+fn tls_config(config: &S3Config) -> Result<ClientConfig, BackendError> {
+    let unusable = |why: String| BackendError::Protocol(format!("TLS to the backend: {why}"));
+    let mut roots = RootCertStore::empty();
+    if let Some(pem) = &config.ca_pem {
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(|error| unusable(format!("CA file: {error}")))?;
+            roots.add(certificate).map_err(|error| unusable(format!("CA file: {error}")))?;
+        }
+    } else {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    if roots.is_empty() {
+        return Err(unusable("no CA certificate to trust".to_owned()));
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(tls)
+}
+
+enum Socket {
+    Plain(TcpStream),
+    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+}
+
+/// Counts what comes in: whether a byte of an answer had arrived decides whether a request may be sent again.
+struct Counted {
+    socket: Socket,
+    received: Rc<Cell<u64>>,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let outcome = match &mut this.socket {
+            Socket::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Socket::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, buffer),
+        };
+        this.received.set(this.received.get() + (buffer.filled().len() - before) as u64);
+        outcome
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().socket {
+            Socket::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Socket::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().socket {
+            Socket::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Socket::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.socket {
+            Socket::Plain(stream) => stream.is_write_vectored(),
+            Socket::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().socket {
+            Socket::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Socket::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().socket {
+            Socket::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Socket::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
+        }
+    }
+}

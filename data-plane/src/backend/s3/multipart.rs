@@ -1,0 +1,149 @@
+//! Multipart uploads.
+
+use http::Method;
+
+use super::client::Client;
+use super::request::Call;
+use super::xml::{self, Node};
+use super::{answer, objects};
+use crate::backend::{BackendError, Conditions, PartEntry, PartPage, PutOptions, PutOutcome, Upload};
+
+pub(super) async fn create(
+    client: &Client,
+    bucket: &str,
+    key: &str,
+    options: PutOptions,
+) -> Result<String, BackendError> {
+    let mut call = objects::storing(Method::POST, bucket, key, options)?.query("uploads", "");
+    if client.config.server.full_object_uploads(client.config.used_checksum()) {
+        call.header("x-amz-checksum-algorithm", "CRC64NVME")?;
+        call.header("x-amz-checksum-type", "FULL_OBJECT")?;
+    }
+    let (_, document) = client.call(&call).await?;
+    let mut id = String::new();
+    xml::read(&document, |node| {
+        if let Node::Close("UploadId", _, text) = node {
+            id = text;
+        }
+        Ok(())
+    })?;
+    if id.is_empty() { Err(BackendError::Protocol("an upload without an id".to_owned())) } else { Ok(id) }
+}
+
+pub(super) async fn upload_part(
+    client: &Client,
+    bucket: &str,
+    key: &str,
+    upload_id: &str,
+    number: u16,
+    body: Upload,
+) -> Result<PutOutcome, BackendError> {
+    let call = Call::new(Method::PUT, bucket, key)
+        .query("partNumber", number.to_string())
+        .query("uploadId", upload_id);
+    objects::store(client, call, body).await
+}
+
+pub(super) async fn list_parts(
+    client: &Client,
+    bucket: &str,
+    key: &str,
+    upload_id: &str,
+    after: u16,
+    max_parts: u32,
+) -> Result<PartPage, BackendError> {
+    let mut call = Call::new(Method::GET, bucket, key)
+        .query("uploadId", upload_id)
+        .query("max-parts", max_parts.to_string());
+    if after > 0 {
+        call = call.query("part-number-marker", after.to_string());
+    }
+    let (_, document) = client.call(&call).await?;
+    let nonsense = || BackendError::Protocol("a list of parts is not readable".to_owned());
+    let mut page = PartPage::default();
+    let (mut truncated, mut next) = (false, String::new());
+    let (mut number, mut etag, mut size, mut modified) =
+        (String::new(), String::new(), String::new(), String::new());
+    xml::read(&document, |node| {
+        match node {
+            Node::Close("PartNumber", "Part", text) => number = text,
+            Node::Close("ETag", "Part", text) => etag = text,
+            Node::Close("Size", "Part", text) => size = text,
+            Node::Close("LastModified", "Part", text) => modified = text,
+            Node::Close("Part", ..) => page.parts.push(PartEntry {
+                number: number.trim().parse().map_err(|_| nonsense())?,
+                etag: answer::bare_etag(&etag),
+                size: size.trim().parse().map_err(|_| nonsense())?,
+                last_modified: answer::timestamp(&modified)?,
+            }),
+            Node::Close("IsTruncated", _, text) => truncated = text == "true",
+            Node::Close("NextPartNumberMarker", _, text) => next = text,
+            _ => {}
+        }
+        Ok(())
+    })?;
+    if truncated {
+        let last = page.parts.last().map(|part| part.number);
+        page.next =
+            Some(next.trim().parse().ok().filter(|next| *next > after).or(last).ok_or_else(nonsense)?);
+    }
+    Ok(page)
+}
+
+pub(super) async fn complete(
+    client: &Client,
+    bucket: &str,
+    key: &str,
+    upload_id: &str,
+    parts: &[(u16, String)],
+    conditions: &Conditions,
+) -> Result<PutOutcome, BackendError> {
+    let mut body =
+        String::from("<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
+    for (number, etag) in parts {
+        let etag = xml::escaped(etag.trim_matches('"'));
+        body.push_str(&format!("<Part><PartNumber>{number}</PartNumber><ETag>\"{etag}\"</ETag></Part>"));
+    }
+    body.push_str("</CompleteMultipartUpload>");
+    let mut call = Call::new(Method::POST, bucket, key).query("uploadId", upload_id);
+    call.conditions(conditions)?;
+    call.header("content-type", "application/xml")?;
+    // No checksum header here: it would stand for the object's, not for this document's.
+    let asked = Call::new(Method::POST, bucket, key);
+    let answer = client
+        .send_whole(&call, body.into(), client.config.complete_timeout)
+        .await?
+        .successful(&asked)
+        .await?;
+    let headers = answer.headers.clone();
+    let document = answer.body.collect(xml::MAX_ERROR).await?;
+    // The status was sent before the outcome was known: the error may stand in the body.
+    if let Some((code, message)) = xml::error(&document) {
+        let status = match code.as_str() {
+            "NoSuchUpload" | "NoSuchKey" => 404,
+            "PreconditionFailed" => 412,
+            "InternalError" => 500,
+            "SlowDown" | "ServiceUnavailable" => return Err(BackendError::Unavailable(message)),
+            _ => 400,
+        };
+        return Err(BackendError::s3(status, &code, message));
+    }
+    let mut etag = None;
+    xml::read(&document, |node| {
+        if let Node::Close("ETag", _, text) = node {
+            etag = Some(text);
+        }
+        Ok(())
+    })?;
+    answer::put_outcome(&headers, etag.as_deref())
+}
+
+pub(super) async fn abort(
+    client: &Client,
+    bucket: &str,
+    key: &str,
+    upload_id: &str,
+) -> Result<(), BackendError> {
+    let call = Call::new(Method::DELETE, bucket, key).query("uploadId", upload_id);
+    client.call(&call).await.map(drop)
+}

@@ -1,0 +1,211 @@
+//! Requests: what they say, how it is encoded, how it is signed.
+
+use std::time::SystemTime;
+
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
+    UriPathNormalizationMode, sign,
+};
+use aws_sigv4::sign::v4;
+use http::header::{HOST, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Uri};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+
+use super::config::S3Config;
+use crate::backend::{BackendError, Conditions};
+
+/// Everything but S3's unreserved characters.
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+/// The same, with the slashes of a path kept.
+const PATH: &AsciiSet = &QUERY.remove(b'/');
+
+/// A request before it is signed.
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    pub(super) method: Method,
+    pub(super) bucket: &'a str,
+    pub(super) key: &'a str,
+    pub(super) query: Vec<(&'static str, String)>,
+    pub(super) headers: HeaderMap,
+}
+
+/// What the signature says about the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Payload {
+    /// Nothing is sent.
+    Empty,
+    /// Protected by a checksum header, or not at all.
+    Unsigned,
+    /// `aws-chunked` with a trailer.
+    UnsignedTrailer,
+}
+
+/// SHA-256 of nothing.
+const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+impl<'a> Call<'a> {
+    pub(super) fn new(method: Method, bucket: &'a str, key: &'a str) -> Self {
+        Self { method, bucket, key, query: Vec::new(), headers: HeaderMap::new() }
+    }
+
+    pub(super) fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.query.push((name, value.into()));
+        self
+    }
+
+    pub(super) fn version(self, version_id: Option<&str>) -> Self {
+        match version_id {
+            Some(version_id) => self.query("versionId", version_id),
+            None => self,
+        }
+    }
+
+    pub(super) fn header(&mut self, name: &'static str, value: &str) -> Result<(), BackendError> {
+        self.headers.insert(HeaderName::from_static(name), header_value(value)?);
+        Ok(())
+    }
+
+    pub(super) fn conditions(&mut self, conditions: &Conditions) -> Result<(), BackendError> {
+        let given = [
+            ("if-match", &conditions.if_match),
+            ("if-none-match", &conditions.if_none_match),
+            ("if-modified-since", &conditions.if_modified_since),
+            ("if-unmodified-since", &conditions.if_unmodified_since),
+        ];
+        for (name, value) in given {
+            if let Some(value) = value {
+                self.header(name, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Host header, and path with query.
+    fn target(&self, config: &S3Config) -> (String, String) {
+        let authority = config.authority();
+        let mut target = String::from("/");
+        let host = if config.path_style || self.bucket.is_empty() {
+            target.extend(percent_encode(self.bucket.as_bytes(), PATH));
+            if !self.key.is_empty() {
+                target.push('/');
+            }
+            authority
+        } else {
+            format!("{}.{authority}", self.bucket)
+        };
+        target.extend(percent_encode(self.key.as_bytes(), PATH));
+        for (position, (name, value)) in self.query.iter().enumerate() {
+            target.push(if position == 0 { '?' } else { '&' });
+            target.push_str(name);
+            target.push('=');
+            target.extend(percent_encode(value.as_bytes(), QUERY));
+        }
+        (host, target)
+    }
+
+    /// The signed request, without its body.
+    pub(super) fn sign(
+        &self,
+        config: &S3Config,
+        payload: Payload,
+    ) -> Result<http::Request<()>, BackendError> {
+        let invalid =
+            |error: &dyn std::fmt::Display| BackendError::Protocol(format!("request can't be made: {error}"));
+        let identity = config.credentials.current()?.into();
+        let (host, target) = self.target(config);
+        let mut headers = self.headers.clone();
+        headers.insert(HOST, header_value(&host)?);
+        let scheme = if config.https { "https" } else { "http" };
+        let mut settings = SigningSettings::default();
+        settings.percent_encoding_mode = PercentEncodingMode::Single;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        let params = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(&config.region)
+            .name("s3")
+            .time(SystemTime::now())
+            .settings(settings)
+            .build()
+            .map_err(|error| invalid(&error))?
+            .into();
+        let body = match payload {
+            Payload::Empty => SignableBody::Precomputed(EMPTY_SHA256.to_owned()),
+            Payload::Unsigned => SignableBody::UnsignedPayload,
+            Payload::UnsignedTrailer => SignableBody::StreamingUnsignedPayloadTrailer,
+        };
+        let mut texts = Vec::with_capacity(headers.len());
+        for (name, value) in &headers {
+            texts.push((
+                name.as_str(),
+                std::str::from_utf8(value.as_bytes()).map_err(|error| invalid(&error))?,
+            ));
+        }
+        let signable = SignableRequest::new(
+            self.method.as_str(),
+            format!("{scheme}://{host}{target}"),
+            texts.into_iter(),
+            body,
+        )
+        .map_err(|error| invalid(&error))?;
+        let (instructions, _) = sign(signable, &params).map_err(|error| invalid(&error))?.into_parts();
+        let mut request = http::Request::new(());
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = target.parse::<Uri>().map_err(|error| invalid(&error))?;
+        *request.headers_mut() = headers;
+        for (name, value) in instructions.headers() {
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| invalid(&error))?;
+            let mut value = header_value(value)?;
+            value.set_sensitive(name == http::header::AUTHORIZATION || name == "x-amz-security-token");
+            request.headers_mut().insert(name, value);
+        }
+        Ok(request)
+    }
+}
+
+/// A header's value, or the client's fault.
+pub(super) fn header_value(value: &str) -> Result<HeaderValue, BackendError> {
+    HeaderValue::from_bytes(value.as_bytes())
+        .map_err(|_| BackendError::s3(400, "InvalidArgument", "a header's value holds control characters"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+    use super::*;
+    use crate::backend::s3::StaticCredentials;
+    use std::sync::Arc;
+
+    fn config(path_style: bool) -> S3Config {
+        let credentials = StaticCredentials::new("AKID".into(), "secret".into(), None);
+        let mut config = S3Config::new("http://h:9", "eu-central-1", Arc::new(credentials)).unwrap();
+        config.path_style = path_style;
+        config
+    }
+
+    #[test]
+    fn targets() {
+        let call =
+            Call::new(Method::GET, "b", "a/ü +%&?#/../~x").query("list-type", "2").query("prefix", "a/b &");
+        let path = "a/%C3%BC%20%2B%25%26%3F%23/../~x?list-type=2&prefix=a%2Fb%20%26";
+        assert_eq!(call.target(&config(true)), ("h:9".to_owned(), format!("/b/{path}")));
+        assert_eq!(call.target(&config(false)), ("b.h:9".to_owned(), format!("/{path}")));
+        assert_eq!(Call::new(Method::GET, "b", "").target(&config(true)).1, "/b");
+    }
+
+    #[test]
+    fn signature_covers_what_is_sent_and_hides_the_secret() {
+        let mut call = Call::new(Method::PUT, "b", "k");
+        call.header("x-amz-meta-a", "1").unwrap();
+        let request = call.sign(&config(true), Payload::UnsignedTrailer).unwrap();
+        let authorization = request.headers()["authorization"].to_str().unwrap();
+        assert!(authorization.starts_with("AWS4-HMAC-SHA256 Credential=AKID/"), "{authorization}");
+        assert!(
+            authorization.contains("SignedHeaders=host;x-amz-content-sha256;x-amz-date;x-amz-meta-a,"),
+            "{authorization}"
+        );
+        assert_eq!(request.headers()["x-amz-content-sha256"], "STREAMING-UNSIGNED-PAYLOAD-TRAILER");
+        assert!(!format!("{request:?}").contains("Signature="), "the log shows no signature");
+    }
+}

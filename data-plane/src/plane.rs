@@ -1,0 +1,185 @@
+//! A node as a whole: started, watched, drained.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_rt::Arbiter;
+use tracing::{error, info};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::control::ControlPlane;
+use crate::keys::{self, Keys};
+use crate::metrics::Metrics;
+use crate::node::Node;
+use crate::tls::{Certificates, LOOK_EVERY};
+use crate::worker::Backends;
+use crate::{buckets, health, server, subscriber, sweep};
+
+/// How often open uploads that nobody uses are looked for.
+const EVICT_UPLOADS_EVERY: Duration = Duration::from_secs(30);
+
+/// How often pending buckets are looked for when no config came.
+const MAKE_PENDING_EVERY: Duration = Duration::from_secs(30);
+
+/// Why a node could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener, a certificate or a backend's directory.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// What failed.
+        error: std::io::Error,
+    },
+    /// The control plane's endpoint or the node's identity.
+    #[error("control_plane: {0}")]
+    Control(#[from] tonic::transport::Error),
+    /// A backend.
+    #[error("{0}")]
+    Backend(String),
+    /// The metrics' registry.
+    #[error("metrics: {0}")]
+    Metrics(#[from] opentelemetry_sdk::error::OTelSdkError),
+}
+
+/// A running node.
+pub struct DataPlane {
+    node: Arc<Node>,
+    server: actix_server::ServerHandle,
+    health: actix_web::dev::ServerHandle,
+    address: SocketAddr,
+    admin_address: SocketAddr,
+    background: Arbiter,
+}
+
+impl DataPlane {
+    /// Starts a node. An actix `System` must run on this thread.
+    ///
+    /// # Errors
+    /// What could not be opened. A control plane that is away is none: the node waits for it.
+    pub fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let io = |what| move |error| StartError::Io { what, error };
+        // Fails here rather than in a worker, where nobody would see it.
+        Backends::open(&config.backends).map_err(StartError::Backend)?;
+        let certificates = match config.tls.clone() {
+            Some(files) => Some(Certificates::load(files).map_err(io("tls"))?),
+            None => None,
+        };
+        let metrics = Arc::new(Metrics::new()?);
+        let control = &config.control_plane;
+        let background = Arbiter::new();
+        let (keys, requests) = Keys::new(Arc::clone(&clock), Arc::clone(&metrics));
+        let control = ControlPlane::new(&control.endpoint, &control.server_name, &control.identity)?;
+        let node = Node::new(config, clock, metrics, Arc::clone(&keys), control.clone());
+        let (server, address) = server::start(&node, certificates.clone()).map_err(io("listen"))?;
+        let (health, admin_address) = health::start(&node).map_err(io("admin_listen"))?;
+        let (server_handle, health_handle) = (server.handle(), health.handle());
+        actix_rt::spawn(async move {
+            if let Err(error) = server.await {
+                error!(%error, "the listener for objects ended");
+            }
+        });
+        actix_rt::spawn(async move {
+            if let Err(error) = health.await {
+                error!(%error, "the listener for health ended");
+            }
+        });
+        let shared = Arc::clone(&node);
+        background.spawn_fn(move || {
+            actix_rt::spawn(run_background(shared, keys, control, requests, certificates));
+        });
+        info!(%address, admin = %admin_address, "node started");
+        Ok(Self { node, server: server_handle, health: health_handle, address, admin_address, background })
+    }
+
+    /// What the node's threads share.
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where health and metrics are.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// Drains: readiness off, then nothing new is accepted, requests in flight have their bound, keys are zeroized.
+    pub async fn stop(self) {
+        self.node.start_draining();
+        self.server.stop(true).await;
+        self.node.keys.clear();
+        self.background.stop();
+        self.health.stop(true).await;
+        info!("node stopped");
+    }
+}
+
+/// What runs beside the workers, on a thread of its own.
+async fn run_background(
+    node: Arc<Node>,
+    keys: Arc<Keys>,
+    control: ControlPlane,
+    requests: tokio::sync::mpsc::Receiver<keys::Request>,
+    certificates: Option<Arc<Certificates>>,
+) {
+    let backends = match Backends::open(&node.config.backends) {
+        Ok(backends) => Rc::new(backends),
+        Err(error) => {
+            error!(error, "the background thread cannot open its backends");
+            return;
+        }
+    };
+    actix_rt::spawn(subscriber::watch(Arc::clone(&node)));
+    actix_rt::spawn(keys::fetch::run(Arc::clone(&keys), control, Rc::clone(&backends), requests));
+    actix_rt::spawn(async move { keys.keep_evicting().await });
+    actix_rt::spawn(make_pending(Arc::clone(&node), Rc::clone(&backends)));
+    actix_rt::spawn(sweep_hourly(Arc::clone(&node), backends));
+    let mut uploads = tokio::time::interval(EVICT_UPLOADS_EVERY);
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    loop {
+        tokio::select! {
+            _ = uploads.tick() => node.uploads.evict(),
+            _ = look.tick() => {
+                if let Some(certificates) = &certificates {
+                    certificates.reload_if_changed();
+                }
+            }
+        }
+    }
+}
+
+async fn make_pending(node: Arc<Node>, backends: Rc<Backends>) {
+    let mut applied = node.watch_applied();
+    loop {
+        buckets::make_pending(&node, &backends).await;
+        let _ = tokio::time::timeout(MAKE_PENDING_EVERY, applied.changed()).await;
+    }
+}
+
+/// Sweeps once an hour by the node's clock, and checks the key records once a day.
+async fn sweep_hourly(node: Arc<Node>, backends: Rc<Backends>) {
+    let mut look = tokio::time::interval(Duration::from_secs(60));
+    let mut swept = node.clock.monotonic();
+    let mut checked = None;
+    loop {
+        look.tick().await;
+        let now = node.clock.monotonic();
+        if now >= swept + sweep::EVERY {
+            swept = now;
+            sweep::once(&node, &backends).await;
+        }
+        let due = checked.is_none_or(|checked| now >= checked + sweep::EVERY * 24);
+        if due && node.snapshot().is_some() {
+            checked = Some(now);
+            sweep::replace_missing_records(&node, &backends).await;
+        }
+    }
+}

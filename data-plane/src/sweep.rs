@@ -1,0 +1,156 @@
+//! The sweep: hidden objects of uploads that are over are removed.
+//!
+//! An upload counts as over when the backend twice, an hour apart, and for 7 days since the first time, answered
+//! NoSuchUpload to ListParts for its exact key and id: never because a listing leaves it out (MinIO forgets uploads in
+//! listings after a restart). When that was first seen is kept beside the record, so that any node goes on from there.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use sealgate_envelope::UploadRecord;
+use sealgate_envelope::hidden;
+use tracing::{debug, info, warn};
+
+use crate::backend::{Backend, BackendError, GetOptions, ListFrom, ListOptions, PutOptions};
+use crate::metrics::Swept;
+use crate::multipart::notes::remove_all;
+use crate::node::Node;
+use crate::objects::put::empty_upload;
+use crate::pipeline;
+use crate::snapshot::{Bucket, BucketState};
+use crate::worker::Backends;
+
+/// How often a node sweeps.
+pub const EVERY: Duration = Duration::from_secs(3_600);
+/// How long an upload must have been gone.
+const GRACE: u64 = 7 * 24 * 3_600;
+const RECORD_MAX: usize = 4 << 10;
+
+/// Sweeps every active bucket once.
+pub async fn once(node: &Node, backends: &Backends) {
+    let Some(snapshot) = node.snapshot() else { return };
+    for bucket in snapshot.buckets().filter(|bucket| bucket.state == BucketState::Active) {
+        let Some(backend) = backends.get(&bucket.backend) else { continue };
+        if let Err(error) = bucket_once(node, snapshot.gateway, bucket, backend).await {
+            warn!(bucket = bucket.name, %error, "a bucket could not be swept; it is tried again in an hour");
+        }
+    }
+}
+
+async fn bucket_once(
+    node: &Node,
+    gateway: sealgate_envelope::GatewayId,
+    bucket: &Bucket,
+    backend: &Rc<dyn Backend>,
+) -> Result<(), BackendError> {
+    let mut from = ListFrom::Start;
+    loop {
+        let options = ListOptions {
+            prefix: hidden::UPLOAD_PREFIX.to_owned(),
+            delimiter: Some("/".to_owned()),
+            from,
+            max_keys: 1_000,
+        };
+        let page = backend.list_v2(&bucket.work_bucket, options).await?;
+        for prefix in &page.common_prefixes {
+            upload_once(node, gateway, bucket, backend, prefix).await?;
+        }
+        match page.next {
+            Some(next) => from = ListFrom::Token(next),
+            None => return Ok(()),
+        }
+    }
+}
+
+async fn upload_once(
+    node: &Node,
+    gateway: sealgate_envelope::GatewayId,
+    bucket: &Bucket,
+    backend: &Rc<dyn Backend>,
+    prefix: &str,
+) -> Result<(), BackendError> {
+    let record = match backend.get(&bucket.work_bucket, &format!("{prefix}r"), GetOptions::default()).await {
+        Ok(answer) => pipeline::collect(answer.body, RECORD_MAX).await?,
+        // Someone else sweeps it, or never wrote it: without a record nothing says whose it is.
+        Err(error) if error.is("NoSuchKey") => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let Ok(record) = UploadRecord::parse(&record) else {
+        warn!(bucket = bucket.name, prefix, "an upload record is malformed and stays");
+        return Ok(());
+    };
+    let name = record.name();
+    let own = name.gateway == gateway
+        && name.bucket == bucket.id
+        && name.record_name().is_ok_and(|name| name.prefix() == prefix);
+    let Ok(key) = std::str::from_utf8(&name.key) else { return Ok(()) };
+    if !own {
+        return Ok(());
+    }
+    match backend.list_parts(&bucket.backend_bucket, key, &name.upload_id, 0, 1).await {
+        Ok(_) => return Ok(()),
+        Err(error) if error.is("NoSuchUpload") => {}
+        Err(error) => return Err(error),
+    }
+    let gone = format!("{prefix}gone/");
+    let options =
+        ListOptions { prefix: gone.clone(), delimiter: None, from: ListFrom::Start, max_keys: 1 };
+    let seen = backend.list_v2(&bucket.work_bucket, options).await?;
+    let now = node.clock.unix();
+    let first = seen.entries.first().and_then(|entry| entry.key.strip_prefix(&gone)?.parse::<u64>().ok());
+    match first {
+        None => {
+            debug!(bucket = bucket.name, key, "an upload is gone; its hidden objects follow in 7 days");
+            let marker = format!("{gone}{now:012}");
+            backend.put(&bucket.work_bucket, &marker, PutOptions::default(), empty_upload()).await?;
+        }
+        Some(first) if now.saturating_sub(first) >= GRACE => {
+            remove_all(backend, &bucket.work_bucket, prefix, None).await?;
+            node.metrics.swept(Swept::Upload);
+            info!(bucket = bucket.name, key, "hidden objects of an upload that is over were removed");
+        }
+        Some(_) => {}
+    }
+    Ok(())
+}
+
+/// Writes back copies of a bucket's key records that are missing in it, so that bucket and KMS alone stay enough to
+/// recover everything.
+pub async fn replace_missing_records(node: &Node, backends: &Backends) {
+    let Some(snapshot) = node.snapshot() else { return };
+    for bucket in snapshot.buckets().filter(|bucket| bucket.state == BucketState::Active) {
+        let Some(backend) = backends.get(&bucket.backend) else { continue };
+        if let Err(error) = records_once(node, bucket, backend).await {
+            warn!(bucket = bucket.name, error, "the key records in a bucket could not be checked");
+        }
+    }
+}
+
+async fn records_once(node: &Node, bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<(), String> {
+    let mut control = node.control.clone();
+    let request = sealgate_proto::v1::RecordsRequest { bucket_id: bucket.id.as_bytes().to_vec() };
+    let answer = control.keys.records(request).await.map_err(|status| status.message().to_owned())?.into_inner();
+    let mut there = std::collections::HashSet::new();
+    let mut from = ListFrom::Start;
+    loop {
+        let options =
+            ListOptions { prefix: hidden::IK_PREFIX.to_owned(), delimiter: None, from, max_keys: 1_000 };
+        let page = backend.list_v2(&bucket.backend_bucket, options).await.map_err(|error| error.to_string())?;
+        there.extend(page.entries.into_iter().map(|entry| entry.key));
+        match page.next {
+            Some(next) => from = ListFrom::Token(next),
+            None => break,
+        }
+    }
+    for bytes in answer.records {
+        let record = sealgate_envelope::IkRecord::parse(&bytes).map_err(|error| error.to_string())?;
+        let name = hidden::ik_record_name(&record).map_err(|error| error.to_string())?;
+        if record.context.bucket == bucket.id && !there.contains(&name) {
+            crate::keys::fetch::put_record(backend.as_ref(), &bucket.backend_bucket, &record, &bytes)
+                .await
+                .map_err(|error| error.to_string())?;
+            info!(bucket = bucket.name, name, "a key record was missing in its bucket and was written back");
+        }
+    }
+    Ok(())
+}
