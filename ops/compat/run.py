@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import secrets
+import signal
 import sys
 import time
 
@@ -59,6 +60,8 @@ def start(options, stack):
 
 def main() -> int:
     options, began = arguments(), time.monotonic()
+    # Ends as after Ctrl-C: what was started is stopped and removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.environ.pop("AWS_CA_BUNDLE", None)
     for name in SUITES:
         if not (options.direct and name in GATEWAY_ONLY):
