@@ -36,7 +36,7 @@ type Failure = Box<dyn std::error::Error>;
 #[derive(Args, Clone, Debug)]
 pub struct Arguments {
     /// Where everything lies: credentials, config, recovery card, keys, store and (in backend/) ciphertext.
-    #[arg(long, default_value = "sealgate-data", value_name = "DIR")]
+    #[arg(long, default_value = ".dev", value_name = "DIR")]
     data: PathBuf,
     /// Where S3 clients connect.
     #[arg(long, default_value = "127.0.0.1:9000", value_name = "ADDRESS")]
