@@ -174,7 +174,8 @@ fn node_config(arguments: &Arguments, control_plane: ControlPlaneConfig) -> Resu
         }
         Some(endpoint) => {
             let variable = |name: &str| {
-                std::env::var(name).map_err(|_| format!("--s3-endpoint needs the environment variable {name}"))
+                std::env::var(name)
+                    .map_err(|_| format!("--s3-endpoint needs the environment variable {name}"))
             };
             let credentials = StaticCredentials::new(
                 variable("SEALGATE_DEV_S3_ACCESS_KEY")?,
@@ -207,7 +208,9 @@ fn node_config(arguments: &Arguments, control_plane: ControlPlaneConfig) -> Resu
         .into());
     }
     let tls = match (&arguments.tls_certificate, &arguments.tls_key) {
-        (Some(certificate), Some(key)) => Some(TlsFiles { certificate: certificate.clone(), key: key.clone() }),
+        (Some(certificate), Some(key)) => {
+            Some(TlsFiles { certificate: certificate.clone(), key: key.clone() })
+        }
         _ => None,
     };
     let mut domains = vec!["localhost".to_owned()];
