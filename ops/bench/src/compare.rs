@@ -46,11 +46,17 @@ pub fn works(small: bool) -> Vec<Work> {
 }
 
 /// Runs all works `rounds` times; within a round each work goes to each contender before the next work, and who is
-/// first changes with the round. One more round before these warms everything up and is not counted.
+/// first changes with the round. One more round before these warms everything up and is not counted. Each counted sample
+/// is given to `progress` at once, so that an interrupted run is not lost.
 ///
 /// # Errors
 /// The first failed request or vanished process ends it.
-pub async fn run(contenders: &[Contender], works: &[Work], rounds: usize) -> Result<Report, CompareError> {
+pub async fn run(
+    contenders: &[Contender],
+    works: &[Work],
+    rounds: usize,
+    mut progress: impl FnMut(&Sample),
+) -> Result<Report, CompareError> {
     let mut sizes: Vec<u64> = works.iter().map(|work| work.size).collect();
     sizes.dedup();
     for contender in contenders {
@@ -64,6 +70,7 @@ pub async fn run(contenders: &[Contender], works: &[Work], rounds: usize) -> Res
                 let contender = &contenders[(n + turn) % contenders.len()];
                 let sample = measure(contender, *work, turn.saturating_sub(1)).await?;
                 if turn > 0 {
+                    progress(&sample);
                     samples.push(sample);
                 }
             }

@@ -120,7 +120,10 @@ async fn run(action: Action) -> Result<(), Box<dyn Error>> {
         Action::Compare { targets, rounds, small, json, limit, identity } => {
             let contenders =
                 targets.iter().map(|text| contender(text, &identity)).collect::<Result<Vec<_>, _>>()?;
-            let report = compare::run(&contenders, &compare::works(small), rounds).await?;
+            let report = compare::run(&contenders, &compare::works(small), rounds, |sample| {
+                eprintln!("{}", sample.line());
+            })
+            .await?;
             println!("{}", report.table());
             if let Some(path) = json {
                 std::fs::write(path, serde_json::to_vec_pretty(&report)?)?;

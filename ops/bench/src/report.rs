@@ -24,6 +24,21 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// One line for a log.
+    pub fn line(&self) -> String {
+        let Self { round, work, target, .. } = self;
+        let [p50, p99] = self.outcome.latency_ms;
+        format!(
+            "round {round}: {:?} {} × {} {target}: {:.3} {}, {:.0} MB/s, p50 {p50:.1} ms, p99 {p99:.1} ms",
+            work.operation,
+            size(work.size),
+            work.concurrency,
+            self.cost(),
+            unit(work),
+            self.outcome.megabytes_per_second,
+        )
+    }
+
     /// CPU-seconds per GiB of body, or per 100,000 requests where bodies are below 64 KiB.
     fn cost(&self) -> f64 {
         if counts_bytes(&self.work) {
@@ -85,7 +100,7 @@ impl Report {
         }
         let _ = write!(text, "\n|---|---|{}\n", "---|".repeat(self.targets.len()));
         for work in self.works() {
-            let unit = if counts_bytes(&work) { "CPU-s/GiB" } else { "CPU-s/100k" };
+            let unit = unit(&work);
             let _ = write!(
                 text,
                 "| {:?} {}, {} at once | {unit} |",
@@ -130,6 +145,10 @@ impl Report {
         }
         works
     }
+}
+
+fn unit(work: &Work) -> &'static str {
+    if counts_bytes(work) { "CPU-s/GiB" } else { "CPU-s/100k" }
 }
 
 fn counts_bytes(work: &Work) -> bool {
