@@ -1,96 +1,23 @@
 //! What only the filesystem backend promises: crashes, leftovers, readers that nobody disturbs, nothing outside the root.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-use std::collections::BTreeSet;
+mod filesystem {
+    mod crash;
+    pub mod support;
+}
+
 use std::fs;
-use std::future::Future;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use sealgate_data_plane::backend::fs::{FsBackend, offline};
-use sealgate_data_plane::backend::{
-    Backend as _, ByteStream, Conditions, GetOptions, ListFrom, ListOptions, PutOptions, StoredRange, Upload,
+use sealgate_data_plane::backend::{Backend as _, Conditions, GetOptions, PutOptions, StoredRange, Upload};
+
+use filesystem::support::{
+    BUCKET, bodies, collect, files, fresh, get, keys, multipart, pending, put, run, upload,
 };
-
-const BUCKET: &str = "bucket";
-
-fn run<T>(case: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(case)
-}
-
-fn upload(body: impl Into<Bytes>) -> Upload {
-    let body = body.into();
-    Upload { length: body.len() as u64, stream: Box::pin(stream::iter([Ok(body)])) }
-}
-
-async fn put(backend: &FsBackend, key: &str, body: impl Into<Bytes>) -> String {
-    backend.put(BUCKET, key, PutOptions::default(), upload(body)).await.unwrap().etag
-}
-
-async fn collect(mut body: ByteStream) -> Bytes {
-    let mut out = Vec::new();
-    while let Some(piece) = body.next().await {
-        out.extend_from_slice(&piece.unwrap());
-    }
-    out.into()
-}
-
-async fn get(backend: &FsBackend, key: &str) -> Bytes {
-    collect(backend.get(BUCKET, key, GetOptions::default()).await.unwrap().body).await
-}
-
-async fn keys(backend: &FsBackend) -> Vec<String> {
-    let options =
-        ListOptions { prefix: String::new(), delimiter: None, from: ListFrom::Start, max_keys: 1000 };
-    let page = backend.list_v2(BUCKET, options).await.unwrap();
-    assert!(page.next.is_none());
-    page.entries.into_iter().map(|entry| entry.key).collect()
-}
-
-/// All files below a directory.
-fn files(dir: &Path) -> BTreeSet<PathBuf> {
-    let mut found = BTreeSet::new();
-    for entry in fs::read_dir(dir).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            found.extend(files(&entry.path()));
-        } else {
-            found.insert(entry.path());
-        }
-    }
-    found
-}
-
-fn bodies(root: &Path) -> usize {
-    files(&root.join("buckets").join(BUCKET).join("bodies")).len()
-}
-
-fn pending(root: &Path) -> usize {
-    fs::read_dir(root.join("buckets").join(BUCKET).join("new")).unwrap().count()
-}
-
-/// A root with an empty bucket.
-fn fresh() -> (tempfile::TempDir, PathBuf, FsBackend) {
-    let directory = tempfile::tempdir().unwrap();
-    let root = directory.path().join("root");
-    let backend = FsBackend::open(root.clone()).unwrap();
-    run(backend.create_bucket(BUCKET)).unwrap();
-    (directory, root, backend)
-}
-
-async fn multipart(backend: &FsBackend, key: &str, parts: &[Bytes]) {
-    let id = backend.create_upload(BUCKET, key, PutOptions::default()).await.unwrap();
-    let mut listed = Vec::new();
-    for (number, part) in (1..).zip(parts) {
-        let outcome = backend.upload_part(BUCKET, key, &id, number, upload(part.clone())).await.unwrap();
-        listed.push((number, outcome.etag));
-    }
-    backend.complete_upload(BUCKET, key, &id, &listed, Conditions::default()).await.unwrap();
-}
 
 #[test]
 fn nothing_is_left_behind_and_nothing_lies_outside() {
@@ -174,9 +101,17 @@ fn a_read_survives_overwriting_and_deletion() {
                 assert!(first.len() < whole.len());
                 assert_eq!([first, collect(rest).await].concat(), whole);
             }
+            // The reader's end removes what it had held, on the blocking pool.
+            let gone = async {
+                while pending(&root) > 0 {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(std::time::Duration::from_secs(10), gone)
+                .await
+                .expect("nothing is left in new/");
         }
     });
-    // The reader's end removes what it had held, on the blocking pool: the runtime's end waits for it.
     assert_eq!((bodies(&root), pending(&root)), (0, 0));
 }
 
@@ -340,111 +275,4 @@ fn a_root_of_another_version_is_refused() {
     let (_directory, root, _backend) = fresh();
     fs::write(root.join("sealgate-filesystem"), b"2\n").unwrap();
     assert!(FsBackend::open(root).is_err());
-}
-
-/// The child of the next test: puts, overwrites, deletes and completes without end, and says what was acknowledged.
-#[test]
-#[ignore = "run by kill_9_loses_nothing_acknowledged as a process of its own"]
-fn child_that_writes_until_it_is_killed() {
-    let Ok(root) = std::env::var("SEALGATE_TEST_CRASH_ROOT") else { return };
-    let backend = FsBackend::open(root.into()).unwrap();
-    run(async {
-        for round in 0_u32.. {
-            let key = format!("d{}/k{}", round % 3, round % 7);
-            let body =
-                vec![u8::try_from(round % 251).unwrap(); usize::try_from(round % 5 * 200_000 + 1).unwrap()];
-            let what = match round % 4 {
-                3 => {
-                    backend.delete(BUCKET, &key, None, Conditions::default()).await.unwrap();
-                    "gone".to_owned()
-                }
-                2 => {
-                    let half = Bytes::from(body);
-                    multipart(&backend, &key, &[half.clone(), half.clone()]).await;
-                    format!("{} {}", half.len() * 2, half[0])
-                }
-                _ => {
-                    let (length, byte) = (body.len(), body[0]);
-                    put(&backend, &key, body).await;
-                    format!("{length} {byte}")
-                }
-            };
-            let mut out = std::io::stdout().lock();
-            writeln!(out, "ack {key} {what}").unwrap();
-            out.flush().unwrap();
-        }
-    });
-}
-
-#[test]
-fn kill_9_loses_nothing_acknowledged() {
-    let (_directory, root, _backend) = fresh();
-    let mut expected = std::collections::BTreeMap::new();
-    for lines in [1, 7, 20, 33] {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child_that_writes_until_it_is_killed", "--ignored", "--nocapture"])
-            .env("SEALGATE_TEST_CRASH_ROOT", &root)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut acknowledged = Vec::new();
-        let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
-        while acknowledged.len() < lines {
-            let line = out.next().unwrap().unwrap();
-            acknowledged.extend(line.split_once("ack ").map(|(_, rest)| rest.to_owned()));
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        // What it said between the last line read and its death counts, too.
-        acknowledged.extend(
-            out.map_while(Result::ok).filter_map(|line| line.strip_prefix("ack ").map(str::to_owned)),
-        );
-        for line in &acknowledged {
-            let (key, what) = line.split_once(' ').unwrap();
-            expected.insert(key.to_owned(), what.to_owned());
-        }
-        let round = acknowledged.len();
-        let in_flight = format!("d{}/k{}", round % 3, round % 7);
-        let backend = FsBackend::open(root.clone()).unwrap();
-        run(async {
-            let mut segments = 0;
-            let found = keys(&backend).await;
-            for key in &found {
-                let body = get(&backend, key).await;
-                let head = backend.head(BUCKET, key, GetOptions::default()).await.unwrap();
-                segments += head.etag.split_once('-').map_or(1, |(_, count)| count.parse::<usize>().unwrap());
-                assert!(body.iter().all(|byte| *byte == body[0]), "{key} is a mixture");
-                if *key != in_flight {
-                    assert_eq!(expected.get(key), Some(&format!("{} {}", body.len(), body[0])), "{key}");
-                }
-            }
-            for (key, what) in expected.iter().filter(|(key, what)| **key != in_flight && *what != "gone") {
-                assert!(found.contains(key), "{key} {what} was acknowledged");
-            }
-            // The upload in progress, if any, keeps its parts.
-            let in_progress: usize = files(&root.join("buckets").join(BUCKET).join("uploads"))
-                .iter()
-                .filter(|path| !path.ends_with("upload.meta"))
-                .count();
-            assert_eq!(bodies(&root), segments + in_progress, "nothing else lies around");
-            assert_eq!(pending(&root), 0);
-            // What was in flight may have happened or not: from here on it is what it is.
-            expected.remove(&in_flight);
-            if found.contains(&in_flight) {
-                let body = get(&backend, &in_flight).await;
-                expected.insert(in_flight.clone(), format!("{} {}", body.len(), body[0]));
-            }
-            // The child begins at round 0 again; uploads that a crash left stay until somebody aborts them.
-            let options = sealgate_data_plane::backend::UploadListOptions {
-                prefix: String::new(),
-                delimiter: None,
-                key_marker: String::new(),
-                upload_id_marker: String::new(),
-                max_uploads: 1000,
-            };
-            for upload in backend.list_uploads(BUCKET, options).await.unwrap().uploads {
-                backend.abort_upload(BUCKET, &upload.key, &upload.upload_id).await.unwrap();
-            }
-        });
-    }
 }

@@ -56,6 +56,16 @@ def check_listing(t, prefix, wanted):
     equal(len(listed), len(wanted), "number of keys")
 
 
+def remove(t, prefix):
+    """Takes a tree away again: what stays for the scan of the storage is rclone's."""
+    keys = t.keys(prefix)
+    for at in range(0, len(keys), 1000):
+        objects = [{"Key": key} for key in keys[at:at + 1000]]
+        answer = t.s3.delete_objects(Bucket=t.bucket, Delete={"Objects": objects, "Quiet": True})
+        equal(answer.get("Errors", []), [], "errors of DeleteObjects")
+    equal(t.keys(prefix), [], f"keys under {prefix} after deleting them")
+
+
 def all_clients(t) -> bool:
     """CI takes all three on the filesystem, and rclone everywhere."""
     return t.size == "acceptance" or getattr(t.target, "backend", None) is None
@@ -110,6 +120,7 @@ def awscli_copies_and_syncs(t):
         compare(back, wanted)
         again = run(t, "aws", "s3", "sync", there, back, "--size-only")
         equal(again.stdout.strip(), "", "what a sync back moved")
+    remove(t, "awscli/")
 
 
 @case(seconds=ACCEPTANCE_SECONDS)
@@ -136,6 +147,7 @@ def boto3_uploads_and_downloads(t):
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda name: client.download_file(t.bucket, f"boto3/{name}", os.path.join(back, name)), wanted))
         compare(back, wanted)
+    remove(t, "boto3/")
 
 
 @case(seconds=300)

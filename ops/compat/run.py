@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import secrets
+import signal
 import sys
 import time
 
@@ -25,7 +26,7 @@ import target  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SUITES = ("s3_objects", "s3_metadata", "s3_listing", "s3_multipart", "s3_checksums", "s3_protocol", "refusals",
-          "refusals_keys", "roundtrip", "secrecy")
+          "refusals_keys", "roundtrip", "scanner", "secrecy")
 # What makes no sense without a gateway.
 GATEWAY_ONLY = ("secrecy",)
 
@@ -59,6 +60,8 @@ def start(options, stack):
 
 def main() -> int:
     options, began = arguments(), time.monotonic()
+    # Ends as after Ctrl-C: what was started is stopped and removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.environ.pop("AWS_CA_BUNDLE", None)
     for name in SUITES:
         if not (options.direct and name in GATEWAY_ONLY):

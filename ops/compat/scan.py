@@ -38,9 +38,13 @@ def _hash(first: numpy.ndarray, second: numpy.ndarray) -> numpy.ndarray:
 
 
 class Scanner:
-    """An index over plaintexts, added as files or bytes."""
+    """An index over plaintexts, added as files or bytes.
 
-    def __init__(self):
+    `public` are texts that a storage writes by itself and that source files quote: a window inside one is no leak.
+    """
+
+    def __init__(self, public: tuple[bytes, ...] = ()):
+        self._public = public
         self._pieces: list[numpy.ndarray] = []
         self._names: list[str] = []
         self._starts: list[int] = []
@@ -124,16 +128,28 @@ class Scanner:
             return None
         first = numpy.searchsorted(self._hashes, value, "left")
         last = numpy.searchsorted(self._hashes, value, "right")
-        for block in self._order[first:last]:
-            position = int(block) * BLOCK
-            for start in range(low, min(at, len(text) - WINDOW) + 1):
-                other = position - (at - start)
-                if other < 0 or other + WINDOW > len(self._text):
-                    continue
-                window = text[start:start + WINDOW]
-                if numpy.array_equal(window, self._text[other:other + WINDOW]) and len(numpy.unique(window)) >= DISTINCT:
-                    return self._names[int(numpy.searchsorted(self._starts, other, "right")) - 1]
+        positions = self._order[first:last] * BLOCK
+        block = self._take(positions, numpy.arange(BLOCK)) == text[at:at + BLOCK]
+        positions = positions[block.all(axis=1)]
+        # How far each occurrence agrees to the left and to the right of the block.
+        before, after = text[low:at][::-1], text[at + BLOCK:high]
+        left = self._agreeing(positions, -1 - numpy.arange(len(before)), before)
+        right = self._agreeing(positions, BLOCK + numpy.arange(len(after)), after)
+        enough = left + right >= WINDOW - BLOCK
+        for position, start, end in zip(positions[enough], at - left[enough], at + BLOCK + right[enough]):
+            for window in range(start, end - WINDOW + 1):
+                found = text[window:window + WINDOW]
+                if len(numpy.unique(found)) >= DISTINCT and not any(found.tobytes() in known for known in self._public):
+                    return self._names[int(numpy.searchsorted(self._starts, position, "right")) - 1]
         return None
+
+    def _take(self, positions, offsets):
+        places = positions[:, None] + offsets[None, :]
+        return self._text[numpy.clip(places, 0, len(self._text) - 1)]
+
+    def _agreeing(self, positions, offsets, wanted):
+        equal = self._take(positions, offsets) == wanted
+        return numpy.cumprod(equal, axis=1, dtype=numpy.int64).sum(axis=1) if len(offsets) else numpy.zeros(len(positions), numpy.int64)
 
 
 def read_pieces(path: str):

@@ -2,7 +2,7 @@
 
 import os
 import secrets
-import signal
+import socket
 import threading
 import time
 
@@ -11,10 +11,14 @@ import boto3
 import corpus
 import scan
 import servers
+import sigv4
 from cases import case, data, equal, true
 
 # Uniform bytes give 7.9972 ± 0.0003 bits a byte in blocks of 64 KiB.
 LEAST_ENTROPY = 7.99
+# S3's and XML's own names, which servers keep in their settings and crates have in their sources.
+PUBLIC = (b'xmlns="http://s3.amazonaws.com/doc/2006-03-01/">', b'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="CanonicalUser"',
+          b'<?xml version="1.0" encoding="UTF-8"?>\n<')
 METADATA = {"patient": "Wilhelmina-Featherstonehaugh", "ward": "a-ward-that-is-nowhere-else-7c3d"}
 HEADERS = {
     "ContentType": "application/x-very-secret-type", "ContentDisposition": 'attachment; filename="unmistakable-name.bin"',
@@ -44,7 +48,8 @@ def haystacks(t):
 def scanner(t) -> scan.Scanner:
     """Knows every file of the corpus; the large one by its tile and the tile's seam."""
     directory, wanted = corpus.shared(t.size)
-    found = scan.Scanner()
+    # Key names lie in clear by design, and files quote the names of others.
+    found = scan.Scanner((*PUBLIC, "\n".join(wanted).encode()))
     for name in wanted:
         if name != corpus.LARGE:
             found.add(name, os.path.join(directory, name))
@@ -53,7 +58,7 @@ def scanner(t) -> scan.Scanner:
     return found
 
 
-@case(seconds=1800)
+@case(seconds=7200)
 def no_plaintext_in_the_storage(t):
     directory, wanted = corpus.shared(t.size)
     names = [name for name in wanted if name != corpus.LARGE][:40]
@@ -86,13 +91,15 @@ def no_plaintext_in_the_storage(t):
 
 def leak_is_of(leak: scan.Leak, planted: bytes) -> bool:
     """Whether a leak in a raw file is nothing but the planted window."""
+    if leak.haystack.startswith("s3://"):
+        return False
     with open(leak.haystack, "rb") as file:
         file.seek(max(0, leak.offset - 2048))
         around = file.read(4096 + scan.WINDOW)
     return planted[990:1050] in around
 
 
-@case(seconds=600)
+@case(seconds=3600)
 def no_metadata_in_the_storage(t):
     t.s3.put_object(Bucket=t.bucket, Key="with-metadata", Body=data(1000), Metadata=METADATA, **HEADERS)
     upload = t.s3.create_multipart_upload(Bucket=t.bucket, Key="multipart-with-metadata", Metadata=METADATA, **HEADERS)
@@ -115,7 +122,7 @@ def no_metadata_in_the_storage(t):
     equal((head["Metadata"], head["ContentType"]), (METADATA, HEADERS["ContentType"]), "what the client sees")
 
 
-@case(seconds=900)
+@case(seconds=7200)
 def chunks_have_high_entropy(t):
     # The most regular plaintext there is.
     t.s3.put_object(Bucket=t.bucket, Key="zeros", Body=bytes(4 * 1024 * 1024))
@@ -174,11 +181,17 @@ def ctrl_c_drains(t):
     results = []
 
     def slowly():
-        import sigv4
+        try:
+            send()
+        except OSError as error:
+            results.append(repr(error).encode())
+        finally:
+            started.set()
+
+    def send():
         headers = sigv4.sign_headers(t.credentials, "PUT", t.path("drained"), [], {"host": t.raw.host}, sigv4.UNSIGNED)
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         head = f"PUT {t.path('drained')} HTTP/1.1\r\n{lines}content-length: {len(body)}\r\n\r\n".encode()
-        import socket
         with socket.create_connection(t.raw.address, timeout=30) as connection:
             connection.sendall(head + body[:1_000_000])
             started.set()
@@ -194,12 +207,13 @@ def ctrl_c_drains(t):
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline and not _is_read(t):
         time.sleep(0.02)
-    t.target.process.send_signal(signal.SIGINT)
-    interrupted.set()
-    status = t.target.process.wait(40)
-    sender.join(10)
-    t.target.start()
-    equal(status, 0, "exit status")
+    threading.Timer(0.5, interrupted.set).start()
+    try:
+        t.target.interrupt()
+    finally:
+        servers.end_group(t.target.process, politely=False)
+        sender.join(10)
+        t.target.start()
     answered = bool(results) and b" 200 " in results[0]
     true(answered, f"the running upload was not finished but answered {results}")
     true(t.get("drained") == body, "the drained object is another")

@@ -18,40 +18,56 @@ use sealgate_data_plane::backend::{
 pub struct Opened {
     pub backend: Rc<dyn Backend>,
     pub directory: Option<tempfile::TempDir>,
+    /// For S3: the configuration, and host and port behind it.
+    pub wire: Option<(S3Config, String)>,
 }
 
 /// What a case gets: a backend and an empty bucket.
 pub struct Setup {
     pub backend: Rc<dyn Backend>,
     pub bucket: String,
+    pub wire: Option<(S3Config, String)>,
     _directory: Option<tempfile::TempDir>,
 }
 
 pub fn open_fs() -> Opened {
     let directory = tempfile::tempdir().unwrap();
     let backend = Rc::new(FsBackend::open(directory.path().join("root")).unwrap());
-    Opened { backend, directory: Some(directory) }
+    Opened { backend, directory: Some(directory), wire: None }
 }
 
 /// The server that the environment names. A missing one fails the test: it is not skipped.
 pub fn open_s3(name: &str) -> Opened {
-    let variable = |what: &str| {
-        let full = format!("SEALGATE_TEST_S3_{name}_{what}");
-        std::env::var(&full).unwrap_or_else(|_| {
-            panic!("{full} is not set: this test needs a real server. Run it under ops/with-servers, or leave it out by name")
-        })
-    };
+    let config = s3_config(name);
+    let wire = Some((config.clone(), endpoint(name)));
+    Opened { backend: Rc::new(S3Backend::new(config).unwrap()), directory: None, wire }
+}
+
+fn variable(name: &str, what: &str) -> String {
+    let full = format!("SEALGATE_TEST_S3_{name}_{what}");
+    std::env::var(&full).unwrap_or_else(|_| {
+        panic!("{full} is not set: this test needs a real server. Run it under ops/with-servers, or leave it out by name")
+    })
+}
+
+/// Host and port.
+fn endpoint(name: &str) -> String {
+    variable(name, "ENDPOINT").trim_start_matches("http://").trim_end_matches('/').to_owned()
+}
+
+fn s3_config(name: &str) -> S3Config {
     let server = match name {
         "SEAWEEDFS" => ServerKind::SeaweedFs,
         "VERSITYGW" => ServerKind::VersityGw,
         "MINIO" => ServerKind::Minio,
         other => panic!("no such server: {other}"),
     };
-    let credentials = StaticCredentials::new(variable("ACCESS_KEY"), variable("SECRET_KEY"), None);
-    let mut config =
-        S3Config::new(&variable("ENDPOINT"), &variable("REGION"), Arc::new(credentials)).unwrap();
+    let credentials =
+        StaticCredentials::new(variable(name, "ACCESS_KEY"), variable(name, "SECRET_KEY"), None);
+    let region = variable(name, "REGION");
+    let mut config = S3Config::new(&variable(name, "ENDPOINT"), &region, Arc::new(credentials)).unwrap();
     config.server = server;
-    Opened { backend: Rc::new(S3Backend::new(config).unwrap()), directory: None }
+    config
 }
 
 /// Runs one case on a runtime like a worker's.
@@ -63,7 +79,13 @@ pub fn run<F: Future<Output = ()>>(opened: Opened, case: impl FnOnce(Setup) -> F
         let bucket = format!("conformance-{}", hex::encode(random));
         opened.backend.create_bucket(&bucket).await.unwrap();
         let kept = opened.backend.clone();
-        case(Setup { backend: opened.backend, bucket: bucket.clone(), _directory: opened.directory }).await;
+        let setup = Setup {
+            backend: opened.backend,
+            bucket: bucket.clone(),
+            wire: opened.wire,
+            _directory: opened.directory,
+        };
+        case(setup).await;
         clean_up(&*kept, &bucket).await;
     });
 }

@@ -36,7 +36,7 @@ type Failure = Box<dyn std::error::Error>;
 #[derive(Args, Clone, Debug)]
 pub struct Arguments {
     /// Where everything lies: credentials, config, recovery card, keys, store and (in backend/) ciphertext.
-    #[arg(long, default_value = "sealgate-data", value_name = "DIR")]
+    #[arg(long, default_value = ".dev", value_name = "DIR")]
     data: PathBuf,
     /// Where S3 clients connect.
     #[arg(long, default_value = "127.0.0.1:9000", value_name = "ADDRESS")]
@@ -174,7 +174,8 @@ fn node_config(arguments: &Arguments, control_plane: ControlPlaneConfig) -> Resu
         }
         Some(endpoint) => {
             let variable = |name: &str| {
-                std::env::var(name).map_err(|_| format!("--s3-endpoint needs the environment variable {name}"))
+                std::env::var(name)
+                    .map_err(|_| format!("--s3-endpoint needs the environment variable {name}"))
             };
             let credentials = StaticCredentials::new(
                 variable("SEALGATE_DEV_S3_ACCESS_KEY")?,
@@ -207,7 +208,9 @@ fn node_config(arguments: &Arguments, control_plane: ControlPlaneConfig) -> Resu
         .into());
     }
     let tls = match (&arguments.tls_certificate, &arguments.tls_key) {
-        (Some(certificate), Some(key)) => Some(TlsFiles { certificate: certificate.clone(), key: key.clone() }),
+        (Some(certificate), Some(key)) => {
+            Some(TlsFiles { certificate: certificate.clone(), key: key.clone() })
+        }
         _ => None,
     };
     let mut domains = vec!["localhost".to_owned()];
