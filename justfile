@@ -24,15 +24,16 @@ lint:
 
 # Licenses, bans and sources of every dependency
 deny:
-    ./ops/test tools fetch deny
+    ./ops/install-tools deny
+    ./ops/test fetch deny
 
 # Known vulnerabilities: needs the advisory database from the network
 advisories:
     @bash -c "{{use_tools}}; cargo deny --locked check advisories"
 
-# CPU-seconds per GiB against nginx, and the envelope's rates
+# CPU-seconds per GiB against nginx, for the real gateway
 bench *ARGS:
-    @bash -c "{{use_tools}}; cargo run --release --locked -p sealgate-bench -- {{ARGS}}"
+    @bash -c "{{use_tools}}; ops/bench/run {{ARGS}}"
 
 # Everything on real input, one backend at a time; writes docs/results/
 acceptance *BACKENDS:

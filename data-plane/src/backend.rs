@@ -137,8 +137,13 @@ pub struct Capabilities {
     pub conditional_delete: bool,
     /// Metadata of empty objects whose keys end in `/` is kept.
     pub marker_metadata: bool,
-    /// CompleteMultipartUpload checks the ETags that it is given against the parts.
+    /// CompleteMultipartUpload checks the ETags that it is given against the parts, also those of a part that was
+    /// uploaded again.
     pub part_etags_enforced: bool,
+    /// Listings come in the byte order of keys. Otherwise in the server's own, and pages may be shorter than asked for.
+    pub sorted_listings: bool,
+    /// Listings of uploads can be read page by page.
+    pub upload_pages: bool,
 }
 
 /// Conditions as raw header values, in the backend's own ETags.

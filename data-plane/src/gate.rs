@@ -210,7 +210,6 @@ fn refuse(error: &S3Error, parts: &Parts, request_id: &str) -> Reply {
     for (field, name) in [
         ("ETag", "etag"),
         ("LastModified", "last-modified"),
-        ("ContentRange", "content-range"),
         ("DeleteMarker", "x-amz-delete-marker"),
         ("VersionId", "x-amz-version-id"),
         ("BucketRegion", "x-amz-bucket-region"),
@@ -218,6 +217,9 @@ fn refuse(error: &S3Error, parts: &Parts, request_id: &str) -> Reply {
         if let Some(value) = error.get(field) {
             reply::set(reply.headers_mut(), name, value);
         }
+    }
+    if let Some(size) = error.get("ActualObjectSize") {
+        reply::set(reply.headers_mut(), "content-range", &format!("bytes */{size}"));
     }
     // A body that nobody reads would be taken for the next request.
     if parts.method == Method::PUT || parts.method == Method::POST {

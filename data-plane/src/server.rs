@@ -26,8 +26,9 @@ use crate::worker::{Backends, Worker};
 /// Time for a request's headers, and for a TLS handshake.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most that one connection buffers, either way: large reads and writes are what saves CPU.
-const BUFFER: usize = 512 << 10;
-/// Headers beyond this are refused by the HTTP parser itself; S3's own limit is checked after.
+const BUFFER: usize = 1 << 20;
+/// A head beyond this is refused by the HTTP parser itself; S3's own limit is checked after.
+const HEAD_LIMIT: usize = 64 << 10;
 const MAX_HEADERS: usize = 256;
 const BACKLOG: u32 = 2_048;
 /// Connections a worker serves at once.
@@ -103,6 +104,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + 'static>(worker: Rc<Worker>, 
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(BUFFER)
+        .max_header_size(HEAD_LIMIT)
         .max_headers(MAX_HEADERS)
         .serve_connection(
             TokioIo::new(stream),

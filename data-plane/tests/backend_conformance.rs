@@ -8,6 +8,7 @@
 mod conformance {
     pub mod conditions;
     pub mod failures;
+    pub mod integrity;
     pub mod listing;
     pub mod multipart;
     pub mod objects;
@@ -68,3 +69,19 @@ suites! {
     conformance_versitygw = super::conformance::support::open_s3("VERSITYGW");
     conformance_minio = super::conformance::support::open_s3("MINIO");
 }
+
+suite!(
+    conformance_seaweedfs_wire,
+    super::conformance::support::open_s3("SEAWEEDFS"),
+    [integrity::a_byte_flipped_on_the_way_is_refused]
+);
+suite!(
+    conformance_versitygw_wire,
+    super::conformance::support::open_s3("VERSITYGW"),
+    [integrity::a_byte_flipped_on_the_way_is_refused]
+);
+suite!(
+    conformance_minio_wire,
+    super::conformance::support::open_s3("MINIO"),
+    [integrity::a_byte_flipped_on_the_way_is_refused]
+);

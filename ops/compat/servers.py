@@ -206,13 +206,15 @@ def seaweedfs() -> Server:
     def command(directory):
         return [
             weed, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={directory}/data", "-filer", "-s3",
-            f"-s3.port={port}", f"-s3.config={directory}/s3.json", "-volume.max=50", "-master.volumeSizeLimitMB=1024",
+            f"-s3.port={port}", f"-s3.config={directory}/s3.json", "-volume.max=2000", "-master.volumeSizeLimitMB=1024",
             "-s3.autoCreateBucket=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false",
             f"-filer.localSocket={directory}/filer.sock", f"-s3.localSocket={directory}/s3.sock",
             *(f"-{option}={number}" for option, number in ports.items()),
         ]
 
-    server = _start("seaweedfs", command, port, "/healthz", setup=setup)
+    # A bucket takes seven volumes at once by default, and the tests make many buckets.
+    server = _start("seaweedfs", command, port, "/healthz", setup=setup,
+                    environment=lambda *_: {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"})
     # Healthy is said before the volume server has registered with the master: wait for a volume to write to.
     try:
         wait_until("seaweedfs volume server", server.process,

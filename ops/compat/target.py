@@ -122,8 +122,13 @@ class Gateway(Target):
             raise TargetError(f"ended with {status} after Ctrl-C{servers.tail(self.log)}")
 
     def restart(self):
-        """Stops and starts it over the same data."""
-        self.interrupt()
+        """Stops and starts it over the same data; also after a stop that failed, so that only one case suffers."""
+        try:
+            self.interrupt()
+        except TargetError:
+            servers.end_group(self.process, politely=False)
+            self.start()
+            raise
         self.start()
 
     def raw_roots(self) -> list[str]:

@@ -54,7 +54,8 @@ fn access_follows_grants_tenant_and_expiry() {
     let all = [grant("*", true, true, true)];
     let one = [grant("logs", true, false, false)];
     let split = [grant("logs", true, false, false), grant("logs", false, true, false)];
-    let table: [(&[Grant], [u8; 16], &str, Action, u64, Result<(), Denied>); 10] = [
+    type Case<'a> = (&'a [Grant], [u8; 16], &'a str, Action, u64, Result<(), Denied>);
+    let table: [Case<'_>; 10] = [
         (&all, OURS, "logs", Action::Admin, 0, Ok(())),
         (&all, THEIRS, "logs", Action::Read, 0, Err(Denied::OtherTenant)),
         (&one, OURS, "logs", Action::Read, 0, Ok(())),

@@ -88,3 +88,73 @@ pub(crate) async fn watch<A: Actor>(slot: Arc<Slot<A>>, metrics: Arc<Metrics>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use actix::{Actor, Context, Handler, Message};
+    use actix_rt::Arbiter;
+
+    use super::{ActorKind, MAX_REBUILDS, Metrics, Slot, watch};
+
+    /// Panics when told to.
+    struct Fragile;
+    impl Actor for Fragile {
+        type Context = Context<Self>;
+    }
+    #[derive(Message)]
+    #[rtype(result = "bool")]
+    struct Do {
+        panic: bool,
+    }
+    impl Handler<Do> for Fragile {
+        type Result = bool;
+        fn handle(&mut self, message: Do, _: &mut Self::Context) -> bool {
+            assert!(!message.panic, "as the test wants it");
+            true
+        }
+    }
+
+    fn slot(arbiter: &Arbiter, starts: &Arc<AtomicUsize>) -> Arc<Slot<Fragile>> {
+        let (handle, starts) = (arbiter.handle(), Arc::clone(starts));
+        let start = move || {
+            starts.fetch_add(1, Ordering::SeqCst);
+            Ok(Fragile::start_in_arbiter(&handle, |_| Fragile))
+        };
+        Arc::new(Slot::new(ActorKind::Registry, Box::new(start)).unwrap())
+    }
+
+    #[actix_rt::test]
+    async fn an_actor_that_panicked_is_rebuilt() {
+        let (arbiter, starts) = (Arbiter::new(), Arc::new(AtomicUsize::new(0)));
+        let slot = slot(&arbiter, &starts);
+        let dog = tokio::spawn(watch(Arc::clone(&slot), Arc::new(Metrics::new().unwrap())));
+        assert!(slot.send(Do { panic: false }).await.unwrap());
+        assert!(slot.send(Do { panic: true }).await.is_err(), "the caller is told");
+        while starts.load(Ordering::SeqCst) == 1 || slot.dead() {
+            tokio::task::yield_now().await;
+        }
+        assert!(slot.send(Do { panic: false }).await.unwrap());
+        dog.abort();
+        arbiter.stop();
+    }
+
+    #[actix_rt::test]
+    async fn an_actor_that_dies_again_and_again_ends_the_process() {
+        let (arbiter, starts) = (Arbiter::new(), Arc::new(AtomicUsize::new(0)));
+        let slot = slot(&arbiter, &starts);
+        let dog = tokio::spawn(watch(Arc::clone(&slot), Arc::new(Metrics::new().unwrap())));
+        while !dog.is_finished() {
+            let _ = slot.send(Do { panic: true }).await;
+            // A dead actor's refusal is immediate and would never let the watchdog run.
+            tokio::task::yield_now().await;
+        }
+        assert!(starts.load(Ordering::SeqCst) > MAX_REBUILDS);
+        arbiter.stop();
+    }
+}

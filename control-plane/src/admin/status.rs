@@ -34,6 +34,7 @@ async fn status(api: web::Data<Api>) -> Result<HttpResponse, Problem> {
         "version": state.version,
         "kms": api.kms.provider(),
         "keys_in_memory": api.keys.held(),
+        "keks_unproved": api.keys.unproved(),
         "intents": left_over,
         "nodes": nodes,
     })))

@@ -86,8 +86,13 @@ impl Cache {
         self.keys.insert(name, Cached { ik, kek, unproved_life, used: now });
     }
 
-    pub(super) fn proved(&mut self, kek: &KekVersion, now: u64) {
-        self.proofs.insert(kek.clone(), Proof { at: now, degraded: false });
+    pub(super) fn proved(&mut self, kek: &KekVersion, asked: u64) {
+        let at = self.proofs.get(kek).map_or(asked, |proof| proof.at.max(asked));
+        self.proofs.insert(kek.clone(), Proof { at, degraded: false });
+    }
+
+    pub(super) fn unproved(&self) -> usize {
+        self.proofs.values().filter(|proof| proof.degraded).count()
     }
 
     pub(super) fn unreachable(&mut self, kek: &KekVersion) {

@@ -71,6 +71,11 @@ impl KeyService {
         self.unwrapper.held()
     }
 
+    /// How many KEK versions could not be proved when they should have been.
+    pub(crate) fn unproved(&self) -> usize {
+        self.unwrapper.unproved()
+    }
+
     /// The key for new objects, or the record that has to be placed first.
     pub(crate) async fn active(&self, identity: &Identity, bucket: BucketId) -> Result<Active, Error> {
         let record = self.bucket(identity, bucket)?;

@@ -78,13 +78,15 @@ impl Unwrapper {
         let context = &record.context;
         let bytes = context.to_bytes()?;
         self.metrics.kms(KmsCall::Unwrap);
+        // A proof counts from when it was asked for: what the KMS decided, it decided no earlier.
+        let asked = self.clock.now();
         let call = self.kms.unwrap(&context.kek, &context.kek_version, &bytes, &record.wrapped);
         let ik = bounded(call).await;
         let kek = (context.kek.clone(), context.kek_version.clone());
         match ik {
             Ok(ik) => {
                 let name = (context.bucket, context.ik);
-                lock(&self.cache).insert(name, Arc::new(ik), kek, owner.unproved_life, self.clock.now());
+                lock(&self.cache).insert(name, Arc::new(ik), kek, owner.unproved_life, asked);
                 self.changed.notify_one();
                 Ok(())
             }
@@ -117,6 +119,11 @@ impl Unwrapper {
         lock(&self.cache).len()
     }
 
+    /// How many KEK versions could not be proved when they should have been.
+    pub(super) fn unproved(&self) -> usize {
+        lock(&self.cache).unproved()
+    }
+
     /// Proves KEK versions again and evicts, until the control plane stops.
     pub(super) async fn keep(self: Arc<Self>) {
         loop {
@@ -140,10 +147,11 @@ impl Unwrapper {
 
     async fn prove(&self, kek: &KekVersion) {
         self.metrics.kms(KmsCall::Prove);
+        let asked = self.clock.now();
         let result = bounded(self.kms.prove(&kek.0, &kek.1)).await;
         let mut cache = lock(&self.cache);
         match result {
-            Ok(()) => cache.proved(kek, self.clock.now()),
+            Ok(()) => cache.proved(kek, asked),
             Err(KmsError::Unavailable(reason)) => {
                 tracing::warn!(target: "audit", kek = kek.0, reason, "a KEK cannot be proved: keys go on unproved");
                 cache.unreachable(kek);

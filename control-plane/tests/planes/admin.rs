@@ -48,12 +48,16 @@ async fn tenants_credentials_nodes_and_buckets_are_made_and_listed() {
     assert_eq!(admin(&world, "POST", "/v1/nodes", r#"{"name":"n2","tenants":[]}"#).await.0, 400);
 
     // A bucket becomes active when a node says so; here the registry stands in for the node.
-    let begun = world.handle.registry().begin_create(tenant["id"].as_str().unwrap().parse().unwrap(), "data", "");
+    let begun =
+        world.handle.registry().begin_create(tenant["id"].as_str().unwrap().parse().unwrap(), "data", "");
     world.handle.registry().commit_create(begun.unwrap().id).unwrap();
     let rules = r#"{"rules":[{"prefix":"public/","plain":true}]}"#;
     assert_eq!(admin(&world, "PUT", "/v1/buckets/data/rules", rules).await.0, 200);
     let (_, buckets) = admin(&world, "GET", "/v1/buckets", "").await;
-    assert_eq!((&buckets[0]["state"], &buckets[0]["rules"][0]["prefix"]), (&"active".into(), &"public/".into()));
+    assert_eq!(
+        (&buckets[0]["state"], &buckets[0]["rules"][0]["prefix"]),
+        (&"active".into(), &"public/".into())
+    );
     assert_eq!(admin(&world, "PUT", "/v1/buckets/none/rules", rules).await.0, 404);
     assert_eq!(admin(&world, "DELETE", "/v1/buckets/data", "").await.0, 202);
     let (_, status) = admin(&world, "GET", "/v1/status", "").await;

@@ -9,7 +9,7 @@ use sealgate_kms::KmsError;
 use sealgate_proto::v1::{self, active_response::Answer};
 use tonic::Code;
 
-use crate::support::{Node, World, start, start_at, now};
+use crate::support::{Node, World, now, start, start_at, until_status};
 
 async fn world(dir: &std::path::Path) -> (World, Node, BucketId) {
     let world = start(dir).await;
@@ -32,7 +32,11 @@ async fn a_key_comes_only_after_its_record_was_placed() {
     let first = place(node.active(bucket).await.unwrap());
     let again = place(node.active(bucket).await.unwrap());
     assert_eq!(first, again, "until it is confirmed, everyone places the same record");
-    assert_eq!(node.get(bucket, &first.ik_id).await.unwrap_err().code(), Code::NotFound, "not by its id either");
+    assert_eq!(
+        node.get(bucket, &first.ik_id).await.unwrap_err().code(),
+        Code::NotFound,
+        "not by its id either"
+    );
     assert_eq!(world.kms.unwraps.load(Ordering::SeqCst), 0);
     let record = IkRecord::parse(&first.record).unwrap();
     assert_eq!((record.context.bucket, record.context.created), (bucket, now()));
@@ -45,7 +49,11 @@ async fn a_key_comes_only_after_its_record_was_placed() {
     assert_eq!((key.ik.len(), key.state()), (32, v1::KeyState::Active));
     assert_eq!((key.soft_seconds, key.hard_seconds, key.idle_seconds), (300, 3_600, 300));
     assert_eq!(key.active_until, now() + 86_400);
-    assert_eq!(node.confirm(bucket, &first).await.unwrap().ik, key.ik, "a repeated report gets the same answer");
+    assert_eq!(
+        node.confirm(bucket, &first).await.unwrap().ik,
+        key.ik,
+        "a repeated report gets the same answer"
+    );
     assert_eq!(node.get(bucket, &key.ik_id).await.unwrap().ik, key.ik);
     match node.active(bucket).await.unwrap() {
         Answer::Key(active) => assert_eq!(active.ik, key.ik),
@@ -118,7 +126,11 @@ async fn after_a_day_a_new_key_takes_over_and_the_old_one_still_decrypts() {
     world.clock.advance(1);
     let record = place(node.active(bucket).await.unwrap());
     assert_ne!(record.ik_id, old.ik_id);
-    assert_eq!(node.get(bucket, &old.ik_id).await.unwrap().state(), v1::KeyState::Active, "until the new one is placed");
+    assert_eq!(
+        node.get(bucket, &old.ik_id).await.unwrap().state(),
+        v1::KeyState::Active,
+        "until the new one is placed"
+    );
     let new = node.confirm(bucket, &record).await.unwrap();
     assert_eq!(new.state(), v1::KeyState::Active);
     let read = node.get(bucket, &old.ik_id).await.unwrap();
@@ -149,14 +161,17 @@ async fn a_held_key_is_proved_hourly_goes_on_unproved_and_ends() {
     let key = node.placed_key(bucket).await;
     let unwraps = world.kms.unwraps.load(Ordering::SeqCst);
     world.clock.advance(3_000);
-    until(|| world.kms.proofs.load(Ordering::SeqCst) == 1).await;
+    while node.get(bucket, &key.ik_id).await.unwrap().hard_seconds != 3_600 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.kms.proofs.load(Ordering::SeqCst), 1);
     world.clock.advance(600);
     let renewed = node.get(bucket, &key.ik_id).await.unwrap();
     assert_eq!((renewed.ik, renewed.hard_seconds), (key.ik.clone(), 3_000), "one proof extended it");
 
     world.kms.set_failure(Some(KmsError::Unavailable("test".to_owned())));
     world.clock.advance(2_400);
-    until(|| world.kms.proofs.load(Ordering::SeqCst) >= 2).await;
+    until_status(&world, |status| status["keks_unproved"] == 1).await;
     world.clock.advance(3_600);
     let unproved = node.get(bucket, &key.ik_id).await.unwrap();
     assert!(unproved.hard_seconds <= 600, "in small portions: {}", unproved.hard_seconds);
@@ -188,10 +203,15 @@ async fn a_node_that_fetches_too_much_is_slowed_down() {
     let other = world.node("n2", Tenants::All).await;
     let mut limited = 0;
     for _ in 0..2_010 {
-        limited += usize::from(node.get(bucket, &[9; 16]).await.unwrap_err().code() == Code::ResourceExhausted);
+        limited +=
+            usize::from(node.get(bucket, &[9; 16]).await.unwrap_err().code() == Code::ResourceExhausted);
     }
     assert_eq!(limited, 10, "a burst of 2,000 while the clock stands still");
-    assert_eq!(other.get(bucket, &[9; 16]).await.unwrap_err().code(), Code::NotFound, "others are not touched");
+    assert_eq!(
+        other.get(bucket, &[9; 16]).await.unwrap_err().code(),
+        Code::NotFound,
+        "others are not touched"
+    );
     world.handle.stop().await;
 }
 

@@ -2,7 +2,7 @@
 
 use sealgate_control_plane::{registry::records::Tenants, signing};
 
-use crate::support::{admin, start, start_at, until_status, now};
+use crate::support::{admin, now, start, start_at, until_status};
 
 #[actix_rt::test]
 async fn a_node_gets_a_snapshot_and_its_ack_is_recorded() {

@@ -299,4 +299,3 @@ pub async fn until_status(world: &World, holds: impl Fn(&serde_json::Value) -> b
     };
     tokio::time::timeout(Duration::from_secs(20), wait).await.expect("the status never came")
 }
-

@@ -65,6 +65,8 @@ impl FsBackend {
             conditional_delete: true,
             marker_metadata: true,
             part_etags_enforced: true,
+            sorted_listings: true,
+            upload_pages: true,
         };
         Ok(Self { root, capabilities })
     }

@@ -29,7 +29,7 @@ pub fn encrypted(admitted: &Admitted, meta: &ObjectMeta, metadata: &Metadata) ->
             headers.insert(name, value);
         }
     }
-    headers.extend(response_overrides(&admitted.request.query)?);
+    override_headers(admitted, &mut headers)?;
     Ok(headers)
 }
 
@@ -45,7 +45,7 @@ pub fn plain(admitted: &Admitted, meta: &ObjectMeta) -> Result<HeaderMap, S3Erro
             headers.insert(name, value);
         }
     }
-    headers.extend(response_overrides(&admitted.request.query)?);
+    override_headers(admitted, &mut headers)?;
     Ok(headers)
 }
 
@@ -63,6 +63,13 @@ fn passed(meta: &ObjectMeta, encrypted: bool) -> HeaderMap {
         reply::set(&mut headers, "x-amz-version-id", version);
     }
     headers
+}
+
+fn override_headers(admitted: &Admitted, headers: &mut HeaderMap) -> Result<(), S3Error> {
+    for (name, value) in response_overrides(&admitted.request.query)? {
+        headers.insert(name, value);
+    }
+    Ok(())
 }
 
 /// Whether the client asked for the object's checksum.

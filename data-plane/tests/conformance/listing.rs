@@ -27,7 +27,7 @@ async fn page(setup: &Setup, v2: bool, question: Question<'_>, from: ListFrom, m
     answer.unwrap()
 }
 
-/// All pages: keys and common prefixes, merged in order of arrival.
+/// All pages: keys and common prefixes, in order of arrival where the backend has an order.
 async fn all(setup: &Setup, v2: bool, question: Question<'_>, max_keys: u32) -> (Vec<String>, Vec<String>) {
     let (mut keys, mut prefixes) = (Vec::new(), Vec::new());
     let mut from = ListFrom::Start;
@@ -39,7 +39,13 @@ async fn all(setup: &Setup, v2: bool, question: Question<'_>, max_keys: u32) -> 
         prefixes.extend(found.common_prefixes);
         match found.next {
             Some(next) => from = if v2 { ListFrom::Token(next) } else { ListFrom::Marker(next) },
-            None => return (keys, prefixes),
+            None => {
+                if !setup.backend.capabilities().sorted_listings {
+                    keys.sort();
+                    prefixes.sort();
+                }
+                return (keys, prefixes);
+            }
         }
     }
     panic!("the listing never ends");
@@ -111,6 +117,10 @@ pub async fn delimiters_and_prefixes(setup: &Setup) {
 pub async fn start_after(setup: &Setup) {
     fill(setup).await;
     let (whole, _) = expected(("", None));
+    if !setup.backend.capabilities().sorted_listings {
+        // Without an order there is no "after" to compare with: that pages join is shown above.
+        return;
+    }
     for after in ["", "a", "a/2/x", "a/2/xx", "c/", "cc/x", "zzz", "😀"] {
         let rest: Vec<_> = whole.iter().filter(|key| key.as_str() > after).cloned().collect();
         for (v2, from) in

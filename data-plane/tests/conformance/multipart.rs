@@ -73,11 +73,10 @@ pub async fn a_part_uploaded_again_replaces_the_first(setup: &Setup) {
 
 pub async fn wrong_etags_and_missing_parts_are_refused(setup: &Setup) {
     let id = begin(setup, "k").await;
-    let good = part(setup, "k", &id, 1, &bytes(10, 1)).await;
+    let good = part(setup, "k", &id, 1, &bytes(MIN, 1)).await;
     refused(complete(setup, "k", &id, &[good.clone(), (2, good.1.clone())]).await, &["InvalidPart"]);
     let wrong = complete(setup, "k", &id, &[(1, "0".repeat(32))]).await;
-    if !setup.backend.capabilities().part_etags_enforced {
-        wrong.unwrap();
+    if !setup.backend.capabilities().part_etags_enforced && wrong.is_ok() {
         return;
     }
     refused(wrong, &["InvalidPart"]);
@@ -140,7 +139,8 @@ pub async fn pages_of_uploads(setup: &Setup) {
     let listed = part(setup, "done", &done, 1, &bytes(5, 1)).await;
     complete(setup, "done", &done, &[listed]).await.unwrap();
     expected.sort();
-    for max_uploads in [1, 2, 1000] {
+    let sizes = if setup.backend.capabilities().upload_pages { &[1, 2, 1000][..] } else { &[1000] };
+    for &max_uploads in sizes {
         let (mut found, mut markers) = (Vec::new(), (String::new(), String::new()));
         for _ in 0..20 {
             let options = UploadListOptions {
@@ -156,7 +156,6 @@ pub async fn pages_of_uploads(setup: &Setup) {
                 Some(next) => markers = next,
                 None => break,
             }
-            markers = (markers.0, markers.1);
         }
         found.sort();
         assert_eq!(found, expected, "{max_uploads} a page");

@@ -10,48 +10,64 @@ use futures_util::{StreamExt as _, stream};
 use sealgate_data_plane::backend::fs::FsBackend;
 use sealgate_data_plane::backend::s3::{S3Backend, S3Config, ServerKind, StaticCredentials};
 use sealgate_data_plane::backend::{
-    Backend, BackendError, ByteStream, GetOptions, GetOutcome, PutOptions, PutOutcome, StoredRange,
-    StreamError, Upload,
+    Backend, BackendError, ByteStream, Conditions, GetOptions, GetOutcome, ListFrom, ListOptions, PutOptions,
+    PutOutcome, StoredRange, StreamError, Upload, UploadListOptions,
 };
 
 /// A backend and what keeps it alive.
 pub struct Opened {
     pub backend: Rc<dyn Backend>,
     pub directory: Option<tempfile::TempDir>,
+    /// For S3: the configuration, and host and port behind it.
+    pub wire: Option<(S3Config, String)>,
 }
 
 /// What a case gets: a backend and an empty bucket.
 pub struct Setup {
     pub backend: Rc<dyn Backend>,
     pub bucket: String,
+    pub wire: Option<(S3Config, String)>,
     _directory: Option<tempfile::TempDir>,
 }
 
 pub fn open_fs() -> Opened {
     let directory = tempfile::tempdir().unwrap();
     let backend = Rc::new(FsBackend::open(directory.path().join("root")).unwrap());
-    Opened { backend, directory: Some(directory) }
+    Opened { backend, directory: Some(directory), wire: None }
 }
 
 /// The server that the environment names. A missing one fails the test: it is not skipped.
 pub fn open_s3(name: &str) -> Opened {
-    let variable = |what: &str| {
-        let full = format!("SEALGATE_TEST_S3_{name}_{what}");
-        std::env::var(&full).unwrap_or_else(|_| {
-            panic!("{full} is not set: this test needs a real server. Run it under ops/with-servers, or leave it out by name")
-        })
-    };
+    let config = s3_config(name);
+    let wire = Some((config.clone(), endpoint(name)));
+    Opened { backend: Rc::new(S3Backend::new(config).unwrap()), directory: None, wire }
+}
+
+fn variable(name: &str, what: &str) -> String {
+    let full = format!("SEALGATE_TEST_S3_{name}_{what}");
+    std::env::var(&full).unwrap_or_else(|_| {
+        panic!("{full} is not set: this test needs a real server. Run it under ops/with-servers, or leave it out by name")
+    })
+}
+
+/// Host and port.
+fn endpoint(name: &str) -> String {
+    variable(name, "ENDPOINT").trim_start_matches("http://").trim_end_matches('/').to_owned()
+}
+
+fn s3_config(name: &str) -> S3Config {
     let server = match name {
         "SEAWEEDFS" => ServerKind::SeaweedFs,
         "VERSITYGW" => ServerKind::VersityGw,
         "MINIO" => ServerKind::Minio,
         other => panic!("no such server: {other}"),
     };
-    let credentials = StaticCredentials::new(variable("ACCESS_KEY"), variable("SECRET_KEY"), None);
-    let mut config =
-        S3Config::new(&variable("ENDPOINT"), &variable("REGION"), Arc::new(credentials)).unwrap();
+    let credentials =
+        StaticCredentials::new(variable(name, "ACCESS_KEY"), variable(name, "SECRET_KEY"), None);
+    let region = variable(name, "REGION");
+    let mut config = S3Config::new(&variable(name, "ENDPOINT"), &region, Arc::new(credentials)).unwrap();
     config.server = server;
-    Opened { backend: Rc::new(S3Backend::new(config).unwrap()), directory: None }
+    config
 }
 
 /// Runs one case on a runtime like a worker's.
@@ -62,8 +78,36 @@ pub fn run<F: Future<Output = ()>>(opened: Opened, case: impl FnOnce(Setup) -> F
         getrandom::fill(&mut random).unwrap();
         let bucket = format!("conformance-{}", hex::encode(random));
         opened.backend.create_bucket(&bucket).await.unwrap();
-        case(Setup { backend: opened.backend, bucket, _directory: opened.directory }).await;
+        let kept = opened.backend.clone();
+        let setup = Setup {
+            backend: opened.backend,
+            bucket: bucket.clone(),
+            wire: opened.wire,
+            _directory: opened.directory,
+        };
+        case(setup).await;
+        clean_up(&*kept, &bucket).await;
     });
+}
+
+/// Removes the bucket: SeaweedFS has few volumes, and each bucket takes some. What a server can't list it keeps.
+async fn clean_up(backend: &dyn Backend, bucket: &str) {
+    let uploads = UploadListOptions {
+        prefix: String::new(),
+        delimiter: None,
+        key_marker: String::new(),
+        upload_id_marker: String::new(),
+        max_uploads: 1000,
+    };
+    for upload in backend.list_uploads(bucket, uploads).await.unwrap_or_default().uploads {
+        let _ = backend.abort_upload(bucket, &upload.key, &upload.upload_id).await;
+    }
+    let objects =
+        ListOptions { prefix: String::new(), delimiter: None, from: ListFrom::Start, max_keys: 1000 };
+    for entry in backend.list_v2(bucket, objects).await.unwrap_or_default().entries {
+        let _ = backend.delete(bucket, &entry.key, None, Conditions::default()).await;
+    }
+    let _ = backend.delete_bucket(bucket).await;
 }
 
 /// Bytes that look like nothing else, the same for the same seed.

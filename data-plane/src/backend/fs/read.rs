@@ -234,9 +234,9 @@ impl Drop for Lease {
             return;
         }
         let bucket = self.bucket.clone();
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(move || sweep::sweep_pending(&bucket))),
-            Err(_) => sweep::sweep_pending(&bucket),
+        // Offline tools have no runtime, and write nothing: there the next start of a backend removes it.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn_blocking(move || sweep::sweep_pending(&bucket));
         }
     }
 }

@@ -167,3 +167,68 @@ impl Frame {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    /// Keys that meet at every boundary: separators, bytes beside them, components around the length at which they split.
+    fn keys() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            4 => prop::sample::select(vec!["a", "b", "-", ".", "/", "0", "é", "\u{1}"]).prop_map(str::to_owned),
+            1 => (78_usize..=81).prop_map(|count| "x".repeat(count)),
+            1 => Just("x".repeat(160)),
+        ];
+        prop::collection::vec(piece, 1..5).prop_map(|pieces| pieces.concat())
+    }
+
+    fn walked(tree: &Path, prefix: &str, bound: Bound) -> Vec<String> {
+        let mut walk = Walk::new(tree, prefix, bound);
+        std::iter::from_fn(|| walk.next().unwrap().map(|(key, _)| key)).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn every_walk_is_the_sorted_list_cut_where_asked(
+            stored in prop::collection::btree_set(keys(), 1..40),
+            prefixes in prop::collection::vec(keys(), 4),
+            bounds in prop::collection::vec(keys(), 4),
+        ) {
+            let directory = tempfile::tempdir().unwrap();
+            for key in &stored {
+                let path = names::leaf_path(directory.path(), key).unwrap();
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, b"").unwrap();
+            }
+            let sorted: Vec<_> = stored.iter().cloned().collect();
+            prop_assert_eq!(walked(directory.path(), "", Bound::After(Vec::new())), sorted.clone());
+            let some: BTreeSet<&str> = prefixes.iter().chain(&stored).map(String::as_str).chain(["", "a"]).collect();
+            for prefix in some {
+                for bound in bounds.iter().chain(stored.iter().take(4)) {
+                    let wanted = |admits: &dyn Fn(&String) -> bool| -> Vec<String> {
+                        sorted.iter().filter(|key| key.starts_with(prefix) && admits(key)).cloned().collect()
+                    };
+                    let after = walked(directory.path(), prefix, Bound::After(bound.clone().into_bytes()));
+                    prop_assert_eq!(after, wanted(&|key| key > bound));
+                    let beyond = walked(directory.path(), prefix, Bound::AfterPrefix(bound.clone().into_bytes()));
+                    prop_assert_eq!(beyond, wanted(&|key| key > bound && !key.starts_with(bound.as_str())));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_directory_larger_than_a_batch() {
+        let directory = tempfile::tempdir().unwrap();
+        let keys: Vec<_> = (0..2 * BATCH + 3).map(|number| format!("{number:06}")).collect();
+        for key in &keys {
+            fs::write(names::leaf_path(directory.path(), key).unwrap(), b"").unwrap();
+        }
+        assert_eq!(walked(directory.path(), "", Bound::After(Vec::new())), keys);
+    }
+}

@@ -68,17 +68,31 @@ impl ServerKind {
             conditional_delete: true,
             marker_metadata: true,
             part_etags_enforced: true,
+            sorted_listings: true,
+            upload_pages: true,
         };
         match self {
             Self::Aws => Capabilities { max_object: 50 * 1024 * GIB, ..all },
-            Self::Minio => Capabilities { conditional_delete: false, ..all },
-            Self::SeaweedFs | Self::VersityGw => all,
+            // MinIO counts `x-amz-meta-` too: 22 bytes for the gateway's two headers.
+            Self::Minio => Capabilities { conditional_delete: false, max_user_metadata: 2026, ..all },
+            // It walks its directories by their names: `a/b` comes before `a-b`. Pages of uploads do not join.
+            Self::SeaweedFs => Capabilities {
+                part_etags_enforced: false,
+                marker_metadata: false,
+                sorted_listings: false,
+                upload_pages: false,
+                ..all
+            },
+            // It refuses the upload id marker that it gave.
+            Self::VersityGw => Capabilities { upload_pages: false, ..all },
             Self::Generic => Capabilities {
                 conditional_put: false,
                 conditional_complete: false,
                 conditional_delete: false,
                 marker_metadata: false,
                 part_etags_enforced: false,
+                sorted_listings: false,
+                upload_pages: false,
                 ..all
             },
         }
@@ -92,9 +106,27 @@ impl ServerKind {
         }
     }
 
-    /// Whether uploads may be created with CRC64NVME as a full-object checksum.
-    pub fn full_object_uploads(self, checksum: Checksum) -> bool {
-        checksum == Checksum::Crc64Nvme && self != Self::Generic
+    /// Whether uploads are created with CRC64NVME as a full-object checksum. MinIO and versitygw then demand each part's
+    /// checksum in CompleteMultipartUpload; without an algorithm they verify each part as well.
+    pub(super) fn full_object_uploads(self, checksum: Checksum) -> bool {
+        self == Self::Aws && checksum == Checksum::Crc64Nvme
+    }
+
+    /// Whether Complete of an upload that does not exist succeeds when there is an object of that name (versitygw): a
+    /// ListParts before it finds out.
+    pub(super) fn completes_unknown_uploads(self) -> bool {
+        self == Self::VersityGw
+    }
+
+    /// Whether listings say `url` but leave markers, and all of a listing of uploads, as they are (SeaweedFS).
+    pub(super) fn leaves_markers_plain(self) -> bool {
+        self == Self::SeaweedFs
+    }
+
+    /// Whether DeleteBucket removes a bucket that still holds objects (SeaweedFS, unless it is started with
+    /// `-s3.allowDeleteBucketNotEmpty=false`).
+    pub(super) fn deletes_full_buckets(self) -> bool {
+        self == Self::SeaweedFs
     }
 }
 
@@ -183,6 +215,12 @@ impl S3Config {
             keep_alive: Duration::from_secs(20),
             max_idle: 64,
         })
+    }
+
+    /// The same configuration for another host and port, over plain HTTP: for a proxy in between.
+    pub fn through(mut self, host: &str, port: u16) -> Self {
+        (self.https, self.host, self.port) = (false, host.to_owned(), port);
+        self
     }
 
     pub(super) fn used_checksum(&self) -> Checksum {

@@ -26,6 +26,9 @@ use crate::backend::BackendError;
 /// Bytes read from a socket at a time, at most.
 const BUFFER: usize = 1 << 20;
 
+/// The longest head of an answer: the size of the buffer does not bound it.
+const MAX_HEAD: usize = 64 << 10;
+
 /// A connection that takes one request after another. Dropping it closes it.
 pub(super) struct Connection {
     pub(super) sender: SendRequest<OutBody>,
@@ -113,6 +116,7 @@ impl Pool {
         let io = TokioIo::new(Counted { socket, received: received.clone() });
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(BUFFER)
+            .max_header_size(MAX_HEAD)
             .handshake(io)
             .await
             .map_err(|error| unreachable(error.to_string()))?;

@@ -36,7 +36,7 @@ pub(super) async fn list(
         ListFrom::Token(token) => call.query("continuation-token", token),
     };
     let (_, document) = client.call(&call).await?;
-    parse_page(&document, v2)
+    parse_page(&document, v2, client.config.server.leaves_markers_plain())
 }
 
 pub(super) async fn list_buckets(client: &Client) -> Result<Vec<(String, SystemTime)>, BackendError> {
@@ -57,7 +57,7 @@ pub(super) async fn list_buckets(client: &Client) -> Result<Vec<(String, SystemT
     Ok(buckets)
 }
 
-fn parse_page(document: &[u8], v2: bool) -> Result<ListPage, BackendError> {
+fn parse_page(document: &[u8], v2: bool, plain_markers: bool) -> Result<ListPage, BackendError> {
     let mut page = ListPage::default();
     let (mut encoded, mut truncated) = (false, false);
     let (mut marker, mut token) = (None, None);
@@ -89,15 +89,13 @@ fn parse_page(document: &[u8], v2: bool) -> Result<ListPage, BackendError> {
         for key in page.entries.iter_mut().map(|entry| &mut entry.key).chain(&mut page.common_prefixes) {
             *key = xml::url_decode(key)?;
         }
-        marker = marker.map(|marker| xml::url_decode(&marker)).transpose()?;
     }
     if truncated {
         let last_key = page.entries.last().map(|entry| entry.key.as_str());
         let last_prefix = page.common_prefixes.last().map(String::as_str);
-        // V1 gives NextMarker only with a delimiter: else it is the last key.
-        let marker = marker
-            .filter(|marker| !marker.is_empty())
-            .or_else(|| last_key.max(last_prefix).map(str::to_owned));
+        // NextMarker comes with a delimiter only, and not encoded everywhere: the last item says the same, in order.
+        let last = last_key.max(last_prefix).map(str::to_owned);
+        let marker = if plain_markers { marker.filter(|marker| !marker.is_empty()).or(last) } else { last };
         page.next = if v2 { token } else { marker };
         if page.next.is_none() {
             return Err(BackendError::Protocol("a listing breaks off without saying where".to_owned()));
@@ -154,10 +152,10 @@ pub(super) async fn list_uploads(
         }
     }
     let (_, document) = client.call(&call).await?;
-    parse_uploads(&document)
+    parse_uploads(&document, client.config.server.leaves_markers_plain())
 }
 
-fn parse_uploads(document: &[u8]) -> Result<UploadPage, BackendError> {
+fn parse_uploads(document: &[u8], plain: bool) -> Result<UploadPage, BackendError> {
     let mut page = UploadPage::default();
     let (mut encoded, mut truncated) = (false, false);
     let mut next = (String::new(), String::new());
@@ -188,11 +186,14 @@ fn parse_uploads(document: &[u8]) -> Result<UploadPage, BackendError> {
         Ok(())
     })?;
     page.common_prefixes = prefixes;
-    if encoded {
+    if encoded && !plain {
         let keys = page.uploads.iter_mut().map(|upload| &mut upload.key);
         for key in keys.chain(&mut page.common_prefixes).chain([&mut next.0]) {
             *key = xml::url_decode(key)?;
         }
+    }
+    if truncated && next.0.is_empty() {
+        next.0 = page.uploads.last().map(|upload| upload.key.clone()).unwrap_or_default();
     }
     page.next = truncated.then_some(next);
     Ok(page)

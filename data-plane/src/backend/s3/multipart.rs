@@ -98,6 +98,9 @@ pub(super) async fn complete(
     parts: &[(u16, String)],
     conditions: &Conditions,
 ) -> Result<PutOutcome, BackendError> {
+    if client.config.server.completes_unknown_uploads() {
+        list_parts(client, bucket, key, upload_id, 0, 1).await?;
+    }
     let mut body =
         String::from("<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
     for (number, etag) in parts {

@@ -3,13 +3,13 @@
 use http::header::RANGE;
 use http::{Method, StatusCode};
 
-use super::answer;
 use super::client::{Client, put_metadata};
 use super::request::{Call, header_value};
 use super::xml::{self, Node};
+use super::{answer, listing};
 use crate::backend::{
-    BackendError, Conditions, DeleteKey, DeleteOutcome, GetOptions, GetOutcome, ObjectMeta, PutOptions,
-    PutOutcome, StoredRange, Upload,
+    BackendError, Conditions, DeleteKey, DeleteOutcome, GetOptions, GetOutcome, ListFrom, ListOptions,
+    ObjectMeta, PutOptions, PutOutcome, StoredRange, Upload,
 };
 
 pub(super) async fn create_bucket(client: &Client, bucket: &str) -> Result<(), BackendError> {
@@ -31,6 +31,13 @@ pub(super) async fn head_bucket(client: &Client, bucket: &str) -> Result<(), Bac
 }
 
 pub(super) async fn delete_bucket(client: &Client, bucket: &str) -> Result<(), BackendError> {
+    if client.config.server.deletes_full_buckets() {
+        let first =
+            ListOptions { prefix: String::new(), delimiter: None, from: ListFrom::Start, max_keys: 1 };
+        if !listing::list(client, bucket, first, true).await?.entries.is_empty() {
+            return Err(BackendError::s3(409, "BucketNotEmpty", "the bucket holds objects"));
+        }
+    }
     client.call(&Call::new(Method::DELETE, bucket, "")).await.map(drop)
 }
 

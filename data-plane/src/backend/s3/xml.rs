@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn text_out_and_in() {
-        assert_eq!(escaped("a<b>&\"\r\u{1}"), "a&lt;b&gt;&amp;&quot;&#xD;&#x1;");
+        assert_eq!(escaped("a<b>&\"\r\u{1}"), "a&lt;b&gt;&amp;&quot;&#13;&#x1;");
         assert_eq!(url_decode("a%20b+c%2B%C3%BC").unwrap(), "a b c+ü");
     }
 }
