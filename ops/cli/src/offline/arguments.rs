@@ -7,7 +7,7 @@ use clap::Args;
 use sealgate_envelope::{BucketId, RecoveryCard};
 use sealgate_kms::Unlock;
 
-use super::keys::{KeyringFiles, Keys};
+use super::keys::{KeyringFiles, Keys, ReadUnlock};
 use super::source::{BareBody, Directory, Server, Source};
 use crate::connection::{Client, ConnectionArguments, Settings};
 use crate::failure::{Failure, Outcome};
