@@ -3,6 +3,7 @@
 mod connection;
 mod dev;
 mod failure;
+mod interrupt;
 mod location;
 mod offline;
 mod output;

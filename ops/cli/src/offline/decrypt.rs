@@ -8,6 +8,7 @@ use super::arguments::{KeyArguments, PlaceArguments};
 use super::object::{self, Proof};
 use super::{describe, object::ENVELOPE};
 use crate::failure::{Failure, Outcome};
+use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::progress;
 use crate::target::Target;
@@ -40,10 +41,14 @@ pub fn run(arguments: &Arguments, out: Output) -> Outcome<()> {
     let bare = arguments.place.body.is_some() && !found.metadata.contains_key(ENVELOPE);
     let proof = if arguments.without_envelope || bare { Proof::Recovery } else { Proof::Envelope };
     let opened = object::open(source.as_ref(), &found, &keys, proof)?;
+    let interrupt = Interrupt::watch()?;
     let mut target = Target::open(&arguments.output)?;
     let (name, is_stdout) = (target.name(), target.is_stdout());
     let bar = progress::bar(opened.plaintext_len());
-    let copied = object::copy(source.as_ref(), &found, &opened, &mut target, |bytes| bar.inc(bytes));
+    let copied = object::copy(source.as_ref(), &found, &opened, &mut target, |bytes| {
+        bar.inc(bytes);
+        interrupt.check()
+    });
     bar.finish_and_clear();
     if let Err(failure) = copied {
         let fate = if is_stdout {

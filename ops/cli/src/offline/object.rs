@@ -190,16 +190,16 @@ fn without_envelope(failure: Failure) -> Failure {
 }
 
 /// Writes the plaintext. Every byte that is written was proved at its place; only the end is still open until this
-/// returns.
+/// returns. `progress` hears of each chunk and may end the copy.
 ///
 /// # Errors
-/// The first byte that is not what was written, or the output's own failure.
+/// The first byte that is not what was written, the output's own failure, or that of `progress`.
 pub fn copy(
     source: &dyn Source,
     found: &Found,
     opened: &Opened,
     out: &mut dyn Write,
-    mut progress: impl FnMut(u64),
+    mut progress: impl FnMut(u64) -> Outcome<()>,
 ) -> Outcome<()> {
     let Some(trailer) = &opened.trailer else { return Ok(()) };
     let name = source.name(&found.key);
@@ -223,7 +223,7 @@ fn copy_part(
     part: &PartSpan,
     body: &mut dyn Read,
     out: &mut dyn Write,
-    progress: &mut dyn FnMut(u64),
+    progress: &mut dyn FnMut(u64) -> Outcome<()>,
 ) -> Outcome<()> {
     let wrong = |error: Error| {
         let place = if part.number == 0 { name.to_owned() } else { format!("{name}: part {}", part.number) };
@@ -237,7 +237,7 @@ fn copy_part(
         body.read_exact(stored).map_err(|error| Failure::io(&name, &error))?;
         let plain = reader.open_next(stored).map_err(wrong)?;
         out.write_all(plain).map_err(|error| Failure::io(&"output", &error))?;
-        progress(plain.len() as u64);
+        progress(plain.len() as u64)?;
     }
     Ok(())
 }

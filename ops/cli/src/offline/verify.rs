@@ -100,7 +100,7 @@ fn object(source: &dyn Source, key: &str, keys: &Keys<'_>, quick: bool) -> Outco
     let proof = if is_bare { Proof::Recovery } else { Proof::Envelope };
     let opened = object::open(source, &found, keys, proof)?;
     if !quick {
-        object::copy(source, &found, &opened, &mut Target::Nowhere, |_| ())?;
+        object::copy(source, &found, &opened, &mut Target::Nowhere, |_| Ok(()))?;
     }
     Ok(opened.plaintext_len())
 }

@@ -12,6 +12,7 @@ use indicatif::ProgressBar;
 use sealgate_data_plane::backend::{
     Backend as _, BackendError, Conditions, GetOptions, GetOutcome, StoredRange, StreamError,
 };
+use sealgate_envelope::size::CHUNK;
 use serde_json::json;
 
 use super::ServerArguments;
@@ -23,7 +24,7 @@ use crate::progress;
 use crate::target::Target;
 
 /// How often in a row an answer may break off without a byte having come.
-const ATTEMPTS: u32 = 4;
+const ATTEMPTS: u32 = 3;
 
 /// Arguments of `sealgate get`.
 #[derive(Args, Debug)]
@@ -56,39 +57,55 @@ pub fn run(arguments: &Arguments, out: Output) -> Outcome<()> {
 }
 
 async fn fetch(client: &Client, from: &Location, target: &mut Target) -> Outcome<(u64, String)> {
-    let failed = |error| Failure::s3(from, &error);
-    let first = open(client, from, GetOptions::default()).await.map_err(failed)?;
-    let (size, etag) = (first.meta.size, first.meta.etag.clone());
-    let bar = progress::bar(size);
-    let mut answer = Some(first);
+    let mut known: Option<(u64, String)> = None;
+    let mut bar = ProgressBar::hidden();
     let (mut done, mut attempts) = (0, 0);
     loop {
         let before = done;
-        let broke = match answer.take() {
-            Some(answer) => receive(answer, target, &mut done, &bar).await?,
-            None => None,
+        let broke = match open(client, from, wanted(known.as_ref(), done, attempts)).await {
+            Ok(answer) => {
+                let (size, etag) = known.get_or_insert_with(|| {
+                    bar = progress::bar(answer.meta.size);
+                    (answer.meta.size, answer.meta.etag.clone())
+                });
+                if (answer.meta.size, &answer.meta.etag) != (*size, &*etag) {
+                    return Err(changed(from));
+                }
+                receive(answer, target, &mut done, &bar).await?
+            }
+            Err(error) if error.is("PreconditionFailed") => return Err(changed(from)),
+            Err(BackendError::Unavailable(why)) => Some(why),
+            Err(error) => return Err(Failure::s3(from, &error)),
         };
-        if done == size {
+        if let Some((size, etag)) = known.take_if(|(size, _)| *size == done) {
             bar.finish_and_clear();
             return Ok((size, etag));
         }
+        if done > before && broke.is_none() {
+            attempts = 0;
+            continue;
+        }
         attempts = if done > before { 0 } else { attempts + 1 };
         if attempts == ATTEMPTS {
-            let why = broke.unwrap_or_else(|| "ended early".to_owned());
+            let why = broke.unwrap_or_else(|| "nothing came".to_owned());
             return Err(Failure::new(Exit::Unavailable, format!("{from}: broke off at byte {done}: {why}"))
-                .hint("try again; if it always breaks off there, `sealgate verify` tells whether the object is damaged"));
+                .hint("check the endpoint, or try again later"));
         }
-        tokio::time::sleep(Duration::from_millis(200 << (2 * attempts))).await;
-        let conditions = Conditions { if_match: Some(format!("\"{etag}\"")), ..Conditions::default() };
-        let range = (done > 0).then_some(StoredRange::From(done));
-        match open(client, from, GetOptions { range, conditions, version_id: None }).await {
-            Ok(next) if next.meta.etag == etag && next.meta.size == size => answer = Some(next),
-            Ok(_) => return Err(changed(from)),
-            Err(error) if error.is("PreconditionFailed") => return Err(changed(from)),
-            Err(BackendError::Unavailable(_)) => {}
-            Err(error) => return Err(failed(error)),
-        }
+        tokio::time::sleep(Duration::from_millis(200 << attempts)).await;
     }
+}
+
+/// All that is missing; after attempts that brought nothing, less and less of it. A gateway that meets a damaged chunk
+/// cuts the connection, and what it had sent before may be lost with it: only a request that begins there is told why.
+fn wanted(known: Option<&(u64, String)>, done: u64, attempts: u32) -> GetOptions {
+    let to_multiple = |step: u64| StoredRange::Inclusive(done, (done / step + 1) * step - 1);
+    let range = match attempts {
+        0 => (done > 0).then_some(StoredRange::From(done)),
+        1 => Some(to_multiple(1 << 20)),
+        _ => Some(to_multiple(CHUNK as u64)),
+    };
+    let if_match = known.map(|(_, etag)| format!("\"{etag}\""));
+    GetOptions { range, conditions: Conditions { if_match, ..Conditions::default() }, version_id: None }
 }
 
 async fn open(client: &Client, from: &Location, options: GetOptions) -> Result<GetOutcome, BackendError> {

@@ -1,7 +1,8 @@
 //! Objects come back, from the backend's directory, from files, and from the bare body.
 
-use crate::world::{BUCKET, EMPTY, MARKER, PARTS, SINGLE, SIZES, World, plaintext};
+use crate::world::{BUCKET, EMPTY, MARKER, PARTS, SINGLE, SIZES, World, plaintext, record};
 use sealgate_envelope::hidden;
+use sealgate_kms::{Keyring, Unlock};
 
 fn url(key: &str) -> String {
     format!("s3://{BUCKET}/{key}")
@@ -130,4 +131,24 @@ fn copies_of_a_record_do_not_confuse() {
     let (run, written) = world.decrypt(&[&url(SINGLE)]);
     run.succeeded();
     assert!(written.unwrap() == plaintext(200_000));
+}
+
+#[test]
+fn a_keyring_with_a_passphrase() {
+    let world = World::new();
+    world.write("pass", b"correct horse battery\n");
+    world.write("other", b"wrong horse battery\n");
+    let unlock = Unlock::passphrase_file(&world.path("pass")).unwrap();
+    let mut keyring = Keyring::create(&world.path("keyring"), &unlock).unwrap();
+    keyring.create_kek("tenant", 1).unwrap();
+    let record = record(&keyring, (world.tenant, world.bucket), "local/tenant", world.ik_id, &world.ik);
+    world.write("ik", &record.to_bytes().unwrap());
+    world.write("body", &world.single("k", b"by passphrase").body);
+    let arguments = ["--body", "body", "--ik-record", "ik", "--keyring", "keyring", "--passphrase-file"];
+    let (run, written) = world.decrypt(&[&arguments[..], &["other"]].concat());
+    run.failed(5, "wrong passphrase");
+    assert!(written.is_none());
+    let (run, written) = world.decrypt(&[&arguments[..], &["pass"]].concat());
+    run.succeeded();
+    assert_eq!(written.unwrap(), b"by passphrase");
 }

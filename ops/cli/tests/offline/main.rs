@@ -6,5 +6,7 @@
 mod decrypt;
 mod inspect;
 mod refusals;
+mod remote;
+mod server;
 mod verify;
 mod world;

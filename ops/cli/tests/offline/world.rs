@@ -135,10 +135,11 @@ impl World {
         pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    /// Runs the binary with nothing of this machine's environment.
+    /// Runs the binary with nothing of this machine's environment but a backend's credentials.
     pub fn run(&self, arguments: &[&str]) -> Run {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sealgate"));
         command.env_clear().current_dir(self.dir.path()).args(arguments);
+        command.env("AWS_ACCESS_KEY_ID", "backend-id").env("AWS_SECRET_ACCESS_KEY", "backend-secret");
         Run(command.output().unwrap())
     }
 
