@@ -28,6 +28,10 @@ use raw::RawConfig;
 /// The shortest admin token, in bytes.
 const MIN_TOKEN: usize = 32;
 
+/// Top-level keys of the file. Variables that begin otherwise belong to other parts of Sealgate.
+const SECTIONS: [&str; 8] =
+    ["data_dir", "drain_seconds", "grpc", "admin", "kms", "buckets", "backends", "keys"];
+
 /// What is wrong with a configuration: which file, which key, and what is allowed.
 #[derive(Debug, Error)]
 #[error("{0}")]
@@ -95,8 +99,10 @@ impl Config {
         if !path.is_file() {
             return Err(ConfigError(format!("{}: no such file", path.display())));
         }
-        let figment =
-            Figment::new().merge(Toml::file_exact(path)).merge(Env::prefixed("SEALGATE_").split("__"));
+        let variables = Env::prefixed("SEALGATE_")
+            .filter(|key| SECTIONS.iter().any(|known| key.starts_with(known)))
+            .split("__");
+        let figment = Figment::new().merge(Toml::file_exact(path)).merge(variables);
         let raw: RawConfig = figment.extract().map_err(|error| {
             let all: Vec<String> = error.into_iter().map(|error| error.to_string()).collect();
             ConfigError(format!("{}: {}", path.display(), all.join("; ")))

@@ -4,7 +4,6 @@
 //! it, the control plane makes it active and pushes, and the client is answered when this node runs on that. Delete the
 //! same way, with hidden objects removed once nothing visible is left.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +14,9 @@ use sealgate_proto::v1 as wire;
 use tonic::Code as GrpcCode;
 use tracing::{info, warn};
 
-use crate::backend::{
-    Backend, BackendError, Conditions, DeleteKey, GetOptions, ListFrom, ListOptions, PutOptions, UploadListOptions,
-};
+use crate::backend::{Backend, BackendError, Conditions, GetOptions, ListFrom, ListOptions, PutOptions};
 use crate::control::ControlPlane;
-use crate::gate::{Admitted, no_content};
+use crate::gate::Admitted;
 use crate::listing::owner;
 use crate::node::Node;
 use crate::pipeline;
@@ -28,6 +25,8 @@ use crate::s3::error::{Code, S3Error};
 use crate::s3::xml::lists::{BucketEntry, list_buckets};
 use crate::s3::xml::{location_constraint, parse_create_bucket};
 use crate::snapshot::{Bucket, BucketState};
+
+pub mod removal;
 
 const MAX_DOCUMENT: usize = 64 << 10;
 
@@ -46,8 +45,12 @@ pub fn list(admitted: &Admitted) -> Result<Reply, S3Error> {
             && credential.grants.iter().any(|grant| grant.bucket == "*" || grant.bucket == bucket.name)
     };
     let prefix = admitted.request.query.get("prefix").unwrap_or_default();
-    let mut buckets: Vec<&Arc<Bucket>> =
-        admitted.snapshot.buckets().filter(visible).filter(|bucket| bucket.name.starts_with(prefix)).collect();
+    let mut buckets: Vec<&Arc<Bucket>> = admitted
+        .snapshot
+        .buckets()
+        .filter(visible)
+        .filter(|bucket| bucket.name.starts_with(prefix))
+        .collect();
     buckets.sort_by(|a, b| a.name.cmp(&b.name));
     let entries: Vec<BucketEntry> = buckets
         .iter()
@@ -109,22 +112,26 @@ pub async fn create(admitted: &Admitted, body: Incoming) -> Result<Reply, S3Erro
         access_key_id: admitted.credential.access_key_id.clone(),
         region,
     };
-    let bucket = control.buckets.begin_create(request).await.map_err(|status| registry_failed(&status, name))?;
+    let bucket =
+        control.buckets.begin_create(request).await.map_err(|status| registry_failed(&status, name))?;
     let bucket = bucket.into_inner();
-    let backend = admitted
-        .worker
-        .backends
-        .get(&bucket.backend)
-        .ok_or_else(|| S3Error::with(Code::InternalError, "The bucket's backend is not configured on this node."))?;
+    let backend = admitted.worker.backends.get(&bucket.backend).ok_or_else(|| {
+        S3Error::with(Code::InternalError, "The bucket's backend is not configured on this node.")
+    })?;
     let reference = wire::BucketRef { bucket_id: bucket.bucket_id.clone() };
     if let Err(error) = make(backend.as_ref(), &bucket).await {
         let refused = admitted.backend_failed(error);
         if let Err(status) = control.buckets.abort_create(reference).await {
-            warn!(bucket = name, reason = status.message(), "the intent to create a bucket stays; it is tried again");
+            warn!(
+                bucket = name,
+                reason = status.message(),
+                "the intent to create a bucket stays; it is tried again"
+            );
         }
         return Err(refused);
     }
-    let applied = control.buckets.commit_create(reference).await.map_err(|status| registry_failed(&status, name))?;
+    let applied =
+        control.buckets.commit_create(reference).await.map_err(|status| registry_failed(&status, name))?;
     wait(node, &applied.into_inner()).await?;
     info!(target: "audit", bucket = name, access_key_id = admitted.credential.access_key_id, "bucket created");
     Ok(created(name))
@@ -137,9 +144,9 @@ fn created(name: &str) -> Reply {
 }
 
 async fn wait(node: &Node, applied: &wire::Applied) -> Result<(), S3Error> {
-    tokio::time::timeout(APPLY_TIMEOUT, node.wait_applied(applied.epoch, applied.version))
-        .await
-        .map_err(|_| S3Error::with(Code::ServiceUnavailable, "The change is made, but has not reached this node yet."))
+    tokio::time::timeout(APPLY_TIMEOUT, node.wait_applied(applied.epoch, applied.version)).await.map_err(
+        |_| S3Error::with(Code::ServiceUnavailable, "The change is made, but has not reached this node yet."),
+    )
 }
 
 fn registry_failed(status: &tonic::Status, name: &str) -> S3Error {
@@ -154,8 +161,11 @@ fn registry_failed(status: &tonic::Status, name: &str) -> S3Error {
         GrpcCode::Aborted => S3Error::new(Code::OperationAborted),
         _ => {
             warn!(code = ?status.code(), reason = status.message(), "the registry of buckets does not answer");
-            S3Error::with(Code::ServiceUnavailable, "The registry of buckets cannot be reached. Please try again.")
-                .retry_after(2)
+            S3Error::with(
+                Code::ServiceUnavailable,
+                "The registry of buckets cannot be reached. Please try again.",
+            )
+            .retry_after(2)
         }
     }
 }
@@ -205,7 +215,10 @@ fn taken() -> BackendError {
 }
 
 /// The logical id that lies in a backend bucket.
-async fn marker(backend: &dyn Backend, bucket: &str) -> Result<Option<sealgate_envelope::BucketId>, BackendError> {
+async fn marker(
+    backend: &dyn Backend,
+    bucket: &str,
+) -> Result<Option<sealgate_envelope::BucketId>, BackendError> {
     match backend.get(bucket, hidden::BUCKET, GetOptions::default()).await {
         Ok(answer) => {
             let bytes = pipeline::collect(answer.body, 64).await?;
@@ -236,116 +249,6 @@ pub async fn make_pending(node: &Node, backends: &crate::worker::Backends) {
         let reference = wire::BucketRef { bucket_id: bucket.id.as_bytes().to_vec() };
         if let Err(status) = control.buckets.commit_create(reference).await {
             warn!(bucket = bucket.name, reason = status.message(), "a bucket was made, but not reported");
-        }
-    }
-}
-
-/// Answers DeleteBucket: nothing visible, no version, no upload; then hidden objects go, then the bucket. Whatever fails
-/// after that is written back.
-///
-/// # Errors
-/// BucketNotEmpty and the backend's.
-pub async fn delete(admitted: &Admitted) -> Result<Reply, S3Error> {
-    let (bucket, backend) = admitted.bucket()?;
-    let node = &admitted.worker.node;
-    refuse_if_used(admitted, &bucket, &backend).await?;
-    let mut control = node.control.clone();
-    let reference = wire::BucketRef { bucket_id: bucket.id.as_bytes().to_vec() };
-    let applied = control
-        .buckets
-        .begin_delete(reference.clone())
-        .await
-        .map_err(|status| registry_failed(&status, &bucket.name))?;
-    wait(node, &applied.into_inner()).await?;
-    if let Err(refused) = remove(admitted, &bucket, &backend).await {
-        if let Err(status) = control.buckets.abort_delete(reference).await {
-            warn!(bucket = bucket.name, reason = status.message(), "the bucket stays in deletion; delete it again");
-        }
-        return Err(refused);
-    }
-    let applied =
-        control.buckets.commit_delete(reference).await.map_err(|status| registry_failed(&status, &bucket.name))?;
-    wait(node, &applied.into_inner()).await?;
-    info!(target: "audit", bucket = bucket.name, access_key_id = admitted.credential.access_key_id, "bucket deleted");
-    Ok(no_content())
-}
-
-async fn refuse_if_used(admitted: &Admitted, bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<(), S3Error> {
-    let failed = |error| admitted.backend_failed(error);
-    // Hidden names all begin alike: two pages at most hold something visible, if there is something.
-    let mut from = ListFrom::Start;
-    loop {
-        let options = ListOptions { prefix: String::new(), delimiter: None, from, max_keys: 1_000 };
-        let page = backend.list_v2(&bucket.backend_bucket, options).await.map_err(failed)?;
-        if page.entries.iter().any(|entry| !hidden::is_hidden(entry.key.as_bytes())) {
-            return Err(S3Error::new(Code::BucketNotEmpty).field("BucketName", bucket.name.clone()));
-        }
-        match page.next {
-            Some(next) => from = ListFrom::Token(next),
-            None => break,
-        }
-    }
-    let options = UploadListOptions {
-        prefix: String::new(),
-        delimiter: None,
-        key_marker: String::new(),
-        upload_id_marker: String::new(),
-        max_uploads: 1,
-    };
-    if !backend.list_uploads(&bucket.backend_bucket, options).await.map_err(failed)?.uploads.is_empty() {
-        return Err(S3Error::with(
-            Code::BucketNotEmpty,
-            "The bucket has multipart uploads in progress. Complete or abort them first.",
-        ));
-    }
-    Ok(())
-}
-
-/// Removes hidden objects and the bucket. When the backend then refuses, what recovery needs is written back.
-async fn remove(admitted: &Admitted, bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<(), S3Error> {
-    let failed = |error| admitted.backend_failed(error);
-    // Writes that were let in before the state changed may have come since.
-    refuse_if_used(admitted, bucket, backend).await?;
-    let mut kept: Vec<(String, Vec<u8>)> = Vec::new();
-    loop {
-        let options = ListOptions {
-            prefix: hidden::PREFIX.to_owned(),
-            delimiter: None,
-            from: ListFrom::Start,
-            max_keys: 1_000,
-        };
-        let page = backend.list_v2(&bucket.backend_bucket, options).await.map_err(failed)?;
-        if page.entries.is_empty() {
-            break;
-        }
-        for entry in &page.entries {
-            let recovery = entry.key == hidden::BUCKET || entry.key.starts_with(hidden::IK_PREFIX);
-            if recovery {
-                let answer =
-                    backend.get(&bucket.backend_bucket, &entry.key, GetOptions::default()).await.map_err(failed)?;
-                kept.push((entry.key.clone(), pipeline::collect(answer.body, 64 << 10).await.map_err(failed)?));
-            }
-        }
-        let keys: Vec<DeleteKey> = page
-            .entries
-            .iter()
-            .map(|entry| DeleteKey { key: entry.key.clone(), version_id: None, etag: None })
-            .collect();
-        for outcome in backend.delete_many(&bucket.backend_bucket, &keys).await.map_err(failed)? {
-            outcome.map_err(failed)?;
-        }
-    }
-    match backend.delete_bucket(&bucket.backend_bucket).await {
-        Ok(()) => Ok(()),
-        Err(error) if error.is("NoSuchBucket") => Ok(()),
-        Err(error) => {
-            for (key, bytes) in kept {
-                let body = pipeline::upload(bytes);
-                if let Err(error) = backend.put(&bucket.backend_bucket, &key, PutOptions::default(), body).await {
-                    warn!(bucket = bucket.name, key, %error, "a hidden object could not be written back");
-                }
-            }
-            Err(failed(error))
         }
     }
 }

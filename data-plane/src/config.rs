@@ -77,7 +77,9 @@ impl BackendConfig {
             Self::Filesystem { root } => {
                 Ok(Rc::new(FsBackend::open(root.clone()).map_err(|error| error.to_string())?))
             }
-            Self::S3(config) => Ok(Rc::new(S3Backend::new((**config).clone()).map_err(|error| error.to_string())?)),
+            Self::S3(config) => {
+                Ok(Rc::new(S3Backend::new((**config).clone()).map_err(|error| error.to_string())?))
+            }
         }
     }
 }
@@ -134,6 +136,19 @@ enum RawBackend {
     },
 }
 
+/// Top-level keys of the file. Variables that begin otherwise belong to other parts of Sealgate.
+const KEYS: &[&str] = &[
+    "listen",
+    "admin_listen",
+    "workers",
+    "domains",
+    "tls",
+    "plain_http",
+    "drain_seconds",
+    "control_plane",
+    "backends",
+];
+
 fn default_admin_listen() -> SocketAddr {
     SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 9002)
 }
@@ -167,7 +182,11 @@ impl Config {
         }
         let raw: Raw = Figment::new()
             .merge(Toml::file_exact(path))
-            .merge(Env::prefixed("SEALGATE_").ignore(&["log"]).split("__"))
+            .merge(
+                Env::prefixed("SEALGATE_")
+                    .filter(|key| KEYS.iter().any(|known| key.starts_with(known)))
+                    .split("__"),
+            )
             .extract()
             .map_err(|error| named(error.to_string()))?;
         raw.check().map_err(named)
@@ -208,7 +227,8 @@ impl Raw {
 
 impl RawControlPlane {
     fn check(self) -> Result<ControlPlaneConfig, String> {
-        let uri: http::Uri = self.endpoint.parse().map_err(|_| "endpoint: must be https://host:port".to_owned())?;
+        let uri: http::Uri =
+            self.endpoint.parse().map_err(|_| "endpoint: must be https://host:port".to_owned())?;
         if uri.scheme_str() != Some("https") {
             return Err("endpoint: must begin with https://, since keys cross it".to_owned());
         }
@@ -239,7 +259,8 @@ impl RawBackend {
                 let access_key = variable("access_key_env", &access_key_env)?;
                 let secret_key = variable("secret_key_env", &secret_key_env)?;
                 let credentials = Arc::new(StaticCredentials::new(access_key, secret_key, None));
-                let mut config = S3Config::new(&endpoint, &region, credentials).map_err(|error| error.to_string())?;
+                let mut config =
+                    S3Config::new(&endpoint, &region, credentials).map_err(|error| error.to_string())?;
                 config.path_style = path_style;
                 config.server = server;
                 if let Some(ca) = ca {

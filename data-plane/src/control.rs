@@ -39,12 +39,22 @@ impl ControlPlane {
     ///
     /// # Errors
     /// A malformed endpoint or identity.
-    pub fn new(endpoint: &str, server_name: &str, identity: &NodeIdentity) -> Result<Self, tonic::transport::Error> {
+    pub fn new(
+        endpoint: &str,
+        server_name: &str,
+        identity: &NodeIdentity,
+    ) -> Result<Self, tonic::transport::Error> {
         let tls = ClientTlsConfig::new()
             .ca_certificate(Certificate::from_pem(&identity.ca))
             .identity(Identity::from_pem(&identity.certificate, identity.key.as_str()))
             .domain_name(server_name);
-        let base = || Ok::<_, tonic::transport::Error>(Endpoint::from_shared(endpoint.to_owned())?.tls_config(tls.clone())?.connect_timeout(CONNECT_TIMEOUT));
+        let base = || {
+            Ok::<_, tonic::transport::Error>(
+                Endpoint::from_shared(endpoint.to_owned())?
+                    .tls_config(tls.clone())?
+                    .connect_timeout(CONNECT_TIMEOUT),
+            )
+        };
         let calls = base()?.timeout(CALL_TIMEOUT).connect_lazy();
         // The stream lives on without a deadline; a peer that is gone is found by pings.
         let stream = base()?

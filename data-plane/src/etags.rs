@@ -3,9 +3,10 @@
 use http::HeaderMap;
 use sealgate_envelope::etag;
 
-use crate::backend::Conditions;
-use crate::s3::error::S3Error;
-use crate::s3::headers::conditions::{self as asked, ETags};
+use crate::backend::{Conditions, ObjectMeta};
+use crate::s3::error::{Code, S3Error};
+use crate::s3::headers::conditions::{self as asked, ETags, Outcome};
+use crate::s3::timestamp::unix_millis;
 
 /// A backend's ETag as an encrypted prefix shows it, in quotes.
 pub fn to_client_quoted(backend: &str) -> String {
@@ -33,6 +34,26 @@ pub fn conditions(headers: &HeaderMap, encrypted: bool) -> Result<Conditions, S3
         if_modified_since: asked.if_modified_since.map(date),
         if_unmodified_since: asked.if_unmodified_since.map(date),
     })
+}
+
+/// Holds a read's conditions against what the backend answered: not every server honours all of them.
+///
+/// # Errors
+/// NotModified or PreconditionFailed.
+pub fn check_read(headers: &HeaderMap, meta: &ObjectMeta, encrypted: bool) -> Result<(), S3Error> {
+    let asked = asked::Conditions::from_headers(headers)?;
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let shown = shown(&meta.etag, encrypted);
+    let modified = unix_millis(meta.last_modified).div_euclid(1_000);
+    match asked.for_read(etag::without_quotes(&shown), modified) {
+        Outcome::Proceed => Ok(()),
+        Outcome::NotModified => Err(S3Error::new(Code::NotModified)
+            .field("ETag", shown)
+            .field("LastModified", httpdate::fmt_http_date(meta.last_modified))),
+        Outcome::Failed(condition) => Err(S3Error::precondition_failed(condition)),
+    }
 }
 
 /// The conditions of a write: dates count for reads only.

@@ -5,9 +5,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use hyper::body::{Body as _, Incoming};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use hyper::body::{Body as _, Incoming};
 use sealgate_envelope::hidden;
 use sealgate_policies as policies;
 use tracing::{info, warn};
@@ -85,14 +85,14 @@ async fn serve(
             .field("MaxSizeAllowed", MAX_HEADER_BYTES.to_string()));
     }
     let request = S3Request::parse(parts, &worker.node.config.domains)?;
-    let snapshot = worker
-        .node
-        .snapshot()
-        .ok_or_else(|| S3Error::with(Code::ServiceUnavailable, "This node has no config yet.").retry_after(1))?;
-    let now = worker.node.clock.unix();
-    let authenticated = authenticate(parts, &request, i64::try_from(now).unwrap_or(i64::MAX), |id, date, region| {
-        look_up(&snapshot, now, id, date, region)
+    let snapshot = worker.node.snapshot().ok_or_else(|| {
+        S3Error::with(Code::ServiceUnavailable, "This node has no config yet.").retry_after(1)
     })?;
+    let now = worker.node.clock.unix();
+    let authenticated =
+        authenticate(parts, &request, i64::try_from(now).unwrap_or(i64::MAX), |id, date, region| {
+            look_up(&snapshot, now, id, date, region)
+        })?;
     let credential = snapshot
         .credential(authenticated.access_key_id())
         .cloned()
@@ -102,12 +102,13 @@ async fn serve(
     let allowed = authorise(&snapshot, &credential, &request, &operation, now)?;
     guard(&request)?;
     let headers = parts.headers.clone();
-    let admitted = Rc::new(Admitted { worker, snapshot, request, headers, authenticated, credential, allowed });
+    let admitted =
+        Rc::new(Admitted { worker, snapshot, request, headers, authenticated, credential, allowed });
     match operation {
         Operation::ListBuckets => buckets::list(&admitted),
         Operation::CreateBucket => buckets::create(&admitted, body).await,
         Operation::HeadBucket => buckets::head(&admitted),
-        Operation::DeleteBucket => buckets::delete(&admitted).await,
+        Operation::DeleteBucket => buckets::removal::delete(&admitted).await,
         Operation::GetBucketLocation => buckets::location(&admitted),
         Operation::ListObjectsV1 => listing::v1(&admitted).await,
         Operation::ListObjectsV2 => listing::v2(&admitted).await,
@@ -246,12 +247,9 @@ impl Admitted {
         if bucket.state == BucketState::Creating {
             return Err(S3Error::no_such_bucket(name));
         }
-        let backend = self
-            .worker
-            .backends
-            .get(&bucket.backend)
-            .cloned()
-            .ok_or_else(|| S3Error::with(Code::InternalError, "The bucket's backend is not configured here."))?;
+        let backend = self.worker.backends.get(&bucket.backend).cloned().ok_or_else(|| {
+            S3Error::with(Code::InternalError, "The bucket's backend is not configured here.")
+        })?;
         Ok((bucket, backend))
     }
 
@@ -311,7 +309,9 @@ impl Admitted {
     ) -> Result<Vec<u8>, S3Error> {
         let plan = match plan {
             // A document without a body at all is an empty one.
-            Err(error) if error.code() == Code::MissingContentLength && body.is_end_stream() => return Ok(Vec::new()),
+            Err(error) if error.code() == Code::MissingContentLength && body.is_end_stream() => {
+                return Ok(Vec::new());
+            }
             plan => plan?,
         };
         self.source(body, plan).collect(limit).await

@@ -124,7 +124,11 @@ impl Keys {
     pub async fn active(&self, bucket: &Arc<Bucket>) -> Result<Arc<NodeKey>, KeyError> {
         let id = {
             let state = self.lock();
-            state.active.get(&bucket.id).filter(|active| active.until > self.clock.unix()).map(|active| active.id)
+            state
+                .active
+                .get(&bucket.id)
+                .filter(|active| active.until > self.clock.unix())
+                .map(|active| active.id)
         };
         let cached = id.map_or(Cached::Missing, |id| self.cached(bucket.id, id));
         self.resolve(bucket, Wanted::Active, cached).await
@@ -139,7 +143,12 @@ impl Keys {
         self.resolve(bucket, Wanted::Id(id), cached).await
     }
 
-    async fn resolve(&self, bucket: &Arc<Bucket>, wanted: Wanted, cached: Cached) -> Result<Arc<NodeKey>, KeyError> {
+    async fn resolve(
+        &self,
+        bucket: &Arc<Bucket>,
+        wanted: Wanted,
+        cached: Cached,
+    ) -> Result<Arc<NodeKey>, KeyError> {
         match cached {
             Cached::Fresh(key) => {
                 self.metrics.key_lookup(KeyLookup::Hit);
@@ -158,7 +167,9 @@ impl Keys {
                 self.requests
                     .try_send(request)
                     .map_err(|_| KeyError::Unavailable("too many requests wait for keys".to_owned()))?;
-                let result = answered.await.unwrap_or_else(|_| Err(KeyError::Unavailable("the node stops".to_owned())));
+                let result = answered
+                    .await
+                    .unwrap_or_else(|_| Err(KeyError::Unavailable("the node stops".to_owned())));
                 if result.is_err() {
                     self.metrics.key_lookup(KeyLookup::Failed);
                 }
@@ -181,7 +192,13 @@ impl Keys {
     }
 
     /// Takes in a key that the control plane gave. `active_until` (Unix seconds) makes it the bucket's key for writing.
-    pub fn insert(&self, bucket: BucketId, key: NodeKey, lives: Lives, active_until: Option<u64>) -> Arc<NodeKey> {
+    pub fn insert(
+        &self,
+        bucket: BucketId,
+        key: NodeKey,
+        lives: Lives,
+        active_until: Option<u64>,
+    ) -> Arc<NodeKey> {
         let now = self.clock.monotonic();
         let key = Arc::new(key);
         let mut state = self.lock();

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use sealgate_envelope::{etag, hidden};
 
-use crate::backend::{ListFrom, ListOptions, ListPage};
+use crate::backend::{Backend, BackendError, ListFrom, ListOptions, ListPage};
 use crate::gate::Admitted;
 use crate::reply::{self, Reply};
 use crate::s3::error::S3Error;
@@ -43,7 +43,11 @@ pub async fn v2(admitted: &Admitted) -> Result<Reply, S3Error> {
     let asked = Asked::from(admitted)?;
     let token = query.get("continuation-token");
     if token == Some("") {
-        return Err(S3Error::invalid_argument("continuation-token", "", "The continuation token provided is incorrect"));
+        return Err(S3Error::invalid_argument(
+            "continuation-token",
+            "",
+            "The continuation token provided is incorrect",
+        ));
     }
     let start_after = query.get("start-after").filter(|key| !key.is_empty());
     let from = match (token, start_after) {
@@ -77,7 +81,11 @@ impl Asked {
         let max_keys = match query.get("max-keys") {
             None | Some("") => MAX_KEYS,
             Some(text) => text.parse::<u32>().map_err(|_| {
-                S3Error::invalid_argument("max-keys", text, "Provided max-keys not an integer or within integer range")
+                S3Error::invalid_argument(
+                    "max-keys",
+                    text,
+                    "Provided max-keys not an integer or within integer range",
+                )
             })?,
         };
         Ok(Self {
@@ -111,6 +119,14 @@ async fn page(admitted: &Admitted, asked: &Asked, from: ListFrom, v2: bool) -> R
         let mut page = listed.map_err(|error| admitted.backend_failed(error))?;
         page.entries.retain(|entry| !hidden::is_hidden(entry.key.as_bytes()));
         page.common_prefixes.retain(|prefix| !hidden::is_hidden(prefix.as_bytes()));
+        if let Some(at) =
+            page.common_prefixes.iter().position(|prefix| hidden::RESERVED.starts_with(prefix.as_str()))
+            && !has_visible(backend.as_ref(), &bucket.backend_bucket, &page.common_prefixes[at])
+                .await
+                .map_err(|error| admitted.backend_failed(error))?
+        {
+            page.common_prefixes.remove(at);
+        }
         let empty = page.entries.is_empty() && page.common_prefixes.is_empty();
         let Some(next) = page.next.clone().filter(|_| empty) else { return Ok(page) };
         // A page of nothing but hidden names: on behind the last of them, and after that page by page.
@@ -122,6 +138,18 @@ async fn page(admitted: &Admitted, asked: &Asked, from: ListFrom, v2: bool) -> R
         };
         skipped = true;
     }
+}
+
+/// Whether a prefix that hidden names begin with too (a delimiter within `.sealgate/` makes one) has a visible key.
+async fn has_visible(backend: &dyn Backend, bucket: &str, prefix: &str) -> Result<bool, BackendError> {
+    for from in [ListFrom::Start, ListFrom::StartAfter(after_hidden())] {
+        let options = ListOptions { prefix: prefix.to_owned(), delimiter: None, from, max_keys: 1 };
+        let page = backend.list_v2(bucket, options).await?;
+        if page.entries.iter().any(|entry| !hidden::is_hidden(entry.key.as_bytes())) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn shown(admitted: &Admitted, asked: Asked, page: ListPage) -> Result<ObjectList, S3Error> {

@@ -69,7 +69,8 @@ impl Metrics {
             .build()?;
         let provider = SdkMeterProvider::builder().with_reader(exporter).build();
         let meter = provider.meter("sealgate");
-        let seconds = vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0];
+        let seconds =
+            vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0];
         Ok(Self {
             requests: meter
                 .u64_counter("sealgate_node_requests")
@@ -98,7 +99,9 @@ impl Metrics {
                 .build(),
             integrity_failures: meter
                 .u64_counter("sealgate_node_integrity_failures")
-                .with_description("Objects that did not open: altered, truncated, replaced, or without envelope.")
+                .with_description(
+                    "Objects that did not open: altered, truncated, replaced, or without envelope.",
+                )
                 .build(),
             key_lookups: meter
                 .u64_counter("sealgate_node_key_lookups")
@@ -116,7 +119,10 @@ impl Metrics {
                 .u64_counter("sealgate_node_config_rejected")
                 .with_description("Snapshots that the node refused.")
                 .build(),
-            swept: meter.u64_counter("sealgate_node_swept").with_description("Leftovers removed, by kind.").build(),
+            swept: meter
+                .u64_counter("sealgate_node_swept")
+                .with_description("Leftovers removed, by kind.")
+                .build(),
             registry,
             _provider: provider,
         })

@@ -1,5 +1,6 @@
 //! A node as a whole: started, watched, drained.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -158,8 +159,15 @@ async fn run_background(
 
 async fn make_pending(node: Arc<Node>, backends: Rc<Backends>) {
     let mut applied = node.watch_applied();
+    let mut deleting = HashSet::new();
+    let mut looked = tokio::time::Instant::now();
     loop {
         buckets::make_pending(&node, &backends).await;
+        // Deletions wait for a second look: the first may be of one that another request is carrying out.
+        if looked.elapsed() >= MAKE_PENDING_EVERY {
+            looked = tokio::time::Instant::now();
+            buckets::removal::delete_pending(&node, &backends, &mut deleting).await;
+        }
         let _ = tokio::time::timeout(MAKE_PENDING_EVERY, applied.changed()).await;
     }
 }

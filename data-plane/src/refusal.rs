@@ -51,8 +51,11 @@ impl Admitted {
         match failure {
             KeyError::Unavailable(reason) => {
                 warn!(reason, "no key");
-                S3Error::with(Code::ServiceUnavailable, "The key of this object cannot be had now. Please try again.")
-                    .retry_after(2)
+                S3Error::with(
+                    Code::ServiceUnavailable,
+                    "The key of this object cannot be had now. Please try again.",
+                )
+                .retry_after(2)
             }
             KeyError::Denied(reason) => {
                 warn!(reason, "key denied");
@@ -91,7 +94,15 @@ pub fn backend_failed(failure: BackendError, metrics: &Metrics, encrypted: bool)
                 error!(status, code, message, "the backend refused a request of the gateway");
                 return match status {
                     500..=599 => S3Error::new(Code::SlowDown).retry_after(2),
-                    _ => S3Error::with(Code::InternalError, "The storage behind the gateway refused the request."),
+                    // Each server has rules and codes of its own for keys and parameters that it does not take.
+                    400 => S3Error::with(
+                        Code::InvalidRequest,
+                        "The storage behind the gateway does not take this request.",
+                    ),
+                    _ => S3Error::with(
+                        Code::InternalError,
+                        "The storage behind the gateway refused the request.",
+                    ),
                 };
             };
             let mut refused = S3Error::new(*known);

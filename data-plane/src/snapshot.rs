@@ -94,7 +94,11 @@ impl Snapshot {
     ///
     /// # Errors
     /// The first resource that is not valid; the old config keeps running.
-    pub fn check(wire: wire::Snapshot, digest: [u8; 32], backends: &HashSet<String>) -> Result<Self, Rejected> {
+    pub fn check(
+        wire: wire::Snapshot,
+        digest: [u8; 32],
+        backends: &HashSet<String>,
+    ) -> Result<Self, Rejected> {
         let gateway = GatewayId::from_bytes(id(&wire.gateway_id, "gateway")?);
         if wire.regions.is_empty() {
             return Err(rejected("regions", "no region is listed"));
@@ -108,7 +112,10 @@ impl Snapshot {
         for bucket in wire.buckets {
             let bucket = Bucket::check(bucket, backends, &work_buckets, &wire.regions)?;
             if !ids.insert(bucket.id) {
-                return Err(rejected(format!("bucket/{}", bucket.name), "its logical id is another bucket's too"));
+                return Err(rejected(
+                    format!("bucket/{}", bucket.name),
+                    "its logical id is another bucket's too",
+                ));
             }
             let name = bucket.name.clone();
             if buckets.insert(name.clone(), Arc::new(bucket)).is_some() {
@@ -166,14 +173,17 @@ impl Bucket {
         };
         policies::check_bucket_name(&wire.name).map_err(|error| rejected(&resource, error.to_string()))?;
         if !backends.contains(&wire.backend) {
-            return Err(rejected(resource, format!("this node's config has no backend named {:?}", wire.backend)));
+            return Err(rejected(
+                resource,
+                format!("this node's config has no backend named {:?}", wire.backend),
+            ));
         }
         if !regions.contains(&wire.region) {
             return Err(rejected(resource, format!("region {:?} is not listed", wire.region)));
         }
         let suite = u8::try_from(wire.suite)
             .ok()
-            .and_then(|code| sealgate_envelope::Suite::from_code(code))
+            .and_then(sealgate_envelope::Suite::from_code)
             .ok_or_else(|| rejected(&resource, format!("unknown suite {}", wire.suite)))?;
         let work_bucket = match work_buckets.get(&wire.backend) {
             Some(name) if !name.is_empty() => name.clone(),
@@ -215,10 +225,9 @@ impl Credential {
         let mut signing_keys = HashMap::with_capacity(wire.signing_keys.len());
         for key in wire.signing_keys {
             let bytes = Zeroizing::new(key.key);
-            let key_bytes: [u8; 32] = bytes
-                .as_slice()
-                .try_into()
-                .map_err(|_| rejected(&resource, format!("the signing key of {} is not 32 bytes", key.date)))?;
+            let key_bytes: [u8; 32] = bytes.as_slice().try_into().map_err(|_| {
+                rejected(&resource, format!("the signing key of {} is not 32 bytes", key.date))
+            })?;
             signing_keys.insert((key.date, key.region), Zeroizing::new(key_bytes));
         }
         Ok(Self {

@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::prelude::{Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, StreamHandler, WrapFuture as _};
+use actix::prelude::{
+    Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, StreamHandler, WrapFuture as _,
+};
 use prost::Message as _;
 use sealgate_proto::SNAPSHOT_MAX;
 use sealgate_proto::v1 as wire;
@@ -133,7 +135,8 @@ impl Subscriber {
         if partial.data.len() != partial.total || !bool::from(digest.as_slice().ct_eq(&partial.digest)) {
             return Err(whole("its bytes do not have the announced digest"));
         }
-        let decoded = wire::Snapshot::decode(partial.data.as_slice()).map_err(|_| whole("it cannot be decoded"))?;
+        let decoded =
+            wire::Snapshot::decode(partial.data.as_slice()).map_err(|_| whole("it cannot be decoded"))?;
         if (decoded.epoch, decoded.version) != (partial.epoch, partial.version) {
             return Err(whole("its epoch and version are not the announced ones"));
         }
@@ -191,7 +194,8 @@ impl StreamHandler<Result<wire::ControlMessage, tonic::Status>> for Subscriber {
             Ok(Some(wire::control_message::Message::Digest(wanted))) => {
                 if (wanted.epoch, wanted.version) > self.node.applied() && self.partial.is_none() {
                     let (epoch, version) = self.node.applied();
-                    let hello = wire::Hello { software: env!("CARGO_PKG_VERSION").to_owned(), epoch, version };
+                    let hello =
+                        wire::Hello { software: env!("CARGO_PKG_VERSION").to_owned(), epoch, version };
                     self.answer(wire::node_message::Message::Hello(hello));
                 }
             }

@@ -93,8 +93,7 @@ async fn upload_once(
         Err(error) => return Err(error),
     }
     let gone = format!("{prefix}gone/");
-    let options =
-        ListOptions { prefix: gone.clone(), delimiter: None, from: ListFrom::Start, max_keys: 1 };
+    let options = ListOptions { prefix: gone.clone(), delimiter: None, from: ListFrom::Start, max_keys: 1 };
     let seen = backend.list_v2(&bucket.work_bucket, options).await?;
     let now = node.clock.unix();
     let first = seen.entries.first().and_then(|entry| entry.key.strip_prefix(&gone)?.parse::<u64>().ok());
@@ -129,13 +128,15 @@ pub async fn replace_missing_records(node: &Node, backends: &Backends) {
 async fn records_once(node: &Node, bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<(), String> {
     let mut control = node.control.clone();
     let request = sealgate_proto::v1::RecordsRequest { bucket_id: bucket.id.as_bytes().to_vec() };
-    let answer = control.keys.records(request).await.map_err(|status| status.message().to_owned())?.into_inner();
+    let answer =
+        control.keys.records(request).await.map_err(|status| status.message().to_owned())?.into_inner();
     let mut there = std::collections::HashSet::new();
     let mut from = ListFrom::Start;
     loop {
         let options =
             ListOptions { prefix: hidden::IK_PREFIX.to_owned(), delimiter: None, from, max_keys: 1_000 };
-        let page = backend.list_v2(&bucket.backend_bucket, options).await.map_err(|error| error.to_string())?;
+        let page =
+            backend.list_v2(&bucket.backend_bucket, options).await.map_err(|error| error.to_string())?;
         there.extend(page.entries.into_iter().map(|entry| entry.key));
         match page.next {
             Some(next) => from = ListFrom::Token(next),

@@ -71,7 +71,8 @@ fn changed(files: &TlsFiles) -> Changed {
 }
 
 fn load(files: &TlsFiles) -> io::Result<Loaded> {
-    let named = |path: &Path, error: &dyn std::fmt::Display| io::Error::other(format!("{}: {error}", path.display()));
+    let named =
+        |path: &Path, error: &dyn std::fmt::Display| io::Error::other(format!("{}: {error}", path.display()));
     // Before the contents, so that a change in between is seen at the next look.
     let changed = changed(files);
     let chain = CertificateDer::pem_file_iter(&files.certificate)

@@ -154,7 +154,7 @@ def hidden_names_are_in_no_listing(t):
     upload = t.s3.create_multipart_upload(Bucket=t.bucket, Key="listing/upload")
     t.s3.upload_part(Bucket=t.bucket, Key="listing/upload", UploadId=upload["UploadId"], PartNumber=1, Body=b"small")
     t.s3.put_object(Bucket=t.bucket, Key="listing/x", Body=b"x")
-    for options in ({}, {"Prefix": "."}, {"Prefix": ".sealgate/v1/"}, {"Prefix": ".seal"}, {"Delimiter": "/"}, {"MaxKeys": 1}):
+    for options in ({}, {"Prefix": ".s"}, {"Delimiter": "s"}, {"Prefix": ".sealgate/v1/"}, {"Prefix": ".seal"}, {"Delimiter": "/"}, {"MaxKeys": 1}):
         for listing in (t.s3.list_objects, t.s3.list_objects_v2):
             page = listing(Bucket=t.bucket, **options)
             names = [entry["Key"] for entry in page.get("Contents", [])] + [entry["Prefix"] for entry in page.get("CommonPrefixes", [])]

@@ -30,6 +30,9 @@ impl fmt::Debug for v1::Key {
 
 impl fmt::Debug for v1::SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SigningKey").field("date", &self.date).field("region", &self.region).finish_non_exhaustive()
+        f.debug_struct("SigningKey")
+            .field("date", &self.date)
+            .field("region", &self.region)
+            .finish_non_exhaustive()
     }
 }

@@ -75,7 +75,8 @@ struct Fetch<'a> {
 
 impl Fetch<'_> {
     async fn by_id(mut self, id: IkId) -> Result<Arc<NodeKey>, KeyError> {
-        let request = wire::GetRequest { bucket_id: self.bucket.id.as_bytes().to_vec(), ik_id: id.as_bytes().to_vec() };
+        let request =
+            wire::GetRequest { bucket_id: self.bucket.id.as_bytes().to_vec(), ik_id: id.as_bytes().to_vec() };
         match self.control.keys.get(request).await {
             Ok(answer) => self.take_in(answer.into_inner(), Some(id)),
             Err(status) => {
@@ -106,7 +107,8 @@ impl Fetch<'_> {
             match self.control.keys.confirm(request).await {
                 Ok(answer) => return self.take_in(answer.into_inner(), None),
                 // The record was replaced between the two calls: ask for the newest again.
-                Err(status) if status.code() == Code::Aborted || status.code() == Code::FailedPrecondition => {}
+                Err(status)
+                    if status.code() == Code::Aborted || status.code() == Code::FailedPrecondition => {}
                 Err(status) => return Err(key_error(&status)),
             }
         }
@@ -115,7 +117,8 @@ impl Fetch<'_> {
 
     /// Writes the wrapped record into the data bucket and gives its digest.
     async fn place(&self, place: &wire::PlaceRecord) -> Result<[u8; 32], KeyError> {
-        let unusable = |what: &str| KeyError::Unavailable(format!("the control plane sent a record that {what}"));
+        let unusable =
+            |what: &str| KeyError::Unavailable(format!("the control plane sent a record that {what}"));
         if place.record.len() > RECORD_MAX {
             return Err(unusable("is too large"));
         }

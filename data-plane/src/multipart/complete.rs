@@ -17,7 +17,7 @@ use super::gateway_part::{self, Stashed};
 use super::notes::{self, Notes, algorithm, from_format, to_format};
 use super::part::GATEWAY_PART;
 use super::uploads::{OpenUpload, load};
-use crate::backend::{Backend, BackendError, GetOptions, PartEntry as BackendPart, PutOutcome};
+use crate::backend::{Backend, BackendError, Conditions, GetOptions, PartEntry as BackendPart, PutOutcome};
 use crate::body::checksum::Checksum;
 use crate::body::plan::object_checksum;
 use crate::etags;
@@ -49,9 +49,8 @@ pub async fn complete(admitted: &Rc<Admitted>, body: Incoming) -> Result<Reply, 
     let parts = parse_complete(&document)?;
     let finishing = finish(Rc::clone(admitted), parts);
     // Detached: a client that hangs up does not leave a half-made object behind.
-    let mut finishing = actix_rt::spawn(finishing).map(|joined| {
-        joined.unwrap_or_else(|_| Err(S3Error::new(Code::InternalError)))
-    });
+    let mut finishing = actix_rt::spawn(finishing)
+        .map(|joined| joined.unwrap_or_else(|_| Err(S3Error::new(Code::InternalError))));
     match tokio::time::timeout(ANSWER_WITHIN, &mut finishing).await {
         Ok(done) => done,
         Err(_) => {
@@ -66,7 +65,9 @@ pub async fn complete(admitted: &Rc<Admitted>, body: Incoming) -> Result<Reply, 
                     }
                 }
             });
-            let start = stream::once(async { Ok(Bytes::from_static(b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n")) });
+            let start = stream::once(async {
+                Ok(Bytes::from_static(b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"))
+            });
             let mut reply =
                 reply::with(StatusCode::OK, ReplyBody::unsized_stream(Box::pin(start.chain(spaces))));
             reply::set(reply.headers_mut(), "content-type", "application/xml");
@@ -95,7 +96,8 @@ async fn finish(admitted: Rc<Admitted>, parts: Vec<CompletedPart>) -> Result<Rep
     let key = admitted.request.need_key()?;
     let upload_id = admitted.request.query.get("uploadId").unwrap_or_default();
     let upload = load(&admitted, &bucket, &backend, key, upload_id).await?;
-    let completing = Completing { admitted: &admitted, bucket: &bucket, backend: &backend, key, upload: &upload, parts };
+    let completing =
+        Completing { admitted: &admitted, bucket: &bucket, backend: &backend, key, upload: &upload, parts };
     let (outcome, checksum) = completing.run().await?;
     admitted.worker.node.uploads.remove(bucket.id, key, upload_id);
     if let Err(error) = notes::remove(&backend, &bucket.work_bucket, &upload).await {
@@ -142,9 +144,14 @@ type Done = (PutOutcome, Option<(Checksum, bool)>);
 impl Completing<'_> {
     async fn run(&self) -> Result<Done, S3Error> {
         let conditions = etags::write_conditions(&self.admitted.headers, true)?;
+        if conditions != Conditions::default() && !self.backend.capabilities().conditional_complete {
+            return Err(S3Error::not_implemented("a conditional CompleteMultipartUpload on this storage"));
+        }
         let (plan, listed) = match self.plan().await {
             Ok(planned) => planned,
-            Err(PlanError::Gone) => return self.already_done(S3Error::no_such_upload(&self.upload.upload_id)).await,
+            Err(PlanError::Gone) => {
+                return self.already_done(S3Error::no_such_upload(&self.upload.upload_id)).await;
+            }
             Err(PlanError::Refused(refused)) => {
                 // Notes that are gone while parts stand: another node may be completing this very upload.
                 if refused.code() == Code::InvalidPart && self.upload_is_gone().await? {
@@ -189,7 +196,10 @@ impl Completing<'_> {
                 Err(error) => return Err(self.admitted.backend_failed(error)),
             }
         }
-        Err(S3Error::with(Code::OperationAborted, "Another request completes the same upload. Please try again."))
+        Err(S3Error::with(
+            Code::OperationAborted,
+            "Another request completes the same upload. Please try again.",
+        ))
     }
 
     async fn list(&self) -> Result<Vec<BackendPart>, BackendError> {
@@ -242,7 +252,8 @@ impl Completing<'_> {
                 backend_parts.push((part.number, backend_etag.clone()));
             }
             if let Some(sent) = &part.checksum {
-                let known = note.checksums.iter().filter_map(from_format).find(|c| c.algorithm() == sent.algorithm());
+                let known =
+                    note.checksums.iter().filter_map(from_format).find(|c| c.algorithm() == sent.algorithm());
                 if known.is_some_and(|known| known != *sent) {
                     return Err(invalid());
                 }
@@ -309,7 +320,9 @@ impl Completing<'_> {
         {
             return Err(S3Error::with(
                 Code::InvalidRequest,
-                format!("The provided 'x-amz-mp-object-size' header value {told} does not match what was computed: {size}"),
+                format!(
+                    "The provided 'x-amz-mp-object-size' header value {told} does not match what was computed: {size}"
+                ),
             ));
         }
         Ok(())
@@ -364,7 +377,8 @@ impl Completing<'_> {
             .checksums()
             .first()
             .and_then(|full| Some((from_format(&full.checksum)?, full.composite)));
-        let outcome = PutOutcome { etag: meta.etag, version_id: meta.version_id, headers: http::HeaderMap::new() };
+        let outcome =
+            PutOutcome { etag: meta.etag, version_id: meta.version_id, headers: http::HeaderMap::new() };
         Ok((outcome, checksum))
     }
 }
@@ -375,7 +389,9 @@ enum PlanError {
 }
 
 fn invalid_part(part: &CompletedPart) -> S3Error {
-    S3Error::new(Code::InvalidPart).field("PartNumber", part.number.to_string()).field("ETag", part.etag.clone())
+    S3Error::new(Code::InvalidPart)
+        .field("PartNumber", part.number.to_string())
+        .field("ETag", part.etag.clone())
 }
 
 fn client_parts(parts: &[BackendPart]) -> Vec<(u16, &str)> {

@@ -50,10 +50,17 @@ pub async fn create(admitted: &Admitted) -> Result<Reply, S3Error> {
     };
     let record = name.record_name().map_err(|error| cannot_seal(&error))?;
     let created = admitted.worker.node.clock.unix();
-    let sealed =
-        UploadRecord::seal(&keys, envelope.has_metadata(), (ik.id, &ik.ik), bucket.tenant, name, created, checksum)
-            .and_then(|record| record.to_bytes())
-            .map_err(|error| cannot_seal(&error))?;
+    let sealed = UploadRecord::seal(
+        &keys,
+        envelope.has_metadata(),
+        (ik.id, &ik.ik),
+        bucket.tenant,
+        name,
+        created,
+        checksum,
+    )
+    .and_then(|record| record.to_bytes())
+    .map_err(|error| cannot_seal(&error))?;
     let stored = backend
         .put(&bucket.work_bucket, &record.record_key(), PutOptions::default(), pipeline::upload(sealed))
         .await;
@@ -64,8 +71,7 @@ pub async fn create(admitted: &Admitted) -> Result<Reply, S3Error> {
     }
     let upload = OpenUpload { keys: Arc::new(keys), record, upload_id: upload_id.clone(), checksum };
     admitted.worker.node.uploads.insert(bucket.id, key, Arc::new(upload));
-    let mut reply =
-        reply::xml(StatusCode::OK, initiate(admitted.request.need_bucket()?, key, &upload_id));
+    let mut reply = reply::xml(StatusCode::OK, initiate(admitted.request.need_bucket()?, key, &upload_id));
     if let Some((code, kind)) = checksum {
         reply::set(reply.headers_mut(), "x-amz-checksum-algorithm", super::notes::algorithm(code).name());
         reply::set(reply.headers_mut(), "x-amz-checksum-type", type_name(kind));

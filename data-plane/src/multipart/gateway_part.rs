@@ -40,7 +40,8 @@ pub async fn write(
     let body = match stashed {
         None => crate::pipeline::upload(trailer),
         Some(stashed) => {
-            let length = chunks_size(stashed.size).ok_or_else(|| invalid("its note gives an impossible size"))?;
+            let length =
+                chunks_size(stashed.size).ok_or_else(|| invalid("its note gives an impossible size"))?;
             let before: ByteStream = if length == 0 {
                 Box::pin(stream::empty())
             } else {

@@ -54,8 +54,7 @@ pub async fn parts(admitted: &Admitted) -> Result<Reply, S3Error> {
     let marker: u16 = number(admitted, "part-number-marker", 0)?.try_into().unwrap_or(u16::MAX);
     let most = number(admitted, "max-parts", 1_000)?.min(1_000);
     let failed = |error| admitted.backend_failed(error);
-    let stored =
-        notes::all_parts(&backend, &bucket.backend_bucket, key, upload_id).await.map_err(failed)?;
+    let stored = notes::all_parts(&backend, &bucket.backend_bucket, key, upload_id).await.map_err(failed)?;
     let upload = load(admitted, &bucket, &backend, key, upload_id).await?;
     let notes = Notes::read(&backend, &bucket.work_bucket, &upload).await.map_err(failed)?;
     let mut listed: Vec<PartEntry> = Vec::new();
@@ -64,7 +63,9 @@ pub async fn parts(admitted: &Admitted) -> Result<Reply, S3Error> {
             listed.push(entry(part.number, &part.etag, part.last_modified, &written.note));
         }
     }
-    if marker < GATEWAY_PART && let Some((etag, written)) = notes.newest(GATEWAY_PART) {
+    if marker < GATEWAY_PART
+        && let Some((etag, written)) = notes.newest(GATEWAY_PART)
+    {
         listed.push(entry(GATEWAY_PART, etag, written.at, &written.note));
     }
     let truncated = listed.len() > most as usize;
@@ -145,7 +146,10 @@ fn number(admitted: &Admitted, name: &str, default: u32) -> Result<u32, S3Error>
     match admitted.request.query.get(name) {
         None | Some("") => Ok(default),
         Some(text) => text.parse().map_err(|_| {
-            S3Error::with(Code::InvalidArgument, format!("Provided {name} not an integer or within integer range"))
+            S3Error::with(
+                Code::InvalidArgument,
+                format!("Provided {name} not an integer or within integer range"),
+            )
         }),
     }
 }

@@ -28,7 +28,11 @@ impl Notes {
     ///
     /// # Errors
     /// The backend's.
-    pub async fn read(backend: &Rc<dyn Backend>, work_bucket: &str, upload: &OpenUpload) -> Result<Self, BackendError> {
+    pub async fn read(
+        backend: &Rc<dyn Backend>,
+        work_bucket: &str,
+        upload: &OpenUpload,
+    ) -> Result<Self, BackendError> {
         let mut notes = Self::default();
         let mut from = ListFrom::Start;
         loop {
@@ -93,7 +97,11 @@ pub async fn all_parts(
 ///
 /// # Errors
 /// The backend's.
-pub async fn remove(backend: &Rc<dyn Backend>, work_bucket: &str, upload: &OpenUpload) -> Result<(), BackendError> {
+pub async fn remove(
+    backend: &Rc<dyn Backend>,
+    work_bucket: &str,
+    upload: &OpenUpload,
+) -> Result<(), BackendError> {
     let keep = upload.record.record_key();
     remove_all(backend, work_bucket, &upload.record.prefix(), Some(&keep)).await
 }

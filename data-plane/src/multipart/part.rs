@@ -85,7 +85,11 @@ pub async fn upload(admitted: &Admitted, body: Incoming) -> Result<Reply, S3Erro
 fn part_number(admitted: &Admitted) -> Result<u16, S3Error> {
     let text = admitted.request.query.get("partNumber").unwrap_or_default();
     text.parse().ok().filter(|number| (1..=10_000).contains(number)).ok_or_else(|| {
-        S3Error::invalid_argument("partNumber", text, "Part number must be an integer between 1 and 10000, inclusive")
+        S3Error::invalid_argument(
+            "partNumber",
+            text,
+            "Part number must be an integer between 1 and 10000, inclusive",
+        )
     })
 }
 
@@ -127,7 +131,9 @@ impl Place<'_> {
         match futures_util::join!(part, stash) {
             (Ok(part), Ok(_)) => Ok(part),
             // The client's own fault is told first, then what ended the other stream.
-            (Err(BackendError::Upload(source)), _) if source.is::<S3Error>() => Err(failed(BackendError::Upload(source))),
+            (Err(BackendError::Upload(source)), _) if source.is::<S3Error>() => {
+                Err(failed(BackendError::Upload(source)))
+            }
             (_, Err(error)) if !matches!(error, BackendError::Upload(_) | BackendError::Unavailable(_)) => {
                 Err(failed(error))
             }
@@ -171,7 +177,9 @@ fn tee(stream: ByteStream) -> (ByteStream, ByteStream) {
                     None => false,
                 };
                 if !sent {
-                    return Err(StreamError::Truncated("the stash of the part could not be written".to_owned()));
+                    return Err(StreamError::Truncated(
+                        "the stash of the part could not be written".to_owned(),
+                    ));
                 }
                 Ok(Some((piece, (stream, sender))))
             }

@@ -130,9 +130,9 @@ pub async fn load(
     };
     let record = name.record_name().map_err(|_| S3Error::no_such_upload(upload_id))?;
     let bytes = match backend.get(&bucket.work_bucket, &record.record_key(), GetOptions::default()).await {
-        Ok(answer) => {
-            pipeline::collect(answer.body, RECORD_MAX).await.map_err(|error| admitted.backend_failed(error))?
-        }
+        Ok(answer) => pipeline::collect(answer.body, RECORD_MAX)
+            .await
+            .map_err(|error| admitted.backend_failed(error))?,
         Err(error) if error.is("NoSuchKey") => return Err(S3Error::no_such_upload(upload_id)),
         Err(error) => return Err(admitted.backend_failed(error)),
     };

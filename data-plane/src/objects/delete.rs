@@ -20,6 +20,9 @@ pub async fn delete(admitted: &Admitted) -> Result<Reply, S3Error> {
     let key = admitted.request.need_key()?;
     let conditions = etags::conditions(&admitted.headers, bucket.encrypts(key))?;
     let conditions = Conditions { if_match: conditions.if_match, ..Conditions::default() };
+    if conditions.if_match.is_some() && !backend.capabilities().conditional_delete {
+        return Err(S3Error::not_implemented("a conditional DeleteObject on this storage"));
+    }
     let version = admitted.request.query.get("versionId");
     let outcome = backend
         .delete(&bucket.backend_bucket, key, version, conditions)

@@ -25,7 +25,9 @@ pub fn encrypted(admitted: &Admitted, meta: &ObjectMeta, metadata: &Metadata) ->
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(DEFAULT_TYPE));
     for (name, value) in metadata {
         let shown = SYSTEM.contains(&name.as_str()) || name.starts_with("x-amz-meta-");
-        if let (true, Ok(name), Ok(value)) = (shown, HeaderName::try_from(name), HeaderValue::from_bytes(value)) {
+        if let (true, Ok(name), Ok(value)) =
+            (shown, HeaderName::try_from(name), HeaderValue::from_bytes(value))
+        {
             headers.insert(name, value);
         }
     }
@@ -74,7 +76,9 @@ fn override_headers(admitted: &Admitted, headers: &mut HeaderMap) -> Result<(), 
 
 /// Whether the client asked for the object's checksum.
 pub fn wants_checksum(admitted: &Admitted) -> bool {
-    let asked = admitted.header("x-amz-checksum-mode").or_else(|| admitted.request.query.get_ignore_case("x-amz-checksum-mode"));
+    let asked = admitted
+        .header("x-amz-checksum-mode")
+        .or_else(|| admitted.request.query.get_ignore_case("x-amz-checksum-mode"));
     asked.is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"))
 }
 

@@ -51,9 +51,8 @@ pub async fn get(admitted: &Admitted) -> Result<Reply, S3Error> {
     let read = Read { admitted, bucket: &bucket, backend: &backend, key, conditions };
     let if_range = admitted.header("if-range").filter(|_| matches!(wanted, Wanted::Range(_)));
     for _ in 0..ATTEMPTS {
-        match read.attempt(wanted, if_range).await? {
-            Ok(reply) => return Ok(reply),
-            Err(Changed) => {}
+        if let Ok(reply) = read.attempt(wanted, if_range).await? {
+            return Ok(reply);
         }
     }
     Err(sealed::keeps_changing())
@@ -62,17 +61,21 @@ pub async fn get(admitted: &Admitted) -> Result<Reply, S3Error> {
 fn wanted(admitted: &Admitted) -> Result<Wanted, S3Error> {
     let range = ByteRange::from_headers(&admitted.headers);
     match (admitted.request.query.get("partNumber"), range) {
-        (Some(_), Some(_)) => {
-            Err(S3Error::with(Code::InvalidRequest, "Cannot specify both Range header and partNumber query parameter."))
+        (Some(_), Some(_)) => Err(S3Error::with(
+            Code::InvalidRequest,
+            "Cannot specify both Range header and partNumber query parameter.",
+        )),
+        (Some(number), None) => {
+            number.parse().ok().filter(|number| (1..=10_000).contains(number)).map(Wanted::Part).ok_or_else(
+                || {
+                    S3Error::invalid_argument(
+                        "partNumber",
+                        number,
+                        "Part number must be an integer between 1 and 10000, inclusive",
+                    )
+                },
+            )
         }
-        (Some(number), None) => number
-            .parse()
-            .ok()
-            .filter(|number| (1..=10_000).contains(number))
-            .map(Wanted::Part)
-            .ok_or_else(|| {
-                S3Error::invalid_argument("partNumber", number, "Part number must be an integer between 1 and 10000, inclusive")
-            }),
         (None, Some(range)) => Ok(Wanted::Range(range)),
         (None, None) => Ok(Wanted::Whole),
     }
@@ -87,14 +90,20 @@ struct Read<'a> {
 }
 
 impl Read<'_> {
-    async fn attempt(&self, wanted: Wanted, if_range: Option<&str>) -> Result<Result<Reply, Changed>, S3Error> {
+    async fn attempt(
+        &self,
+        wanted: Wanted,
+        if_range: Option<&str>,
+    ) -> Result<Result<Reply, Changed>, S3Error> {
         let stored = self.first_range(wanted);
         let first = match self.fetch(stored, None).await {
             Ok(first) => first,
             Err(error) if error.is("InvalidRange") => return self.unsatisfiable().await.map(Ok),
             Err(error) => return Err(self.admitted.backend_failed(error)),
         };
-        let sealed = sealed::open(self.admitted, self.bucket, self.backend.as_ref(), self.key, &first.meta).await?;
+        etags::check_read(&self.admitted.headers, &first.meta, true)?;
+        let sealed =
+            sealed::open(self.admitted, self.bucket, self.backend.as_ref(), self.key, &first.meta).await?;
         let wanted = match if_range {
             Some(validator) if !still_valid(validator, &first) => Wanted::Whole,
             _ => wanted,
@@ -106,7 +115,9 @@ impl Read<'_> {
                 && sealed.stored_len > 0
                 && !sealed.metadata.keys().any(|name| name.starts_with("x-amz-checksum-")));
         let table = if needs_table {
-            match sealed::table(self.admitted, self.bucket, self.backend, self.key, &first.meta, &sealed).await? {
+            match sealed::table(self.admitted, self.bucket, self.backend, self.key, &first.meta, &sealed)
+                .await?
+            {
                 Ok(table) => Some(table),
                 Err(Changed) => return Ok(Err(Changed)),
             }
@@ -126,7 +137,9 @@ impl Read<'_> {
             let spans = table.trailer.table();
             let stored = resolve(range, spans.plaintext_len())
                 .and_then(|(start, end)| spans.pieces(start, end))
-                .and_then(|pieces| Some(pieces.first()?.chunks.stored.start..pieces.last()?.chunks.stored.end));
+                .and_then(|pieces| {
+                    Some(pieces.first()?.chunks.stored.start..pieces.last()?.chunks.stored.end)
+                });
             if let Some(stored) = stored {
                 return Some(StoredRange::Inclusive(stored.start, stored.end - 1));
             }
@@ -137,7 +150,11 @@ impl Read<'_> {
         }
     }
 
-    async fn fetch(&self, range: Option<StoredRange>, same: Option<&GetOutcome>) -> Result<GetOutcome, BackendError> {
+    async fn fetch(
+        &self,
+        range: Option<StoredRange>,
+        same: Option<&GetOutcome>,
+    ) -> Result<GetOutcome, BackendError> {
         let options = match same {
             None => GetOptions {
                 range,
@@ -157,7 +174,12 @@ impl Read<'_> {
     }
 
     /// First and last plaintext byte; none for the whole object.
-    fn span(&self, wanted: Wanted, sealed: &Sealed, table: Option<&Table>) -> Result<Option<(u64, u64)>, S3Error> {
+    fn span(
+        &self,
+        wanted: Wanted,
+        sealed: &Sealed,
+        table: Option<&Table>,
+    ) -> Result<Option<(u64, u64)>, S3Error> {
         let size = sealed.plaintext_len;
         match wanted {
             Wanted::Whole => Ok(None),
@@ -225,8 +247,10 @@ impl Read<'_> {
                 Box::new(move |bytes| Trailer::open(&keys, kind, stored, bytes).map(|_| ()))
             }
         };
-        let limit = usize::try_from(single_trailer_len(sealed.plaintext_len).min(MAX_TRAILER)).unwrap_or(usize::MAX);
-        let plan = Plan { discard: 0, parts, skip: 0, take: sealed.plaintext_len, trailer: Some((check, limit)) };
+        let limit =
+            usize::try_from(single_trailer_len(sealed.plaintext_len).min(MAX_TRAILER)).unwrap_or(usize::MAX);
+        let plan =
+            Plan { discard: 0, parts, skip: 0, take: sealed.plaintext_len, trailer: Some((check, limit)) };
         let plaintext = open(first.body, plan, Arc::clone(&self.admitted.worker.node.metrics));
         let body = self.begin(plaintext, sealed.plaintext_len).await?;
         Ok(Ok(answer(status, headers, body, sealed.plaintext_len)))
@@ -272,14 +296,15 @@ impl Read<'_> {
             let Some(span) = spans.parts().get(piece.part) else { continue };
             parts.push_back(
                 PartOpener::new(keys, span.number, span.salt)
-                    .and_then(|opener| PartReader::starting_at(opener, span.plaintext_len(), piece.chunks.first))
+                    .and_then(|opener| {
+                        PartReader::starting_at(opener, span.plaintext_len(), piece.chunks.first)
+                    })
                     .map_err(|error| self.admitted.not_genuine(error))?,
             );
         }
         let length = end - start + 1;
         let mut headers = described::encrypted(self.admitted, &source.meta, &sealed.metadata)?;
-        let status =
-            self.part_headers(wanted, table, sealed.plaintext_len, Some((start, end)), &mut headers);
+        let status = self.part_headers(wanted, table, sealed.plaintext_len, Some((start, end)), &mut headers);
         let plan = Plan { discard: needed.start - from, parts, skip, take: length, trailer: None };
         let plaintext = open(source.body, plan, Arc::clone(&self.admitted.worker.node.metrics));
         let body = self.begin(plaintext, length).await?;
@@ -307,7 +332,9 @@ impl Read<'_> {
             _ => (0, sealed.stored_len.saturating_sub(1)),
         };
         if answer.meta.size != sealed.stored_len || told != asked {
-            return Err(self.admitted.not_genuine("two answers give two sizes, or other bytes than were asked for"));
+            return Err(self
+                .admitted
+                .not_genuine("two answers give two sizes, or other bytes than were asked for"));
         }
         Ok(Ok(answer))
     }
@@ -388,9 +415,13 @@ impl Read<'_> {
 /// A part's plaintext. An object that was not uploaded in parts has one, number 1: itself.
 pub fn part_span(number: u16, table: Option<&Table>, size: u64) -> Option<std::ops::Range<u64>> {
     match table.filter(|table| !table.trailer.entries().is_empty()) {
-        Some(table) => {
-            table.trailer.table().parts().iter().find(|part| part.number == number).map(|part| part.plain.clone())
-        }
+        Some(table) => table
+            .trailer
+            .table()
+            .parts()
+            .iter()
+            .find(|part| part.number == number)
+            .map(|part| part.plain.clone()),
         None => (number == 1).then_some(0..size),
     }
 }
@@ -441,6 +472,7 @@ async fn get_plain(
         }
         Err(error) => return Err(admitted.backend_failed(error)),
     };
+    etags::check_read(&admitted.headers, &outcome.meta, false)?;
     let mut headers = described::plain(admitted, &outcome.meta)?;
     let status = match outcome.range {
         Some((from, to, size)) => {

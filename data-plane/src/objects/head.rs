@@ -30,6 +30,7 @@ pub async fn head(admitted: &Admitted) -> Result<Reply, S3Error> {
         .head(&bucket.backend_bucket, key, options)
         .await
         .map_err(|error| admitted.backend_failed(error))?;
+    etags::check_read(&admitted.headers, &meta, encrypted)?;
     if !encrypted {
         let mut reply = reply::empty(StatusCode::OK);
         *reply.headers_mut() = described::plain(admitted, &meta)?;
@@ -39,9 +40,10 @@ pub async fn head(admitted: &Admitted) -> Result<Reply, S3Error> {
     let sealed = sealed::open(admitted, &bucket, backend.as_ref(), key, &meta).await?;
     let mut headers = described::encrypted(admitted, &meta, &sealed.metadata)?;
     let part = admitted.request.query.get("partNumber");
-    let known = described::wants_checksum(admitted) && described::set_known_checksum(&sealed.metadata, &mut headers);
-    let from_trailer = (described::wants_checksum(admitted) && !known)
-        || (part.is_some() && sealed.kind == Kind::Multipart);
+    let known =
+        described::wants_checksum(admitted) && described::set_known_checksum(&sealed.metadata, &mut headers);
+    let from_trailer =
+        (described::wants_checksum(admitted) && !known) || (part.is_some() && sealed.kind == Kind::Multipart);
     let table = if from_trailer && sealed.keys.is_some() && sealed.stored_len > 0 {
         let table = sealed::table(admitted, &bucket, &backend, key, &meta, &sealed).await?;
         Some(table.map_err(|sealed::Changed| sealed::keeps_changing())?)

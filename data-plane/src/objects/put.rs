@@ -12,7 +12,7 @@ use sealgate_envelope::{
 };
 
 use super::sealed::{ENVELOPE_NAME, METADATA_NAME};
-use crate::backend::{Backend, PutOptions, Upload};
+use crate::backend::{Backend, Conditions, PutOptions, Upload};
 use crate::body::{BodyPlan, Verified};
 use crate::etags;
 use crate::gate::Admitted;
@@ -40,13 +40,16 @@ pub async fn put(admitted: &Admitted, body: Incoming) -> Result<Reply, S3Error> 
     let length = plan.length();
     let encrypted = bucket.encrypts(key);
     let stored = if encrypted { stored_size(length) } else { Some(length) };
-    let stored = stored.filter(|stored| *stored <= most).ok_or_else(|| S3Error::entity_too_large(length, most))?;
+    let stored =
+        stored.filter(|stored| *stored <= most).ok_or_else(|| S3Error::entity_too_large(length, most))?;
     let outcome = Outcome::default();
-    let mut options = PutOptions {
-        headers: passed_headers(&admitted.headers),
-        conditions: etags::write_conditions(&admitted.headers, encrypted)?,
-        ..PutOptions::default()
-    };
+    let conditions = etags::write_conditions(&admitted.headers, encrypted)?;
+    if conditions != Conditions::default() && !backend.capabilities().conditional_put {
+        // Dropping the condition would overwrite silently.
+        return Err(S3Error::not_implemented("a conditional PutObject on this storage"));
+    }
+    let mut options =
+        PutOptions { headers: passed_headers(&admitted.headers), conditions, ..PutOptions::default() };
     let upload = if encrypted {
         let key_for_new = active_key(admitted, &bucket).await?;
         let object = Object { admitted, bucket: &bucket, key, ik: &key_for_new };
@@ -201,7 +204,9 @@ fn plain_metadata(admitted: &Admitted) -> Result<(BTreeMap<String, String>, Head
                 metadata.insert(name.to_owned(), text);
             }
             None => {
-                if let (Ok(name), Ok(value)) = (http::HeaderName::try_from(name), http::HeaderValue::try_from(text)) {
+                if let (Ok(name), Ok(value)) =
+                    (http::HeaderName::try_from(name), http::HeaderValue::try_from(text))
+                {
                     headers.insert(name, value);
                 }
             }

@@ -136,7 +136,8 @@ pub async fn table(
         return Err(admitted.not_genuine("two answers give two sizes"));
     }
     let limit = usize::try_from(length).unwrap_or(usize::MAX);
-    let suffix = pipeline::collect(answer.body, limit).await.map_err(|error| admitted.backend_failed(error))?;
+    let suffix =
+        pipeline::collect(answer.body, limit).await.map_err(|error| admitted.backend_failed(error))?;
     let (_, bytes) = trailer::split(&suffix).map_err(|error| admitted.not_genuine(error))?;
     let opened = Trailer::open(keys, sealed.kind, sealed.stored_len, bytes)
         .map_err(|error| admitted.not_genuine(error))?;
@@ -149,5 +150,6 @@ pub async fn table(
 
 /// The answer to a read whose object keeps changing.
 pub fn keeps_changing() -> S3Error {
-    S3Error::with(Code::SlowDown, "The object was replaced while it was read. Please try again.").retry_after(1)
+    S3Error::with(Code::SlowDown, "The object was replaced while it was read. Please try again.")
+        .retry_after(1)
 }

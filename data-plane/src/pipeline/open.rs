@@ -119,7 +119,9 @@ impl Opening {
                 self.ended = true;
                 return self.finish().await;
             };
-            if self.batch.is_full() && let Some(batch) = self.batch.take() {
+            if self.batch.is_full()
+                && let Some(batch) = self.batch.take()
+            {
                 return Ok(Some(batch));
             }
             if self.chunk.len() + self.pending.len() >= stored_len {
@@ -128,7 +130,9 @@ impl Opening {
             }
             self.chunk.extend_from_slice(&std::mem::take(&mut self.pending));
             // Before waiting for more, what is proved goes on its way.
-            if !self.batch.is_empty() && let Some(batch) = self.batch.take() {
+            if !self.batch.is_empty()
+                && let Some(batch) = self.batch.take()
+            {
                 return Ok(Some(batch));
             }
             self.receive().await?;

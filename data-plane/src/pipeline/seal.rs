@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
-use sealgate_envelope::size::{CHUNK, CHUNK_OVERHEAD, STORED_CHUNK, chunk_count};
 use sealgate_envelope::PartSealer;
+use sealgate_envelope::size::{CHUNK, CHUNK_OVERHEAD, STORED_CHUNK, chunk_count};
 use zeroize::Zeroize as _;
 
 use super::pool::Buffer;

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sealgate_envelope::ids::{BucketId, ObjectId};
 use sealgate_envelope::Trailer;
+use sealgate_envelope::ids::{BucketId, ObjectId};
 
 /// Parts that all cached tables may have together: about 20 MiB.
 const MAX_PARTS: usize = 200_000;

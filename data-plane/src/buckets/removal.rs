@@ -1,0 +1,198 @@
+//! DeleteBucket: nothing visible, no upload; then hidden objects go, then the bucket.
+
+use std::collections::HashSet;
+use std::rc::Rc;
+
+use sealgate_envelope::{BucketId, hidden};
+use sealgate_proto::v1 as wire;
+use tracing::{info, warn};
+
+use super::{registry_failed, wait};
+use crate::backend::{
+    Backend, BackendError, DeleteKey, GetOptions, ListFrom, ListOptions, PutOptions, UploadListOptions,
+};
+use crate::gate::{Admitted, no_content};
+use crate::node::Node;
+use crate::pipeline;
+use crate::reply::Reply;
+use crate::s3::error::{Code, S3Error};
+use crate::snapshot::{Bucket, BucketState};
+use crate::worker::Backends;
+
+/// Answers DeleteBucket: nothing visible, no version, no upload; then hidden objects go, then the bucket. Whatever fails
+/// after that is written back.
+///
+/// # Errors
+/// BucketNotEmpty and the backend's.
+pub async fn delete(admitted: &Admitted) -> Result<Reply, S3Error> {
+    let (bucket, backend) = admitted.bucket()?;
+    let node = &admitted.worker.node;
+    refuse_if_used(&bucket, &backend).await.map_err(|kept| kept.told(admitted))?;
+    let mut control = node.control.clone();
+    let reference = wire::BucketRef { bucket_id: bucket.id.as_bytes().to_vec() };
+    let applied = control
+        .buckets
+        .begin_delete(reference.clone())
+        .await
+        .map_err(|status| registry_failed(&status, &bucket.name))?;
+    wait(node, &applied.into_inner()).await?;
+    if let Err(kept) = remove(&bucket, &backend).await {
+        if let Err(status) = control.buckets.abort_delete(reference).await {
+            warn!(
+                bucket = bucket.name,
+                reason = status.message(),
+                "the bucket stays in deletion; delete it again"
+            );
+        }
+        return Err(kept.told(admitted));
+    }
+    let applied = control
+        .buckets
+        .commit_delete(reference)
+        .await
+        .map_err(|status| registry_failed(&status, &bucket.name))?;
+    wait(node, &applied.into_inner()).await?;
+    info!(target: "audit", bucket = bucket.name, access_key_id = admitted.credential.access_key_id, "bucket deleted");
+    Ok(no_content())
+}
+
+/// Why a bucket stays.
+enum Kept {
+    /// Something visible, or an upload in progress, is in it.
+    Used(S3Error),
+    /// The backend failed.
+    Failed(BackendError),
+}
+
+impl From<BackendError> for Kept {
+    fn from(error: BackendError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Kept {
+    fn told(self, admitted: &Admitted) -> S3Error {
+        match self {
+            Self::Used(refused) => refused,
+            Self::Failed(error) => admitted.backend_failed(error),
+        }
+    }
+}
+
+/// Carries out deletions that the admin API asked for, or that a node left half done: of buckets that were in deletion at
+/// the last look already, so as not to work against a request that is deleting one right now.
+pub async fn delete_pending(node: &Node, backends: &Backends, seen: &mut HashSet<BucketId>) {
+    let Some(snapshot) = node.snapshot() else { return };
+    let mut deleting = HashSet::new();
+    for bucket in snapshot.buckets().filter(|bucket| bucket.state == BucketState::Deleting) {
+        deleting.insert(bucket.id);
+        let Some(backend) = backends.get(&bucket.backend).filter(|_| seen.contains(&bucket.id)) else {
+            continue;
+        };
+        let mut control = node.control.clone();
+        let reference = wire::BucketRef { bucket_id: bucket.id.as_bytes().to_vec() };
+        let told = match remove(bucket, backend).await {
+            Ok(()) => control.buckets.commit_delete(reference).await.map(|_| "deleted"),
+            Err(Kept::Used(_)) => {
+                control.buckets.abort_delete(reference).await.map(|_| "kept: it is not empty")
+            }
+            Err(Kept::Failed(error)) => {
+                warn!(bucket = bucket.name, %error, "a bucket cannot be deleted now; it is tried again");
+                continue;
+            }
+        };
+        match told {
+            Ok(outcome) => {
+                info!(target: "audit", bucket = bucket.name, outcome, "a pending deletion was carried out");
+            }
+            Err(status) => {
+                warn!(bucket = bucket.name, reason = status.message(), "a deletion was not reported")
+            }
+        }
+    }
+    *seen = deleting;
+}
+
+async fn refuse_if_used(bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<(), Kept> {
+    // Hidden names all begin alike: two pages at most hold something visible, if there is something.
+    let mut from = ListFrom::Start;
+    loop {
+        let options = ListOptions { prefix: String::new(), delimiter: None, from, max_keys: 1_000 };
+        let page = backend.list_v2(&bucket.backend_bucket, options).await?;
+        if page.entries.iter().any(|entry| !hidden::is_hidden(entry.key.as_bytes())) {
+            return Err(Kept::Used(
+                S3Error::new(Code::BucketNotEmpty).field("BucketName", bucket.name.clone()),
+            ));
+        }
+        match page.next {
+            Some(next) => from = ListFrom::Token(next),
+            None => break,
+        }
+    }
+    let options = UploadListOptions {
+        prefix: String::new(),
+        delimiter: None,
+        key_marker: String::new(),
+        upload_id_marker: String::new(),
+        max_uploads: 1,
+    };
+    if !backend.list_uploads(&bucket.backend_bucket, options).await?.uploads.is_empty() {
+        return Err(Kept::Used(S3Error::with(
+            Code::BucketNotEmpty,
+            "The bucket has multipart uploads in progress. Complete or abort them first.",
+        )));
+    }
+    Ok(())
+}
+
+/// Removes hidden objects and the bucket. When the backend then refuses, what recovery needs is written back.
+async fn remove(bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<(), Kept> {
+    // Writes that were let in before the state changed may have come since.
+    match refuse_if_used(bucket, backend).await {
+        Err(Kept::Failed(error)) if error.is("NoSuchBucket") => return Ok(()),
+        used => used?,
+    }
+    let mut kept: Vec<(String, Vec<u8>)> = Vec::new();
+    loop {
+        let options = ListOptions {
+            prefix: hidden::PREFIX.to_owned(),
+            delimiter: None,
+            from: ListFrom::Start,
+            max_keys: 1_000,
+        };
+        let page = backend.list_v2(&bucket.backend_bucket, options).await?;
+        if page.entries.is_empty() {
+            break;
+        }
+        for entry in &page.entries {
+            let recovery = entry.key == hidden::BUCKET || entry.key.starts_with(hidden::IK_PREFIX);
+            if recovery {
+                let answer = backend.get(&bucket.backend_bucket, &entry.key, GetOptions::default()).await?;
+                kept.push((entry.key.clone(), pipeline::collect(answer.body, 64 << 10).await?));
+            }
+        }
+        let keys: Vec<DeleteKey> = page
+            .entries
+            .iter()
+            .map(|entry| DeleteKey { key: entry.key.clone(), version_id: None, etag: None })
+            .collect();
+        for outcome in backend.delete_many(&bucket.backend_bucket, &keys).await? {
+            outcome?;
+        }
+    }
+    match backend.delete_bucket(&bucket.backend_bucket).await {
+        Ok(()) => Ok(()),
+        Err(error) if error.is("NoSuchBucket") => Ok(()),
+        Err(error) => {
+            for (key, bytes) in kept {
+                let body = pipeline::upload(bytes);
+                if let Err(error) =
+                    backend.put(&bucket.backend_bucket, &key, PutOptions::default(), body).await
+                {
+                    warn!(bucket = bucket.name, key, %error, "a hidden object could not be written back");
+                }
+            }
+            Err(Kept::Failed(error))
+        }
+    }
+}
