@@ -1,0 +1,191 @@
+//! The lives of intermediate keys on a node.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sealgate_data_plane::clock::{Clock, ManualClock, SystemClock};
+use sealgate_data_plane::keys::{KeyError, Keys, Lives, NodeKey, Request};
+use sealgate_data_plane::metrics::Metrics;
+use sealgate_data_plane::snapshot::{Bucket, BucketState};
+use sealgate_envelope::{BucketId, Ik, IkId, Suite, TenantId};
+use tokio::sync::mpsc::Receiver;
+
+use super::relay::{Moment, Relay};
+use super::world::{World, identity, issue, soon, tenant, until};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const LIVES: Lives = Lives {
+    soft: Duration::from_secs(300),
+    hard: Duration::from_secs(3_600),
+    idle: Duration::from_secs(300),
+};
+
+fn bucket() -> Arc<Bucket> {
+    Arc::new(Bucket {
+        name: "bucket".to_owned(),
+        id: BucketId::random().unwrap(),
+        tenant: TenantId::random().unwrap(),
+        backend: "default".to_owned(),
+        backend_bucket: "bucket".to_owned(),
+        work_bucket: "bucket".to_owned(),
+        region: "eu-central-1".to_owned(),
+        state: BucketState::Active,
+        suite: Suite::from_code(1).unwrap(),
+        rules: Vec::new(),
+        created: 0,
+    })
+}
+
+struct Cache {
+    clock: Arc<ManualClock>,
+    keys: Arc<Keys>,
+    requests: Receiver<Request>,
+    bucket: Arc<Bucket>,
+    id: IkId,
+    held: Weak<NodeKey>,
+}
+
+/// A cache with one key in it, and nobody who answers its requests.
+fn cache() -> Cache {
+    let clock = ManualClock::at(1_800_000_000);
+    let (keys, requests) = Keys::new(Arc::clone(&clock) as Arc<dyn Clock>, Arc::new(Metrics::new().unwrap()));
+    let (bucket, id) = (bucket(), IkId::random().unwrap());
+    let until = clock.unix() + 86_400;
+    let key = keys.insert(bucket.id, NodeKey { id, ik: Ik::generate().unwrap() }, LIVES, Some(until));
+    let held = Arc::downgrade(&key);
+    Cache { clock, keys, requests, bucket, id, held }
+}
+
+#[actix_rt::test]
+async fn an_unused_key_goes_after_five_minutes() {
+    let cache = cache();
+    cache.clock.advance(5 * MINUTE - Duration::from_secs(1));
+    assert_eq!(cache.keys.evict(), Some(Duration::from_secs(1)));
+    assert_eq!(cache.keys.len(), 1);
+    cache.clock.advance(Duration::from_secs(1));
+    assert_eq!(cache.keys.evict(), None);
+    assert!(cache.keys.is_empty());
+    assert!(cache.held.upgrade().is_none(), "the key is still in memory");
+}
+
+#[actix_rt::test]
+async fn a_used_key_is_asked_for_ahead_and_goes_after_an_hour() {
+    let mut cache = cache();
+    for minute in (0..60).step_by(4) {
+        // Nobody answers: as with a control plane that is away.
+        let id = cache.keys.get(&cache.bucket, cache.id).await.unwrap().id;
+        assert_eq!(id, cache.id);
+        let asked = cache.requests.try_recv().is_ok();
+        assert_eq!(asked, minute >= 5, "a refresh at minute {minute}");
+        cache.clock.advance(4 * MINUTE);
+        cache.keys.evict();
+    }
+    assert!(cache.keys.is_empty());
+    assert!(cache.held.upgrade().is_none(), "the key is still in memory");
+    let (keys, bucket) = (Arc::clone(&cache.keys), Arc::clone(&cache.bucket));
+    drop(cache.requests);
+    assert!(matches!(keys.active(&bucket).await, Err(KeyError::Unavailable(_))));
+}
+
+#[actix_rt::test]
+async fn an_expired_key_is_not_given_out_before_the_timer_has_come() {
+    let mut cache = cache();
+    cache.clock.advance(60 * MINUTE);
+    let waiting = cache.keys.get(&cache.bucket, cache.id);
+    let mut waiting = std::pin::pin!(waiting);
+    assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+    assert!(cache.requests.try_recv().is_ok(), "nobody was asked");
+    assert_eq!(cache.keys.len(), 1, "the timer was not to run");
+}
+
+#[actix_rt::test]
+async fn the_timer_zeroizes_a_key_that_nobody_touches() {
+    let (keys, _requests) = Keys::new(SystemClock::shared(), Arc::new(Metrics::new().unwrap()));
+    let short =
+        Lives { soft: Duration::ZERO, hard: Duration::from_millis(50), idle: Duration::from_millis(50) };
+    let timer = Arc::clone(&keys);
+    let timer = actix_rt::spawn(async move { timer.keep_evicting().await });
+    // The timer sleeps over an empty cache: taking a key in must wake it.
+    tokio::task::yield_now().await;
+    let key = NodeKey { id: IkId::random().unwrap(), ik: Ik::generate().unwrap() };
+    let held = Arc::downgrade(&keys.insert(BucketId::random().unwrap(), key, short, None));
+    until("the key's end", async || keys.is_empty()).await;
+    assert!(held.upgrade().is_none());
+    timer.abort();
+}
+
+#[actix_rt::test]
+async fn a_thousand_lookups_of_a_cold_key_make_one_call_and_refresh_ahead_holds_nobody_up() {
+    let world = World::new();
+    let control = world.control().await;
+    let client = tenant(&control).await;
+    let relay = Relay::start(control.grpc_addr(), issue(&control, "one").await).await;
+    let clock = ManualClock::at(SystemClock::shared().unix());
+    let node = world.node_by(relay.endpoint(), relay.identity(), Arc::clone(&clock) as _).await;
+    let client = client.at(node.address());
+    client.put("/bucket", "").await.ok();
+    let bucket = Arc::clone(node.node().snapshot().unwrap().bucket("bucket").unwrap());
+    let keys = Arc::clone(&node.node().keys);
+
+    relay.halt_at(Moment::ActiveAsked);
+    let lookups = (0..1_000).map(|_| {
+        let (keys, bucket) = (Arc::clone(&keys), Arc::clone(&bucket));
+        actix_rt::spawn(async move { keys.active(&bucket).await.map(|key| key.id) })
+    });
+    let lookups: Vec<_> = lookups.collect();
+    relay.reached().await;
+    relay.release();
+    let ids = soon("the lookups", join_all(lookups)).await;
+    let first = ids[0].as_ref().unwrap().clone().unwrap();
+    assert!(ids.into_iter().all(|id| id.unwrap().unwrap() == first));
+    assert_eq!((relay.count(Moment::ActiveAsked), relay.count(Moment::ConfirmAsked)), (1, 1));
+
+    clock.advance(4 * MINUTE);
+    keys.active(&bucket).await.unwrap();
+    assert_eq!(relay.count(Moment::ActiveAsked), 1, "asked before the soft life was over");
+    clock.advance(2 * MINUTE);
+    relay.halt_at(Moment::ActiveAsked);
+    for _ in 0..100 {
+        soon("a key at once", keys.active(&bucket)).await.unwrap();
+    }
+    relay.reached().await;
+    // The answer is held back, and the key is still given out.
+    soon("a key at once", keys.active(&bucket)).await.unwrap();
+    assert_eq!(relay.count(Moment::ActiveAsked), 2);
+    relay.release();
+    // Refreshed: another hour from now on.
+    until("the refresh", async || {
+        let before = relay.count(Moment::ActiveAsked);
+        keys.active(&bucket).await.unwrap();
+        relay.count(Moment::ActiveAsked) == before
+    })
+    .await;
+    node.stop().await;
+    assert!(keys.is_empty(), "a node that stopped holds keys");
+    control.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_deleted_bucket_takes_its_keys_out_of_every_node() {
+    let world = World::new();
+    let control = world.control().await;
+    let client = tenant(&control).await;
+    let endpoint = format!("https://{}", control.grpc_addr());
+    let one = world.node(endpoint.clone(), identity(&issue(&control, "one").await)).await;
+    let two = world.node(endpoint, identity(&issue(&control, "two").await)).await;
+    let here = client.at(one.address());
+    here.put("/bucket", "").await.ok();
+    here.put("/bucket/object", "text").await.ok();
+    let (epoch, version) = one.node().applied();
+    soon("the bucket on the other node", two.node().wait_applied(epoch, version)).await;
+    assert_eq!(client.at(two.address()).get("/bucket/object").await.ok().body, "text");
+    assert_eq!((one.node().keys.len(), two.node().keys.len()), (1, 1));
+    here.send("DELETE", "/bucket/object", "").await.ok();
+    here.send("DELETE", "/bucket", "").await.ok();
+    assert_eq!(one.node().keys.len(), 0, "the answer came before the key was gone");
+    until("the push", async || two.node().keys.is_empty()).await;
+    one.stop().await;
+    two.stop().await;
+    control.stop().await;
+}

@@ -1,0 +1,17 @@
+//! Both planes together, as clients and operators meet them: real gRPC over mTLS, real sockets, real files. What must
+//! survive a kill runs in processes of its own, which are this test program started once more.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod balance;
+mod certificates;
+mod drain;
+mod ik_order;
+mod keys;
+mod process;
+mod pushes;
+mod relay;
+mod rules;
+mod s3;
+mod storage;
+mod sweep;
+mod world;

@@ -1,0 +1,160 @@
+//! The sweep: what an upload leaves behind goes only when the upload is surely over.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use sealgate_data_plane::backend::fs::FsBackend;
+use sealgate_data_plane::backend::{Backend, PutOptions};
+use sealgate_data_plane::clock::{Clock as _, ManualClock, SystemClock};
+use sealgate_data_plane::pipeline;
+use sealgate_data_plane::plane::DataPlane;
+use sealgate_data_plane::sweep;
+use sealgate_data_plane::worker::Backends;
+use sealgate_envelope::{GatewayId, Ik, IkId, ObjectKeys, Suite, UploadName, UploadRecord, hidden};
+
+use super::s3::{Client, bytes};
+use super::storage::list;
+use super::world::{World, identity, issue, tenant};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+struct Swept {
+    node: DataPlane,
+    backends: Backends,
+    storage: Rc<dyn Backend>,
+    clock: Arc<ManualClock>,
+    client: Client,
+}
+
+impl Swept {
+    /// Requests are signed by the node's clock, which is days ahead of the machine's.
+    async fn send(&self, method: &str, target: &str, body: impl Into<Bytes>) -> super::s3::Answer {
+        let when = UNIX_EPOCH + Duration::from_secs(self.clock.unix());
+        self.client.try_send_at(method, target, body.into(), when).await.unwrap()
+    }
+
+    /// An upload with one part.
+    async fn upload(&self, key: &str) -> String {
+        let id = self.send("POST", &format!("/bucket/{key}?uploads="), "").await.ok().tag("UploadId");
+        let target = format!("/bucket/{key}?partNumber=1&uploadId={id}");
+        self.send("PUT", &target, bytes(100_000, 1)).await.ok();
+        id
+    }
+
+    async fn sweep(&self) {
+        sweep::once(self.node.node(), &self.backends).await;
+    }
+
+    /// Hidden objects of uploads: all, and the marks of those that were seen gone.
+    async fn hidden(&self) -> (usize, usize) {
+        let entries = list(self.storage.as_ref(), "bucket", hidden::UPLOAD_PREFIX).await;
+        let marks = entries.iter().filter(|entry| entry.key.contains("/gone/")).count();
+        (entries.len() - marks, marks)
+    }
+}
+
+async fn swept(world: &World) -> (Swept, sealgate_control_plane::Handle) {
+    let control = world.control().await;
+    let client = tenant(&control).await;
+    let clock = ManualClock::at(SystemClock::shared().unix());
+    let endpoint = format!("https://{}", control.grpc_addr());
+    let identity = identity(&issue(&control, "one").await);
+    let node = world.node_by(endpoint, identity, Arc::clone(&clock) as _).await;
+    let client = client.at(node.address());
+    client.put("/bucket", "").await.ok();
+    let backends = Backends::open(&node.node().config.backends).unwrap();
+    let storage: Rc<dyn Backend> = Rc::new(FsBackend::open(world.backend()).unwrap());
+    (Swept { node, backends, storage, clock, client }, control)
+}
+
+#[actix_rt::test]
+async fn leftovers_go_after_seven_days_and_two_looks() {
+    let world = World::new();
+    let (swept, control) = swept(&world).await;
+    let id = swept.upload("object").await;
+    let before = swept.hidden().await;
+    assert!(before.0 >= 2 && before.1 == 0, "a record and a note: {before:?}");
+    swept.sweep().await;
+    assert_eq!(swept.hidden().await, before, "an open upload was touched");
+
+    // Behind the gateway's back, as a lifecycle rule of the backend does.
+    swept.storage.abort_upload("bucket", "object", &id).await.unwrap();
+    swept.clock.advance(30 * DAY);
+    swept.sweep().await;
+    assert_eq!(swept.hidden().await, (before.0, 1), "one look is not two, however late it is");
+    swept.clock.advance(7 * DAY - HOUR);
+    swept.sweep().await;
+    assert_eq!(swept.hidden().await, (before.0, 1), "the seven days are not over");
+    swept.clock.advance(HOUR);
+    swept.sweep().await;
+    assert_eq!(swept.hidden().await, (0, 0));
+    assert_eq!(
+        list(swept.storage.as_ref(), "bucket", hidden::IK_PREFIX).await.len(),
+        1,
+        "a key record was swept"
+    );
+    swept.node.stop().await;
+    control.stop().await;
+}
+
+#[actix_rt::test]
+async fn an_open_upload_stays_however_old_it_is_and_can_be_completed() {
+    let world = World::new();
+    let (swept, control) = swept(&world).await;
+    let id = swept.upload("object").await;
+    let before = swept.hidden().await;
+    // Up to the last day that the node has signing keys for.
+    for _ in 0..2 * 24 {
+        swept.clock.advance(HOUR);
+        swept.sweep().await;
+    }
+    assert_eq!(swept.hidden().await, before);
+    let listed = swept.send("GET", &format!("/bucket/object?uploadId={id}"), "").await.ok();
+    let etag = listed.tag("ETag").replace("&quot;", "\"");
+    let document = format!(
+        "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part></CompleteMultipartUpload>"
+    );
+    swept.send("POST", &format!("/bucket/object?uploadId={id}"), document).await.ok();
+    assert_eq!(swept.send("GET", "/bucket/object", "").await.ok().body, bytes(100_000, 1));
+    swept.node.stop().await;
+    control.stop().await;
+}
+
+#[actix_rt::test]
+async fn another_gateways_records_are_never_touched() {
+    let world = World::new();
+    let (swept, control) = swept(&world).await;
+    let snapshot = swept.node.node().snapshot().unwrap();
+    let bucket = snapshot.bucket("bucket").unwrap();
+    let record = |gateway: GatewayId| {
+        let name = UploadName {
+            gateway,
+            bucket: bucket.id,
+            upload_id: "0123456789abcdef0123456789abcdef".to_owned(),
+            key: b"object".to_vec(),
+        };
+        let place = name.record_name().unwrap();
+        let keys = ObjectKeys::generate(Suite::from_code(1).unwrap()).unwrap();
+        let ik = (IkId::random().unwrap(), &Ik::generate().unwrap());
+        let sealed = UploadRecord::seal(&keys, false, ik, bucket.tenant, name, 0, None).unwrap();
+        (place.record_key(), sealed.to_bytes().unwrap())
+    };
+    let foreign = record(GatewayId::random().unwrap());
+    let own = record(snapshot.gateway);
+    for (key, bytes) in [&foreign, &own] {
+        let body = pipeline::upload(bytes.clone());
+        swept.storage.put("bucket", key, PutOptions::default(), body).await.unwrap();
+    }
+    for _ in 0..3 {
+        swept.sweep().await;
+        swept.clock.advance(8 * DAY);
+    }
+    let left = list(swept.storage.as_ref(), "bucket", hidden::UPLOAD_PREFIX).await;
+    // The own record, alike in all but the gateway, went: the foreign one stayed for its gateway alone.
+    assert_eq!(left.iter().map(|entry| entry.key.as_str()).collect::<Vec<_>>(), [foreign.0.as_str()]);
+    swept.node.stop().await;
+    control.stop().await;
+}
