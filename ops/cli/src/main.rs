@@ -12,7 +12,7 @@ mod progress;
 mod target;
 mod transfer;
 
-use std::io;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -80,8 +80,9 @@ fn main() -> ExitCode {
         Command::Decrypt(arguments) => hardened().and_then(|()| decrypt::run(&arguments, out)),
         Command::Verify(arguments) => hardened().and_then(|()| verify::run(&arguments, out)),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "sealgate", &mut io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "sealgate", &mut script);
+            io::stdout().write_all(&script).map_err(|error| Failure::io(&"stdout", &error))
         }
     })
 }
