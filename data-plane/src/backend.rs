@@ -135,6 +135,8 @@ pub struct Capabilities {
     pub conditional_complete: bool,
     /// If-Match on DELETE is honoured.
     pub conditional_delete: bool,
+    /// ETags in a multi-object deletion are honoured.
+    pub conditional_delete_many: bool,
     /// Metadata of empty objects whose keys end in `/` is kept.
     pub marker_metadata: bool,
     /// CompleteMultipartUpload checks the ETags that it is given against the parts, also those of a part that was

@@ -187,7 +187,7 @@ fn guard(request: &S3Request) -> Result<(), S3Error> {
 /// # Errors
 /// AccessDenied, with a text that says why.
 pub fn refuse_hidden(key: &str) -> Result<(), S3Error> {
-    if hidden::is_hidden(key.as_bytes()) {
+    if hidden::could_be_hidden(key) {
         return Err(S3Error::with(
             Code::AccessDenied,
             "Keys that begin with .sealgate/ are reserved for the gateway. Use another name.",

@@ -1,5 +1,7 @@
 //! What failed behind the front end, in S3's codes: backends, keys, and objects that are not genuine.
 
+use std::io::ErrorKind;
+
 use tracing::{error, warn};
 
 use crate::backend::BackendError;
@@ -137,6 +139,13 @@ pub fn backend_failed(failure: BackendError, metrics: &Metrics, encrypted: bool)
             S3Error::new(Code::SlowDown).retry_after(2)
         }
         BackendError::Unsupported(what) => S3Error::not_implemented(what),
+        BackendError::Io(failure)
+            if matches!(failure.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
+        {
+            error!(error = %failure, "what is stored is damaged");
+            metrics.integrity_failure();
+            S3Error::new(Code::ObjectIntegrityError)
+        }
         BackendError::Io(failure) => {
             metrics.backend_failure();
             error!(error = %failure, "storage failed");

@@ -30,6 +30,25 @@ pub fn is_hidden(key: &[u8]) -> bool {
     key.starts_with(RESERVED.as_bytes())
 }
 
+/// Whether some backend would take a key for one of the gateway's: servers fold doubled slashes, drop a leading one, and
+/// resolve `.` and `..`, so every spelling that could lead under [`RESERVED`] is refused.
+#[must_use]
+pub fn could_be_hidden(key: &str) -> bool {
+    let mut folded: Vec<&str> = Vec::new();
+    for component in key.split(['/', '\\']) {
+        match component {
+            "" | "." => {}
+            ".." => {
+                folded.pop();
+            }
+            name => folded.push(name),
+        }
+    }
+    // The bare name is a client's own, as long as nothing lies under it.
+    let reserved = folded.first().is_some_and(|first| *first == RESERVED.trim_end_matches('/'));
+    is_hidden(key.as_bytes()) || (reserved && (folded.len() > 1 || key.ends_with(['/', '\\'])))
+}
+
 /// Body of [`BUCKET`]: version u8 ‖ logical bucket id.
 #[must_use]
 pub fn bucket_marker(bucket: BucketId) -> [u8; 17] {
@@ -193,6 +212,31 @@ impl HiddenName {
                 salt: text::decode(salt).and_then(|salt| salt.try_into().ok()).ok_or_else(unknown)?,
             }),
             _ => Err(unknown()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::could_be_hidden;
+
+    #[test]
+    fn every_spelling_that_a_server_folds_is_refused() {
+        for key in [
+            ".sealgate/v1/ik/x",
+            "/.sealgate/v1/ik/x",
+            "//.sealgate//v1/bucket",
+            "./.sealgate/x",
+            "a/../.sealgate/v1/u/x",
+            "../.sealgate/x",
+            "\\.sealgate\\x",
+            ".sealgate/",
+            ".sealgate/../.sealgate/x",
+        ] {
+            assert!(could_be_hidden(key), "{key}");
+        }
+        for key in [".sealgate", ".sealgates/x", "a/.sealgate/x", "sealgate/x", "", "/", "..", "a/../b"] {
+            assert!(!could_be_hidden(key), "{key}");
         }
     }
 }

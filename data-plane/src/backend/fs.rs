@@ -63,6 +63,7 @@ impl FsBackend {
             conditional_put: true,
             conditional_complete: true,
             conditional_delete: true,
+            conditional_delete_many: true,
             marker_metadata: true,
             part_etags_enforced: true,
             sorted_listings: true,
@@ -128,7 +129,9 @@ fn commit_object(
     let leaf = bucket.leaf(&record.head.key)?;
     pending.write(&record)?;
     let _lock = bucket.lock_key(&record.head.key)?;
-    conditions::check_write(conditions, bucket.live_head(&record.head.key)?.as_ref())?;
+    if *conditions != Conditions::default() {
+        conditions::check_write(conditions, bucket.live_head(&record.head.key)?.as_ref())?;
+    }
     pending.publish(&leaf)?;
     Ok(outcome(&record.head))
 }

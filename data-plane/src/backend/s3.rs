@@ -15,6 +15,8 @@ mod progress;
 mod request;
 mod xml;
 
+use std::time::SystemTime;
+
 use async_trait::async_trait;
 
 use self::client::Client;
@@ -45,6 +47,15 @@ impl S3Backend {
     pub fn new(config: S3Config) -> Result<Self, BackendError> {
         let capabilities = config.server.capabilities();
         Ok(Self { client: Client::new(config)?, capabilities })
+    }
+
+    /// The buckets of these credentials and when each was made: for command-line clients. A node answers from its
+    /// tenants' registry and never asks a backend.
+    ///
+    /// # Errors
+    /// As the other operations.
+    pub async fn list_buckets(&self) -> Result<Vec<(String, SystemTime)>, BackendError> {
+        listing::list_buckets(&self.client).await
     }
 }
 

@@ -51,6 +51,9 @@ pub async fn delete_many(admitted: &Admitted, body: Incoming) -> Result<Reply, S
     for object in &request.objects {
         let refused = if object.unknown_condition {
             Some(S3Error::not_implemented("DeleteObjects with LastModifiedTime or Size"))
+        } else if object.etag.is_some() && !backend.capabilities().conditional_delete_many {
+            // Dropping the condition would delete what the client wants to keep.
+            Some(S3Error::not_implemented("DeleteObjects with ETag on this storage"))
         } else {
             refuse_hidden(&object.key).err()
         };

@@ -97,10 +97,22 @@ impl Read<'_> {
     ) -> Result<Result<Reply, Changed>, S3Error> {
         let stored = self.first_range(wanted);
         let first = match self.fetch(stored, None).await {
-            Ok(first) => first,
-            Err(error) if error.is("InvalidRange") => return self.unsatisfiable().await.map(Ok),
-            Err(error) => return Err(self.admitted.backend_failed(error)),
+            Err(error) if error.is("InvalidRange") => {
+                let tables = &self.admitted.worker.node.tables;
+                if tables.get(self.bucket.id, self.key).is_some() {
+                    // The table was another object's: without it the range is asked for anew.
+                    tables.remove(self.bucket.id, self.key);
+                    return Ok(Err(Changed));
+                }
+                if if_range.is_none() {
+                    return self.unsatisfiable().await.map(Ok);
+                }
+                // Whether the range counts at all is only known with the object's ETag.
+                self.fetch(None, None).await
+            }
+            first => first,
         };
+        let first = first.map_err(|error| self.admitted.backend_failed(error))?;
         etags::check_read(&self.admitted.headers, &first.meta, true)?;
         let sealed =
             sealed::open(self.admitted, self.bucket, self.backend.as_ref(), self.key, &first.meta).await?;

@@ -1,18 +1,40 @@
 //! The `sealgate` command.
 
+mod connection;
 mod dev;
+mod failure;
+mod interrupt;
+mod location;
+mod offline;
+mod output;
+mod profile;
+mod progress;
+mod target;
+mod transfer;
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::failure::{Exit, Failure};
+use crate::offline::{decrypt, inspect, verify};
+use crate::output::Output;
+use crate::transfer::{get, list, presign, put};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Sealgate: plain S3 in, ciphertext behind.
+///
+/// Exit codes: 0 done, 1 failure, 2 usage, 3 not found, 4 integrity failure, 5 access denied, 6 unavailable.
 #[derive(Parser)]
-#[command(name = "sealgate", version, about)]
+#[command(name = "sealgate", version)]
 struct Arguments {
+    /// Print JSON: results on stdout, errors on stderr
+    #[arg(long, global = true)]
+    json: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -21,10 +43,52 @@ struct Arguments {
 enum Command {
     /// Run both planes on this machine, with everything in one directory.
     Dev(dev::Arguments),
+    /// Store a file as an object.
+    Put(put::Arguments),
+    /// Fetch an object into a file.
+    Get(get::Arguments),
+    /// List buckets or objects.
+    Ls(list::Arguments),
+    /// Make a bucket.
+    Mb(put::BucketArguments),
+    /// Make a URL that allows one request for a while.
+    Presign(presign::Arguments),
+    /// Show what is known of stored objects and records without keys (offline).
+    Inspect(inspect::Arguments),
+    /// Decrypt an object from the backend itself: no gateway is needed (offline).
+    Decrypt(decrypt::Arguments),
+    /// Prove every object below a prefix (offline).
+    Verify(verify::Arguments),
+    /// Print completions for a shell.
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().command {
-        Command::Dev(arguments) => dev::run(&arguments),
-    }
+    let Arguments { json, command } = Arguments::parse();
+    let out = Output::new(json);
+    out.finish(match command {
+        Command::Dev(arguments) => return dev::run(&arguments),
+        Command::Put(arguments) => put::run(&arguments, out),
+        Command::Get(arguments) => get::run(&arguments, out),
+        Command::Ls(arguments) => list::run(&arguments, out),
+        Command::Mb(arguments) => put::make_bucket(&arguments, out),
+        Command::Presign(arguments) => presign::run(&arguments, out),
+        Command::Inspect(arguments) => inspect::run(&arguments, out),
+        Command::Decrypt(arguments) => hardened().and_then(|()| decrypt::run(&arguments, out)),
+        Command::Verify(arguments) => hardened().and_then(|()| verify::run(&arguments, out)),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "sealgate", &mut script);
+            io::stdout().write_all(&script).map_err(|error| Failure::io(&"stdout", &error))
+        }
+    })
+}
+
+/// No core file of a process that holds keys.
+fn hardened() -> Result<(), Failure> {
+    sealgate_data_plane::process::harden()
+        .map_err(|error| Failure::new(Exit::Failure, format!("core files cannot be switched off: {error}")))
 }

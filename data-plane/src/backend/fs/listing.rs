@@ -41,7 +41,24 @@ pub(crate) fn page(tree: &Path, options: &ListOptions, v2: bool) -> Result<ListP
             continue;
         }
         // Deleted since its name was read.
-        let Some(head) = space::read_head(&path)? else { continue };
+        let head = match space::read_head(&path) {
+            Ok(head) => head,
+            Err(BackendError::Io(error)) if space::is_damaged(&error) => {
+                // One damaged entry must not hide all others: it is listed, and whoever reads it is told.
+                tracing::error!(path = %path.display(), %error, "a metadata file is damaged");
+                last = Bound::After(key.as_bytes().to_vec());
+                page.entries.push(ListEntry {
+                    size: 0,
+                    etag: "0".repeat(32),
+                    last_modified: std::time::UNIX_EPOCH,
+                    storage_class: CLASS.to_owned(),
+                    key,
+                });
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let Some(head) = head else { continue };
         last = Bound::After(key.as_bytes().to_vec());
         page.entries.push(ListEntry {
             size: head.size,

@@ -45,10 +45,24 @@ impl From<record::Head> for StoredObject {
 /// # Errors
 /// `NotFound` when bucket or key are not there, `InvalidInput` for names that cannot be, `InvalidData` for a damaged
 /// file.
-pub fn open(root: &Path, bucket: &str, key: &str) -> io::Result<(StoredObject, impl Read)> {
+pub fn open(root: &Path, bucket: &str, key: &str) -> io::Result<(StoredObject, impl Read + use<>)> {
+    open_from(root, bucket, key, 0)
+}
+
+/// The same with a reader that begins at a byte; beyond the end it is empty. Two openings may meet two objects: their
+/// ETags tell.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_from(
+    root: &Path,
+    bucket: &str,
+    key: &str,
+    from: u64,
+) -> io::Result<(StoredObject, impl Read + use<>)> {
     let opened = Bucket::open(root, bucket).and_then(|bucket| read::open(&bucket, key)).map_err(plain)?;
     let head = opened.record.head.clone();
-    let reader = opened.reader(0, head.size);
+    let reader = opened.reader(from, head.size.saturating_sub(from));
     Ok((head.into(), reader))
 }
 

@@ -168,6 +168,11 @@ pub(crate) fn read_record(path: &Path) -> Result<Option<Record>, BackendError> {
     }
 }
 
+/// Whether the error says that a file is not what was written.
+pub(crate) fn is_damaged(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}
+
 /// Whether the error says that there is no such file.
 pub(crate) fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)

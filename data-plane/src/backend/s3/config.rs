@@ -66,6 +66,7 @@ impl ServerKind {
             conditional_put: true,
             conditional_complete: true,
             conditional_delete: true,
+            conditional_delete_many: true,
             marker_metadata: true,
             part_etags_enforced: true,
             sorted_listings: true,
@@ -74,7 +75,12 @@ impl ServerKind {
         match self {
             Self::Aws => Capabilities { max_object: 50 * 1024 * GIB, ..all },
             // MinIO counts `x-amz-meta-` too: 22 bytes for the gateway's two headers.
-            Self::Minio => Capabilities { conditional_delete: false, max_user_metadata: 2026, ..all },
+            Self::Minio => Capabilities {
+                conditional_delete: false,
+                conditional_delete_many: false,
+                max_user_metadata: 2026,
+                ..all
+            },
             // It walks its directories by their names: `a/b` comes before `a-b`. Pages of uploads do not join.
             Self::SeaweedFs => Capabilities {
                 part_etags_enforced: false,
@@ -84,11 +90,12 @@ impl ServerKind {
                 ..all
             },
             // It refuses the upload id marker that it gave.
-            Self::VersityGw => Capabilities { upload_pages: false, ..all },
+            Self::VersityGw => Capabilities { conditional_delete_many: false, upload_pages: false, ..all },
             Self::Generic => Capabilities {
                 conditional_put: false,
                 conditional_complete: false,
                 conditional_delete: false,
+                conditional_delete_many: false,
                 marker_metadata: false,
                 part_etags_enforced: false,
                 sorted_listings: false,

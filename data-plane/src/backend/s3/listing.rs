@@ -1,5 +1,7 @@
 //! Listings, always with `encoding-type=url`: keys may hold what XML cannot.
 
+use std::time::SystemTime;
+
 use http::Method;
 
 use super::answer;
@@ -35,6 +37,24 @@ pub(super) async fn list(
     };
     let (_, document) = client.call(&call).await?;
     parse_page(&document, v2, client.config.server.leaves_markers_plain())
+}
+
+pub(super) async fn list_buckets(client: &Client) -> Result<Vec<(String, SystemTime)>, BackendError> {
+    let (_, document) = client.call(&Call::new(Method::GET, "", "")).await?;
+    let mut buckets = Vec::new();
+    let (mut name, mut created) = (String::new(), String::new());
+    xml::read(&document, |node| {
+        match node {
+            Node::Close("Name", "Bucket", text) => name = text,
+            Node::Close("CreationDate", "Bucket", text) => created = text,
+            Node::Close("Bucket", ..) => {
+                buckets.push((std::mem::take(&mut name), answer::timestamp(&created)?));
+            }
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok(buckets)
 }
 
 fn parse_page(document: &[u8], v2: bool, plain_markers: bool) -> Result<ListPage, BackendError> {

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use crc_fast::{CrcAlgorithm, Digest};
 use http::HeaderMap;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 
 use super::aws_chunked::Deframer;
 
@@ -34,7 +34,8 @@ pub async fn take(
     let number = |name: &str| text(name).and_then(|value| value.parse::<u64>().ok());
     let framed = text("x-amz-content-sha256").is_some_and(|value| value.starts_with("STREAMING-"));
     let declared = number(if framed { "x-amz-decoded-content-length" } else { "content-length" });
-    let declared = declared.ok_or("MissingContentLength")?;
+    // A client without a body may leave the length out.
+    let declared = declared.or_else(|| body.is_end_stream().then_some(0)).ok_or("MissingContentLength")?;
 
     let mut kept = keep(declared)
         .then(|| usize::try_from(declared).map(BytesMut::with_capacity))

@@ -19,7 +19,8 @@ struct Pair {
 }
 
 fn pair() -> Pair {
-    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     Pair { certificate: cert.der().clone(), pem: cert.pem(), key: signing_key.serialize_pem() }
 }
 

@@ -50,7 +50,11 @@ async fn a_node_killed_between_any_two_steps_leaves_no_object_without_its_key_re
         let writing = actix_rt::spawn(put(here, bucket));
         relay.reached().await;
         assert_eq!(key_records(&world.backend(), bucket).await, copies_at(moment), "at {moment:?}");
-        assert_eq!(check_key_records(&world.backend(), bucket).await, 0, "an object before its key, at {moment:?}");
+        assert_eq!(
+            check_key_records(&world.backend(), bucket).await,
+            0,
+            "an object before its key, at {moment:?}"
+        );
         // With its connection the halted call goes too.
         node.kill();
         soon("the write's end", writing).await.unwrap().unwrap_err();
@@ -85,7 +89,11 @@ async fn a_control_plane_killed_between_any_two_steps_leaves_no_object_without_i
         relay.reached().await;
         control.plane.kill();
         assert_eq!(key_records(&world.backend(), bucket).await, copies_at(moment), "at {moment:?}");
-        assert_eq!(check_key_records(&world.backend(), bucket).await, 0, "an object before its key, at {moment:?}");
+        assert_eq!(
+            check_key_records(&world.backend(), bucket).await,
+            0,
+            "an object before its key, at {moment:?}"
+        );
         relay.release();
         let status = soon("the write's answer", writing).await.unwrap().unwrap();
         // What the control plane had already said is as good as if it lived: its answer reaches the node after all.

@@ -15,8 +15,11 @@ use super::relay::{Moment, Relay};
 use super::world::{World, identity, issue, soon, tenant, until};
 
 const MINUTE: Duration = Duration::from_secs(60);
-const LIVES: Lives =
-    Lives { soft: Duration::from_secs(300), hard: Duration::from_secs(3_600), idle: Duration::from_secs(300) };
+const LIVES: Lives = Lives {
+    soft: Duration::from_secs(300),
+    hard: Duration::from_secs(3_600),
+    idle: Duration::from_secs(300),
+};
 
 fn bucket() -> Arc<Bucket> {
     Arc::new(Bucket {
@@ -99,7 +102,8 @@ async fn an_expired_key_is_not_given_out_before_the_timer_has_come() {
 #[actix_rt::test]
 async fn the_timer_zeroizes_a_key_that_nobody_touches() {
     let (keys, _requests) = Keys::new(SystemClock::shared(), Arc::new(Metrics::new().unwrap()));
-    let short = Lives { soft: Duration::ZERO, hard: Duration::from_millis(50), idle: Duration::from_millis(50) };
+    let short =
+        Lives { soft: Duration::ZERO, hard: Duration::from_millis(50), idle: Duration::from_millis(50) };
     let timer = Arc::clone(&keys);
     let timer = actix_rt::spawn(async move { timer.keep_evicting().await });
     // The timer sleeps over an empty cache: taking a key in must wake it.

@@ -122,7 +122,8 @@ fn be_a_plane() {
         match role.as_str() {
             "node" => {
                 let checked = data::config::Config::load(&config).unwrap();
-                let plane = data::plane::DataPlane::start(checked, data::clock::SystemClock::shared()).unwrap();
+                let plane =
+                    data::plane::DataPlane::start(checked, data::clock::SystemClock::shared()).unwrap();
                 tell(&config, plane.address(), plane.admin_address());
                 data::process::stop_signal().await.unwrap();
                 plane.stop().await;

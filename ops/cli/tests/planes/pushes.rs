@@ -83,7 +83,9 @@ async fn a_node_without_a_control_plane_is_not_ready_and_serves_nothing() {
     let config = world.node_config(gone, identity(&issued));
     let node = DataPlane::start(config, SystemClock::shared()).unwrap();
     let client = client.at(node.address());
-    for (method, target) in [("GET", "/"), ("GET", "/bucket/object"), ("PUT", "/bucket/object"), ("PUT", "/bucket")] {
+    for (method, target) in
+        [("GET", "/"), ("GET", "/bucket/object"), ("PUT", "/bucket/object"), ("PUT", "/bucket")]
+    {
         assert_eq!(client.send(method, target, "").await.status, 503, "{method} {target}");
     }
     assert_eq!(health(node.admin_address(), "/healthz").await.unwrap().status, 200);

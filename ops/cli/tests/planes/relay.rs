@@ -79,7 +79,8 @@ impl Relay {
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let tls = ServerTlsConfig::new().identity(Identity::from_pem(cert.pem(), signing_key.serialize_pem()));
+        let tls =
+            ServerTlsConfig::new().identity(Identity::from_pem(cert.pem(), signing_key.serialize_pem()));
         let service = Service(Arc::clone(&shared));
         let router = Server::builder()
             .tls_config(tls)
@@ -219,8 +220,9 @@ impl wire::config_server::Config for Service {
         let answer = self.upstream().config.subscribe(ReceiverStream::new(outbound)).await?.into_inner();
         let shared = Arc::clone(&self.0);
         let pushed = answer.inspect(move |message| {
-            if let Ok(wire::ControlMessage { message: Some(wire::control_message::Message::Snapshot(chunk)) }) =
-                message
+            if let Ok(wire::ControlMessage {
+                message: Some(wire::control_message::Message::Snapshot(chunk)),
+            }) = message
             {
                 assert!(chunk.last, "the tests' snapshots fit into one fragment");
                 shared.last.send_replace(Some(chunk.clone()));
@@ -279,19 +281,34 @@ impl wire::buckets_server::Buckets for Service {
     ) -> Result<Response<wire::Bucket>, Status> {
         self.upstream().buckets.begin_create(request.into_inner()).await
     }
-    async fn commit_create(&self, request: Request<wire::BucketRef>) -> Result<Response<wire::Applied>, Status> {
+    async fn commit_create(
+        &self,
+        request: Request<wire::BucketRef>,
+    ) -> Result<Response<wire::Applied>, Status> {
         self.upstream().buckets.commit_create(request.into_inner()).await
     }
-    async fn abort_create(&self, request: Request<wire::BucketRef>) -> Result<Response<wire::Applied>, Status> {
+    async fn abort_create(
+        &self,
+        request: Request<wire::BucketRef>,
+    ) -> Result<Response<wire::Applied>, Status> {
         self.upstream().buckets.abort_create(request.into_inner()).await
     }
-    async fn begin_delete(&self, request: Request<wire::BucketRef>) -> Result<Response<wire::Applied>, Status> {
+    async fn begin_delete(
+        &self,
+        request: Request<wire::BucketRef>,
+    ) -> Result<Response<wire::Applied>, Status> {
         self.upstream().buckets.begin_delete(request.into_inner()).await
     }
-    async fn commit_delete(&self, request: Request<wire::BucketRef>) -> Result<Response<wire::Applied>, Status> {
+    async fn commit_delete(
+        &self,
+        request: Request<wire::BucketRef>,
+    ) -> Result<Response<wire::Applied>, Status> {
         self.upstream().buckets.commit_delete(request.into_inner()).await
     }
-    async fn abort_delete(&self, request: Request<wire::BucketRef>) -> Result<Response<wire::Applied>, Status> {
+    async fn abort_delete(
+        &self,
+        request: Request<wire::BucketRef>,
+    ) -> Result<Response<wire::Applied>, Status> {
         self.upstream().buckets.abort_delete(request.into_inner()).await
     }
 }

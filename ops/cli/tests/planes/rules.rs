@@ -19,7 +19,8 @@ async fn a_rule_holds_when_the_admin_api_has_answered() {
     let client = client.at(node.address());
     client.put("/bucket", "").await.ok();
     let token = std::fs::read_to_string(world.path().join("control/admin-token")).unwrap();
-    let rules = json!({ "rules": [{ "prefix": "open/", "plain": true }, { "prefix": "open/not/", "plain": false }] });
+    let rules =
+        json!({ "rules": [{ "prefix": "open/", "plain": true }, { "prefix": "open/not/", "plain": false }] });
     let answer = admin(control.admin_addr(), &token, "PUT", "/v1/buckets/bucket/rules", rules).await;
     assert_eq!(answer["pending"], json!([]), "a node has not confirmed");
     let body = bytes(100_000, 1);

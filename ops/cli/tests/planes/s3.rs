@@ -131,7 +131,9 @@ impl Client {
     pub async fn complete(&self, target: &str, upload_id: &str, etags: &[String]) -> Answer {
         let parts: String = (1..)
             .zip(etags)
-            .map(|(number, etag)| format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>"))
+            .map(|(number, etag)| {
+                format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>")
+            })
             .collect();
         let document = format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");
         self.send("POST", &format!("{target}?uploadId={upload_id}"), document).await

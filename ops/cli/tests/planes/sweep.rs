@@ -91,7 +91,11 @@ async fn leftovers_go_after_seven_days_and_two_looks() {
     swept.clock.advance(HOUR);
     swept.sweep().await;
     assert_eq!(swept.hidden().await, (0, 0));
-    assert_eq!(list(swept.storage.as_ref(), "bucket", hidden::IK_PREFIX).await.len(), 1, "a key record was swept");
+    assert_eq!(
+        list(swept.storage.as_ref(), "bucket", hidden::IK_PREFIX).await.len(),
+        1,
+        "a key record was swept"
+    );
     swept.node.stop().await;
     control.stop().await;
 }

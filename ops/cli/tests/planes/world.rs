@@ -149,7 +149,12 @@ impl World {
     }
 
     /// The same, by another clock.
-    pub async fn node_by(&self, endpoint: String, identity: NodeIdentity, clock: Arc<dyn Clock>) -> DataPlane {
+    pub async fn node_by(
+        &self,
+        endpoint: String,
+        identity: NodeIdentity,
+        clock: Arc<dyn Clock>,
+    ) -> DataPlane {
         let node = DataPlane::start(self.node_config(endpoint, identity), clock).unwrap();
         soon("the first config", node.node().wait_applied(0, 1)).await;
         node
@@ -190,7 +195,8 @@ impl ControlProcess {
 
     /// A node's certificate.
     pub async fn issue(&self, name: &str) -> Issued {
-        let made = self.admin("POST", "/v1/nodes", serde_json::json!({ "name": name, "tenants": ["*"] })).await;
+        let made =
+            self.admin("POST", "/v1/nodes", serde_json::json!({ "name": name, "tenants": ["*"] })).await;
         let text = |key: &str| made[key].as_str().unwrap().to_owned();
         Issued {
             cert_pem: text("certificate"),

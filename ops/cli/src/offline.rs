@@ -1,0 +1,10 @@
+//! Tools that need no gateway: what lies on a backend, the recovery card and the keyring are enough.
+
+mod arguments;
+pub mod decrypt;
+mod describe;
+pub mod inspect;
+mod keys;
+mod object;
+mod source;
+pub mod verify;

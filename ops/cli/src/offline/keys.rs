@@ -1,0 +1,194 @@
+//! IKs for the offline tools: IK records from the bucket or from files, admitted by the operator's card, unwrapped by the
+//! keyring.
+//!
+//! Records in a bucket are whatever somebody put there. One that the card does not admit is refused before the keyring is
+//! opened; one that it admits opens only with the context that it claims, so a pair of ids cannot be forged.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use sealgate_envelope::{BucketId, Ik, IkId, IkRecord, RecoveryCard, TenantId, hidden};
+use sealgate_kms::{Keyring, KmsError, Unlock};
+
+use super::source::Source;
+use crate::failure::{Exit, Failure, Outcome};
+
+/// The largest IK record, in bytes: its fields are bounded.
+pub const MAX_RECORD: u64 = 16 << 10;
+/// Copies of one IK's record that are looked at: each re-wrap makes one and removes another.
+const MAX_COPIES: usize = 64;
+
+/// Reads what opens a keyring.
+pub type ReadUnlock = fn(&Path) -> Result<Unlock, KmsError>;
+
+/// The keyring's file, and how to read what opens it.
+pub struct KeyringFiles {
+    pub keyring: PathBuf,
+    pub unlock: (PathBuf, ReadUnlock),
+}
+
+/// An IK and the pair of ids that its record proved.
+pub struct OpenedIk {
+    pub ik: Ik,
+    pub tenant: TenantId,
+    pub bucket: BucketId,
+}
+
+/// Finds and opens IKs; each once.
+pub struct Keys<'a> {
+    card: RecoveryCard,
+    files: KeyringFiles,
+    keyring: OnceCell<Keyring>,
+    source: &'a dyn Source,
+    logical_bucket: Option<BucketId>,
+    given: Vec<(String, Vec<u8>)>,
+    opened: RefCell<HashMap<IkId, Rc<[OpenedIk]>>>,
+}
+
+impl<'a> Keys<'a> {
+    /// Keys for what lies in `source`; `logical_bucket`: of this bucket only.
+    pub fn new(
+        card: RecoveryCard,
+        files: KeyringFiles,
+        source: &'a dyn Source,
+        logical_bucket: Option<BucketId>,
+    ) -> Self {
+        let opened = RefCell::default();
+        Self { card, files, keyring: OnceCell::new(), source, logical_bucket, given: Vec::new(), opened }
+    }
+
+    /// Adds a record from a file, or all files below a directory.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn with_records(mut self, path: &Path) -> Outcome<Self> {
+        collect(path, &mut self.given)?;
+        Ok(self)
+    }
+
+    /// The name that the card gives a bucket.
+    pub fn bucket_name(&self, tenant: TenantId, bucket: BucketId) -> Option<&str> {
+        let mut entries = self.card.buckets().iter();
+        let entry = entries.find(|entry| (entry.tenant, entry.bucket) == (tenant, bucket));
+        entry.map(|entry| entry.name.as_str()).filter(|name| !name.is_empty())
+    }
+
+    /// The IK, once for each pair of ids that an admitted record of it proves; at least one.
+    ///
+    /// # Errors
+    /// That no record was found, or why none opened.
+    pub fn find(&self, ik: IkId) -> Outcome<Rc<[OpenedIk]>> {
+        if let Some(known) = self.opened.borrow().get(&ik) {
+            return Ok(known.clone());
+        }
+        let mut opened: Vec<OpenedIk> = Vec::new();
+        let mut refused = None;
+        for (from, bytes) in self.candidates(ik)? {
+            match self.open(ik, &from, &bytes, &opened) {
+                Ok(found) => opened.extend(found),
+                Err(failure) => refused = worse(refused, failure),
+            }
+        }
+        if opened.is_empty() {
+            return Err(refused.unwrap_or_else(|| self.missing(ik)));
+        }
+        let opened: Rc<[OpenedIk]> = opened.into();
+        self.opened.borrow_mut().insert(ik, opened.clone());
+        Ok(opened)
+    }
+
+    fn missing(&self, ik: IkId) -> Failure {
+        let prefix = hidden::ik_records_prefix(ik);
+        Failure::new(Exit::NotFound, format!("no record of the IK {ik} was found"))
+            .hint(format!("it lies in the object's bucket under {prefix}; give a copy with --ik-record FILE"))
+    }
+
+    /// Records that may be this IK's: those that the operator gave, else those in the bucket.
+    fn candidates(&self, ik: IkId) -> Outcome<Vec<(String, Vec<u8>)>> {
+        let is_wanted = |bytes: &[u8]| IkRecord::parse(bytes).is_ok_and(|record| record.context.ik == ik);
+        let given: Vec<_> = self.given.iter().filter(|(_, bytes)| is_wanted(bytes)).cloned().collect();
+        if !given.is_empty() {
+            return Ok(given);
+        }
+        let mut keys = Vec::new();
+        self.source.list(&hidden::ik_records_prefix(ik), &mut |key| {
+            let key = key?;
+            if keys.len() < MAX_COPIES {
+                keys.push(key);
+            }
+            Ok(())
+        })?;
+        keys.into_iter()
+            .map(|key| Ok((self.source.name(&key), self.source.small(&key, MAX_RECORD)?)))
+            .collect()
+    }
+
+    /// Nothing when the pair is known already.
+    fn open(&self, ik: IkId, from: &str, bytes: &[u8], known: &[OpenedIk]) -> Outcome<Option<OpenedIk>> {
+        let record = IkRecord::parse(bytes).map_err(|error| Failure::integrity(&from, &error))?;
+        let context = &record.context;
+        if context.ik != ik {
+            return Err(Failure::integrity(&from, &"is the record of another IK"));
+        }
+        if known.iter().any(|other| (other.tenant, other.bucket) == (context.tenant, context.bucket)) {
+            return Ok(None);
+        }
+        self.card.admit(context).map_err(|error| {
+            Failure::new(
+                Exit::Denied,
+                format!(
+                    "{from}: refused, the keyring was not asked: {error} (tenant {}, logical bucket {}, KEK {})",
+                    context.tenant, context.bucket, context.kek
+                ),
+            )
+            .hint("if this bucket is yours, give the card that was printed when it was made; else the record is planted")
+        })?;
+        if self.logical_bucket.is_some_and(|wanted| wanted != context.bucket) {
+            return Err(Failure::new(
+                Exit::Denied,
+                format!("{from}: belongs to logical bucket {}, not to --logical-bucket", context.bucket),
+            ));
+        }
+        let bytes = record.context().map_err(|error| Failure::integrity(&from, &error))?;
+        let ik = self
+            .keyring()?
+            .unwrap(&context.kek, &context.kek_version, &bytes, &record.wrapped)
+            .map_err(|error| Failure::kms(&from, &error))?;
+        Ok(Some(OpenedIk { ik, tenant: context.tenant, bucket: context.bucket }))
+    }
+
+    fn keyring(&self) -> Outcome<&Keyring> {
+        if let Some(keyring) = self.keyring.get() {
+            return Ok(keyring);
+        }
+        let (path, read) = &self.files.unlock;
+        let opened = read(path).and_then(|unlock| Keyring::open(&self.files.keyring, &unlock));
+        let opened = opened.map_err(|error| Failure::kms(&"keyring", &error))?;
+        Ok(self.keyring.get_or_init(|| opened))
+    }
+}
+
+/// What to report of several: that the keys are missing or wrong says more than that something planted was refused.
+fn worse(before: Option<Failure>, now: Failure) -> Option<Failure> {
+    match before {
+        Some(before) if now.exit() == Exit::Denied || before.exit() == Exit::Unavailable => Some(before),
+        _ => Some(now),
+    }
+}
+
+fn collect(path: &Path, into: &mut Vec<(String, Vec<u8>)>) -> Outcome<()> {
+    use std::io::Read as _;
+    let failed = |error: std::io::Error| Failure::file(path, &error);
+    if path.is_dir() {
+        for entry in std::fs::read_dir(path).map_err(failed)? {
+            collect(&entry.map_err(failed)?.path(), into)?;
+        }
+        return Ok(());
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).map_err(failed)?.take(MAX_RECORD).read_to_end(&mut bytes).map_err(failed)?;
+    into.push((path.display().to_string(), bytes));
+    Ok(())
+}

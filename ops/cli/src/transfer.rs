@@ -1,0 +1,34 @@
+//! Objects to and from an S3 server.
+
+pub mod get;
+pub mod list;
+pub mod presign;
+pub mod put;
+mod upload;
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::connection::{Client, ConnectionArguments, Settings};
+use crate::failure::Outcome;
+
+/// Where the server is.
+#[derive(Args, Clone, Debug)]
+pub struct ServerArguments {
+    /// The directory of a `sealgate dev`: takes endpoint, region and credentials from there
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    connection: ConnectionArguments,
+}
+
+impl ServerArguments {
+    fn settings(&self) -> Outcome<Settings> {
+        Settings::find(&self.connection, self.data.as_deref())
+    }
+
+    fn client(&self) -> Outcome<Client> {
+        Client::new(&self.settings()?)
+    }
+}
