@@ -24,7 +24,8 @@ fn load(text: &str) -> Result<Config, String> {
 /// The example with what is commented out in it taken in: lines `# key = …`, `# [section]` and their like.
 fn with_everything() -> String {
     let (before, after) = EXAMPLE.split_once("# [backends.s3]").unwrap();
-    let after: String = after.lines().map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or(line))).collect();
+    let after: String =
+        after.lines().map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or(line))).collect();
     format!("{before}[backends.s3]{after}")
 }
 
@@ -50,11 +51,13 @@ fn what_the_example_shows_of_s3_is_a_configuration_too() {
 #[test]
 fn the_example_shows_every_key() {
     for section in ["", "[tls]\n", "[control_plane]\n"] {
-        let (before, after) = if section.is_empty() { ("", EXAMPLE) } else { EXAMPLE.split_once(section).unwrap() };
+        let (before, after) =
+            if section.is_empty() { ("", EXAMPLE) } else { EXAMPLE.split_once(section).unwrap() };
         let error = load(&format!("{before}{section}no_such_key = 1\n{after}")).err().unwrap();
         let (_, known) = error.split_once("expected `").unwrap_or_else(|| panic!("{error}"));
         let (known, _) = known.split_once(" for key ").unwrap();
-        let known: Vec<&str> = known.split('`').filter(|word| !matches!(*word, "" | ", " | " or " | "one of ")).collect();
+        let known: Vec<&str> =
+            known.split('`').filter(|word| !matches!(*word, "" | ", " | " or " | "one of ")).collect();
         assert!(known.len() >= 2, "{error}");
         for key in known {
             let shown = EXAMPLE.contains(&format!("\n{key} = ")) || EXAMPLE.contains(&format!("\n[{key}"));

@@ -20,8 +20,9 @@ use tokio::sync::Semaphore;
 use super::s3::bytes;
 use super::world::{World, identity, issue, soon, tenant};
 
-/// The most that a node may hold for a client that stalls, in bytes.
-const GET_BOUND: u64 = 1 << 20;
+/// The most that a node may hold for a client that stalls, in bytes: a full buffer of the client's connection, the frame
+/// that filled it, the piece that is being opened and the one that is read ahead.
+const GET_BOUND: u64 = (1 << 20) + 3 * (256 << 10);
 /// The most for a backend that stalls: a full buffer of the listener's connection, one read of it that waits to be sealed,
 /// a batch of chunks, and a full buffer of the backend's connection with the frame that filled it.
 const PUT_BOUND: u64 = 4 << 20;
@@ -68,7 +69,13 @@ fn read_from(dir: &Path) -> u64 {
         if file.starts_with(dir) && file.extension().is_some_and(|end| end == "body") {
             let info = Path::new("/proc/self/fdinfo").join(entry.file_name());
             let Ok(info) = fs::read_to_string(info) else { continue };
-            read += info.lines().find_map(|line| line.strip_prefix("pos:")).unwrap().trim().parse::<u64>().unwrap();
+            read += info
+                .lines()
+                .find_map(|line| line.strip_prefix("pos:"))
+                .unwrap()
+                .trim()
+                .parse::<u64>()
+                .unwrap();
         }
     }
     read
@@ -130,7 +137,8 @@ impl Stalling {
             while let Ok((stream, from)) = listener.accept().await {
                 let (counted, gate, at) = (Arc::clone(&counted), Arc::clone(&gate), at.clone());
                 tokio::spawn(async move {
-                    let stalls = |target: &str| target.contains(key).then(|| at.send_modify(|at| *at = Some(from)));
+                    let stalls =
+                        |target: &str| target.contains(key).then(|| at.send_modify(|at| *at = Some(from)));
                     let _ = answer_all(stream, stalls, &counted, &gate).await;
                 });
             }
@@ -204,10 +212,11 @@ async fn a_backend_that_stalls_stops_the_reading_of_the_client() {
     let control = world.control().await;
     let client = tenant(&control).await;
     let backend = Stalling::start("/object").await;
-    let mut config =
-        world.node_config(format!("https://{}", control.grpc_addr()), identity(&issue(&control, "one").await));
+    let mut config = world
+        .node_config(format!("https://{}", control.grpc_addr()), identity(&issue(&control, "one").await));
     let credentials = StaticCredentials::new("backend".to_owned(), "secret".to_owned(), None);
-    let s3 = S3Config::new(&format!("http://{}", backend.address), "us-east-1", Arc::new(credentials)).unwrap();
+    let s3 =
+        S3Config::new(&format!("http://{}", backend.address), "us-east-1", Arc::new(credentials)).unwrap();
     config.backends.insert("default".to_owned(), BackendConfig::S3(Box::new(s3)));
     let node = DataPlane::start(config, SystemClock::shared()).unwrap();
     soon("the first config", node.node().wait_applied(0, 1)).await;
@@ -217,7 +226,8 @@ async fn a_backend_that_stalls_stops_the_reading_of_the_client() {
     let stream = TcpStream::connect(node.address()).await.unwrap();
     let (near, far) = (stream.local_addr().unwrap(), stream.peer_addr().unwrap());
     let (mut answers, mut out) = stream.into_split();
-    let head = client.head("PUT", "/bucket/object", &format!("content-length: {SIZE}\r\nconnection: close\r\n"));
+    let head =
+        client.head("PUT", "/bucket/object", &format!("content-length: {SIZE}\r\nconnection: close\r\n"));
     let written = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&written);
     let body: Bytes = bytes(SIZE, 1);
