@@ -13,6 +13,7 @@ mod pushes;
 mod relay;
 mod rules;
 mod s3;
+mod secrets;
 mod storage;
 mod sweep;
 mod world;
