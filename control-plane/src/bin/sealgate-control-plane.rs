@@ -1,6 +1,6 @@
 //! `sealgate-control-plane --config FILE`: logs → config → start → wait for a signal → bounded drain.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use sealgate_control_plane::{Config, ControlPlane, process};
@@ -25,7 +25,9 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Colours are for terminals, not for log files.
+    let colours = std::io::stderr().is_terminal();
+    let logs = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     if arguments.log_json {
         logs.json().init();
     } else {
