@@ -33,6 +33,13 @@ impl Backends {
     }
 }
 
+impl FromIterator<(String, Rc<dyn Backend>)> for Backends {
+    /// Backends that are open already, by name.
+    fn from_iter<I: IntoIterator<Item = (String, Rc<dyn Backend>)>>(backends: I) -> Self {
+        Self { by_name: backends.into_iter().collect() }
+    }
+}
+
 /// A thread that serves clients.
 pub struct Worker {
     /// What all threads share.

@@ -5,6 +5,7 @@
 mod balance;
 mod certificates;
 mod drain;
+mod forgetful;
 mod ik_order;
 mod keys;
 mod pressure;

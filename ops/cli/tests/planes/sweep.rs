@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use sealgate_data_plane::backend::fs::FsBackend;
-use sealgate_data_plane::backend::{Backend, PutOptions};
+use sealgate_data_plane::backend::{Backend, PutOptions, UploadListOptions};
 use sealgate_data_plane::clock::{Clock as _, ManualClock, SystemClock};
 use sealgate_data_plane::pipeline;
 use sealgate_data_plane::plane::DataPlane;
@@ -14,6 +14,7 @@ use sealgate_data_plane::sweep;
 use sealgate_data_plane::worker::Backends;
 use sealgate_envelope::{GatewayId, Ik, IkId, ObjectKeys, Suite, UploadName, UploadRecord, hidden};
 
+use super::forgetful::Forgetful;
 use super::s3::{Client, bytes};
 use super::storage::list;
 use super::world::{World, identity, issue, tenant};
@@ -119,6 +120,41 @@ async fn an_open_upload_stays_however_old_it_is_and_can_be_completed() {
     );
     swept.send("POST", &format!("/bucket/object?uploadId={id}"), document).await.ok();
     assert_eq!(swept.send("GET", "/bucket/object", "").await.ok().body, bytes(100_000, 1));
+    swept.node.stop().await;
+    control.stop().await;
+}
+
+#[actix_rt::test]
+async fn an_upload_that_a_listing_leaves_out_is_not_over() {
+    let world = World::new();
+    let (swept, control) = swept(&world).await;
+    let id = swept.upload("object").await;
+    let before = swept.hidden().await;
+    let forgetful: Rc<dyn Backend> = Rc::new(Forgetful(Rc::clone(&swept.storage)));
+    let listing = UploadListOptions {
+        prefix: String::new(),
+        delimiter: None,
+        key_marker: String::new(),
+        upload_id_marker: String::new(),
+        max_uploads: 1_000,
+    };
+    let listed = async |backend: &Rc<dyn Backend>| {
+        backend.list_uploads("bucket", listing.clone()).await.unwrap().uploads.len()
+    };
+    assert_eq!((listed(&swept.storage).await, listed(&forgetful).await), (1, 0));
+    let backends = Backends::from_iter([("default".to_owned(), Rc::clone(&forgetful))]);
+    for _ in 0..3 {
+        sweep::once(swept.node.node(), &backends).await;
+        swept.clock.advance(8 * DAY);
+    }
+    assert_eq!(swept.hidden().await, before);
+    // The same looks do find an upload that is over.
+    swept.storage.abort_upload("bucket", "object", &id).await.unwrap();
+    for _ in 0..2 {
+        sweep::once(swept.node.node(), &backends).await;
+        swept.clock.advance(8 * DAY);
+    }
+    assert_eq!(swept.hidden().await, (0, 0));
     swept.node.stop().await;
     control.stop().await;
 }
