@@ -162,7 +162,10 @@ impl Completing<'_> {
         };
         self.check_sizes(&plan)?;
         let sealed = self.seal(&plan).await?;
-        let mut etag = self.write(&plan, &sealed).await?;
+        let mut etag = match self.write(&plan, &sealed).await {
+            Ok(etag) => etag,
+            Err(refused) => return self.write_failed(refused).await,
+        };
         let mut before = listed;
         for _ in 0..RACES {
             let mut parts = plan.backend_parts.clone();
@@ -183,7 +186,12 @@ impl Completing<'_> {
                     return self.already_done(self.admitted.backend_failed(error)).await;
                 }
                 Err(error) if error.is("InvalidPart") => {
-                    let now = self.list().await.map_err(|error| self.admitted.backend_failed(error))?;
+                    let now = match self.list().await {
+                        Err(gone) if gone.is("NoSuchUpload") => {
+                            return self.already_done(self.admitted.backend_failed(gone)).await;
+                        }
+                        listed => listed.map_err(|error| self.admitted.backend_failed(error))?,
+                    };
                     if client_parts(&now) != client_parts(&before) {
                         return Err(self.admitted.backend_failed(error));
                     }
@@ -191,7 +199,10 @@ impl Completing<'_> {
                     // that this node did not make is never committed by it.
                     before = now;
                     let sealed = self.seal(&plan).await?;
-                    etag = self.write(&plan, &sealed).await?;
+                    etag = match self.write(&plan, &sealed).await {
+                        Ok(etag) => etag,
+                        Err(refused) => return self.write_failed(refused).await,
+                    };
                 }
                 Err(error) => return Err(self.admitted.backend_failed(error)),
             }
@@ -211,6 +222,15 @@ impl Completing<'_> {
             Ok(_) => Ok(false),
             Err(error) if error.is("NoSuchUpload") => Ok(true),
             Err(error) => Err(self.admitted.backend_failed(error)),
+        }
+    }
+
+    /// The gateway's part could not be written: also because another request completed the upload in between.
+    async fn write_failed(&self, refused: S3Error) -> Result<Done, S3Error> {
+        match refused.code() {
+            Code::NoSuchUpload => self.already_done(refused).await,
+            Code::InvalidPart if self.upload_is_gone().await? => self.already_done(refused).await,
+            _ => Err(refused),
         }
     }
 

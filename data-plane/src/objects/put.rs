@@ -26,7 +26,7 @@ use crate::s3::headers::ObjectHeaders;
 use crate::snapshot::Bucket;
 
 /// Headers that pass to the backend as they are.
-const PASSED: &[&str] = &["x-amz-storage-class", "x-amz-tagging"];
+const PASSED: &[&str] = &["x-amz-storage-class"];
 
 /// Answers PutObject.
 ///
