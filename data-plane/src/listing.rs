@@ -6,13 +6,16 @@ use sealgate_envelope::{etag, hidden};
 use crate::backend::{Backend, BackendError, ListFrom, ListOptions, ListPage};
 use crate::gate::Admitted;
 use crate::reply::{self, Reply};
-use crate::s3::error::S3Error;
+use crate::s3::error::{Code, S3Error};
 use crate::s3::timestamp::unix_millis;
 use crate::s3::xml::lists::{ObjectEntry, ObjectList, V2, list_objects_v1, list_objects_v2};
 use crate::s3::xml::writer::KeyEncoding;
 
 /// The most keys on a page.
 const MAX_KEYS: u32 = 1_000;
+
+/// Empty pages that are passed over before a listing is given up.
+const MAX_EMPTY_PAGES: usize = 1_000;
 
 /// Sorts after every hidden name (they go on with a lower-case letter), and before every key that a client can have.
 fn after_hidden() -> String {
@@ -108,7 +111,7 @@ async fn page(admitted: &Admitted, asked: &Asked, from: ListFrom, v2: bool) -> R
     }
     let mut from = from;
     let mut skipped = false;
-    loop {
+    for _ in 0..MAX_EMPTY_PAGES {
         let options = ListOptions {
             prefix: asked.prefix.clone(),
             delimiter: asked.delimiter.clone(),
@@ -145,6 +148,8 @@ async fn page(admitted: &Admitted, asked: &Asked, from: ListFrom, v2: bool) -> R
         };
         skipped |= hid;
     }
+    Err(S3Error::with(Code::SlowDown, "The storage gives nothing but empty pages. Please try again.")
+        .retry_after(2))
 }
 
 fn last_visible(page: &ListPage) -> Option<String> {

@@ -170,6 +170,10 @@ impl Completing<'_> {
         for _ in 0..RACES {
             let mut parts = plan.backend_parts.clone();
             parts.push((GATEWAY_PART, etag.clone()));
+            let enforced = self.backend.capabilities().part_etags_enforced;
+            if !enforced && !self.are_current(&parts).await? {
+                return Err(raced());
+            }
             let completed = self
                 .backend
                 .complete_upload(
@@ -181,7 +185,10 @@ impl Completing<'_> {
                 )
                 .await;
             match completed {
-                Ok(outcome) => return Ok((outcome, plan.checksum)),
+                Ok(outcome) if enforced => return Ok((outcome, plan.checksum)),
+                // A backend that takes any ETag may have committed parts that were replaced a moment before: the object
+                // itself has to show that it is what was asked for.
+                Ok(_) => return self.already_done(raced()).await,
                 Err(error) if error.is("NoSuchUpload") || error.is("PreconditionFailed") => {
                     return self.already_done(self.admitted.backend_failed(error)).await;
                 }
@@ -207,10 +214,18 @@ impl Completing<'_> {
                 Err(error) => return Err(self.admitted.backend_failed(error)),
             }
         }
-        Err(S3Error::with(
-            Code::OperationAborted,
-            "Another request completes the same upload. Please try again.",
-        ))
+        Err(raced())
+    }
+
+    /// Whether the backend still has exactly these parts.
+    async fn are_current(&self, parts: &[(u16, String)]) -> Result<bool, S3Error> {
+        let listed = match self.list().await {
+            Err(error) if error.is("NoSuchUpload") => return Ok(true),
+            listed => listed.map_err(|error| self.admitted.backend_failed(error))?,
+        };
+        Ok(parts
+            .iter()
+            .all(|(number, etag)| listed.iter().any(|part| part.number == *number && part.etag == *etag)))
     }
 
     async fn list(&self) -> Result<Vec<BackendPart>, BackendError> {
@@ -401,6 +416,13 @@ impl Completing<'_> {
             PutOutcome { etag: meta.etag, version_id: meta.version_id, headers: http::HeaderMap::new() };
         Ok((outcome, checksum))
     }
+}
+
+fn raced() -> S3Error {
+    S3Error::with(
+        Code::OperationAborted,
+        "Another request changes or completes the same upload. Please try again.",
+    )
 }
 
 enum PlanError {
