@@ -266,6 +266,9 @@ impl Admitted {
         let backend = self.worker.backends.get(&bucket.backend).cloned().ok_or_else(|| {
             S3Error::with(Code::InternalError, "The bucket's backend is not configured here.")
         })?;
+        if let Some(key) = &self.request.key {
+            refuse_folded(key, backend.as_ref())?;
+        }
         Ok((bucket, backend))
     }
 
