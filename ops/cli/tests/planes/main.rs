@@ -7,6 +7,7 @@ mod certificates;
 mod drain;
 mod ik_order;
 mod keys;
+mod pressure;
 mod process;
 mod pushes;
 mod relay;
