@@ -100,7 +100,13 @@ impl Config {
             return Err(ConfigError(format!("{}: no such file", path.display())));
         }
         let variables = Env::prefixed("SEALGATE_")
-            .filter(|key| SECTIONS.iter().any(|known| key.starts_with(known)))
+            .filter(|key| {
+                SECTIONS.iter().any(|known| {
+                    key.as_str()
+                        .strip_prefix(known)
+                        .is_some_and(|rest| rest.is_empty() || rest.starts_with("__"))
+                })
+            })
             .split("__");
         let figment = Figment::new().merge(Toml::file_exact(path)).merge(variables);
         let raw: RawConfig = figment.extract().map_err(|error| {

@@ -31,8 +31,8 @@ pub(crate) fn encode(
     keys: &mut SigningKeys,
 ) -> Result<Arc<Encoded>, Error> {
     let defaults = registry.defaults();
-    let mut regions = defaults.regions.clone();
-    regions.sort();
+    // In the operator's order: the first is the default.
+    let regions = defaults.regions.clone();
     let mut backends: Vec<_> = defaults
         .backends
         .iter()

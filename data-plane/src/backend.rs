@@ -137,6 +137,9 @@ pub struct Capabilities {
     pub conditional_delete: bool,
     /// ETags in a multi-object deletion are honoured.
     pub conditional_delete_many: bool,
+    /// Keys with empty, `.` or `..` components are taken for other keys: such keys are refused, since the object that lies
+    /// there would be lost.
+    pub folds_keys: bool,
     /// Metadata of empty objects whose keys end in `/` is kept.
     pub marker_metadata: bool,
     /// CompleteMultipartUpload checks the ETags that it is given against the parts, also those of a part that was

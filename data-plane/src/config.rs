@@ -184,7 +184,13 @@ impl Config {
             .merge(Toml::file_exact(path))
             .merge(
                 Env::prefixed("SEALGATE_")
-                    .filter(|key| KEYS.iter().any(|known| key.starts_with(known)))
+                    .filter(|key| {
+                        KEYS.iter().any(|known| {
+                            key.as_str()
+                                .strip_prefix(known)
+                                .is_some_and(|rest| rest.is_empty() || rest.starts_with("__"))
+                        })
+                    })
                     .split("__"),
             )
             .extract()

@@ -196,6 +196,22 @@ pub fn refuse_hidden(key: &str) -> Result<(), S3Error> {
     Ok(())
 }
 
+/// Refuses a key that the backend would take for another one.
+///
+/// # Errors
+/// InvalidArgument, with a text that says why.
+pub fn refuse_folded(key: &str, backend: &dyn Backend) -> Result<(), S3Error> {
+    let path = key.strip_suffix('/').unwrap_or(key);
+    if backend.capabilities().folds_keys && path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err(S3Error::invalid_argument(
+            "Key",
+            key,
+            "The storage behind the gateway takes keys with empty, \".\" or \"..\" components for other keys.",
+        ));
+    }
+    Ok(())
+}
+
 fn refuse(error: &S3Error, parts: &Parts, request_id: &str) -> Reply {
     if error.status().is_server_error() && error.status() != StatusCode::NOT_IMPLEMENTED {
         warn!(request_id, code = %error.code(), message = error.message(), "a request failed");
@@ -250,6 +266,9 @@ impl Admitted {
         let backend = self.worker.backends.get(&bucket.backend).cloned().ok_or_else(|| {
             S3Error::with(Code::InternalError, "The bucket's backend is not configured here.")
         })?;
+        if let Some(key) = &self.request.key {
+            refuse_folded(key, backend.as_ref())?;
+        }
         Ok((bucket, backend))
     }
 

@@ -109,6 +109,9 @@ enum Wanted {
 /// Requests to the control plane that may wait at once; more are answered 503.
 const WAITING: usize = 4_096;
 
+/// How long a request waits for its key.
+const WAIT: std::time::Duration = std::time::Duration::from_secs(20);
+
 impl Keys {
     /// An empty cache, and the requests that [`fetch::run`] is to answer.
     pub fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> (Arc<Self>, mpsc::Receiver<Request>) {
@@ -167,9 +170,11 @@ impl Keys {
                 self.requests
                     .try_send(request)
                     .map_err(|_| KeyError::Unavailable("too many requests wait for keys".to_owned()))?;
-                let result = answered
-                    .await
-                    .unwrap_or_else(|_| Err(KeyError::Unavailable("the node stops".to_owned())));
+                let result = match tokio::time::timeout(WAIT, answered).await {
+                    Ok(Ok(result)) => result,
+                    Ok(Err(_)) => Err(KeyError::Unavailable("the request for it was dropped".to_owned())),
+                    Err(_) => Err(KeyError::Unavailable("the control plane takes too long".to_owned())),
+                };
                 if result.is_err() {
                     self.metrics.key_lookup(KeyLookup::Failed);
                 }
@@ -220,6 +225,14 @@ impl Keys {
         }
         if state.entries.remove(&(bucket, id)).is_some() {
             self.metrics.key_evicted(Eviction::Revoked);
+        }
+    }
+
+    /// Drops the key that a bucket writes with.
+    pub fn revoke_active(&self, bucket: BucketId) {
+        let active = self.lock().active.get(&bucket).map(|active| active.id);
+        if let Some(id) = active {
+            self.revoke(bucket, id);
         }
     }
 

@@ -6,13 +6,16 @@ use sealgate_envelope::{etag, hidden};
 use crate::backend::{Backend, BackendError, ListFrom, ListOptions, ListPage};
 use crate::gate::Admitted;
 use crate::reply::{self, Reply};
-use crate::s3::error::S3Error;
+use crate::s3::error::{Code, S3Error};
 use crate::s3::timestamp::unix_millis;
 use crate::s3::xml::lists::{ObjectEntry, ObjectList, V2, list_objects_v1, list_objects_v2};
 use crate::s3::xml::writer::KeyEncoding;
 
 /// The most keys on a page.
 const MAX_KEYS: u32 = 1_000;
+
+/// Empty pages that are passed over before a listing is given up.
+const MAX_EMPTY_PAGES: usize = 1_000;
 
 /// Sorts after every hidden name (they go on with a lower-case letter), and before every key that a client can have.
 fn after_hidden() -> String {
@@ -29,7 +32,11 @@ pub async fn v1(admitted: &Admitted) -> Result<Reply, S3Error> {
     let marker = query.get("marker").unwrap_or_default();
     let from = if marker.is_empty() { ListFrom::Start } else { ListFrom::Marker(marker.to_owned()) };
     let page = page(admitted, &asked, from, false).await?;
-    let next = page.next.clone();
+    let next = page.next.clone().map(|next| match hidden::is_hidden(next.as_bytes()) {
+        // The page ended with something hidden: the client goes on from the last name that it sees.
+        true => last_visible(&page).unwrap_or(next),
+        false => next,
+    });
     let document = list_objects_v1(&shown(admitted, asked, page)?, marker, next.as_deref(), &owner(admitted));
     Ok(reply::xml(StatusCode::OK, document))
 }
@@ -104,7 +111,7 @@ async fn page(admitted: &Admitted, asked: &Asked, from: ListFrom, v2: bool) -> R
     }
     let mut from = from;
     let mut skipped = false;
-    loop {
+    for _ in 0..MAX_EMPTY_PAGES {
         let options = ListOptions {
             prefix: asked.prefix.clone(),
             delimiter: asked.delimiter.clone(),
@@ -117,6 +124,7 @@ async fn page(admitted: &Admitted, asked: &Asked, from: ListFrom, v2: bool) -> R
             backend.list_v1(&bucket.backend_bucket, options).await
         };
         let mut page = listed.map_err(|error| admitted.backend_failed(error))?;
+        let all = page.entries.len() + page.common_prefixes.len();
         page.entries.retain(|entry| !hidden::is_hidden(entry.key.as_bytes()));
         page.common_prefixes.retain(|prefix| !hidden::is_hidden(prefix.as_bytes()));
         if let Some(at) =
@@ -127,17 +135,27 @@ async fn page(admitted: &Admitted, asked: &Asked, from: ListFrom, v2: bool) -> R
         {
             page.common_prefixes.remove(at);
         }
-        let empty = page.entries.is_empty() && page.common_prefixes.is_empty();
-        let Some(next) = page.next.clone().filter(|_| empty) else { return Ok(page) };
+        let left = page.entries.len() + page.common_prefixes.len();
+        let Some(next) = page.next.clone().filter(|_| left == 0) else { return Ok(page) };
+        // An empty page that held nothing hidden (deleted versions make such) says nothing of where hidden names lie.
+        let hid = all > 0 && !skipped;
         // A page of nothing but hidden names: on behind the last of them, and after that page by page.
-        from = match (v2, skipped) {
-            (true, false) => ListFrom::StartAfter(after_hidden()),
-            (false, false) => ListFrom::Marker(after_hidden()),
-            (true, true) => ListFrom::Token(next),
-            (false, true) => ListFrom::Marker(next),
+        from = match (v2, hid) {
+            (true, true) => ListFrom::StartAfter(after_hidden()),
+            (false, true) => ListFrom::Marker(after_hidden()),
+            (true, false) => ListFrom::Token(next),
+            (false, false) => ListFrom::Marker(next),
         };
-        skipped = true;
+        skipped |= hid;
     }
+    Err(S3Error::with(Code::SlowDown, "The storage gives nothing but empty pages. Please try again.")
+        .retry_after(2))
+}
+
+fn last_visible(page: &ListPage) -> Option<String> {
+    let key = page.entries.last().map(|entry| entry.key.as_str());
+    let prefix = page.common_prefixes.last().map(String::as_str);
+    key.max(prefix).map(str::to_owned)
 }
 
 /// Whether a prefix that hidden names begin with too (a delimiter within `.sealgate/` makes one) has a visible key.

@@ -4,6 +4,7 @@ pub mod delete;
 pub mod described;
 pub mod get;
 pub mod head;
+pub mod plain;
 pub mod put;
 pub mod ranges;
 pub mod sealed;

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use tracing::{error, warn};
 
-use crate::backend::BackendError;
+use crate::backend::{BackendError, LengthMismatch, StreamError};
 use crate::gate::Admitted;
 use crate::keys::KeyError;
 use crate::metrics::Metrics;
@@ -85,6 +85,12 @@ pub fn backend_failed(failure: BackendError, metrics: &Metrics, encrypted: bool)
     match failure {
         BackendError::Upload(source) => match source.downcast::<S3Error>() {
             Ok(refused) => *refused,
+            // One of two streams of the same bytes, or a stash that was read again, broke off: the backend's doing.
+            Err(other) if other.is::<StreamError>() || other.is::<LengthMismatch>() => {
+                metrics.backend_failure();
+                warn!(error = %other, "an upload broke off");
+                S3Error::new(Code::SlowDown).retry_after(2)
+            }
             Err(other) => {
                 error!(error = %other, "an upload was ended by the gateway");
                 S3Error::new(Code::InternalError)

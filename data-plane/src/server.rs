@@ -26,10 +26,12 @@ use crate::worker::{Backends, Worker};
 /// Time for a request's headers, and for a TLS handshake.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most that one connection buffers, either way: large reads and writes are what saves CPU.
-const BUFFER: usize = 1 << 20;
+const BUFFER: usize = 512 << 10;
 /// A head beyond this is refused by the HTTP parser itself; S3's own limit is checked after.
 const HEAD_LIMIT: usize = 64 << 10;
 const MAX_HEADERS: usize = 256;
+/// How long a client may take nothing of an answer.
+const STALL: Duration = Duration::from_secs(300);
 const BACKLOG: u32 = 2_048;
 /// Connections a worker serves at once.
 const CONNECTIONS: usize = 10_000;
@@ -82,6 +84,10 @@ async fn connection(
     stream: TcpStream,
 ) -> Result<(), Infallible> {
     let _ = stream.set_nodelay(true);
+    // A client that is gone, or takes nothing, must not hold a stream and its backend connection for ever.
+    let socket = socket2::SockRef::from(&stream);
+    let _ = socket.set_tcp_user_timeout(Some(STALL));
+    let _ = socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(STALL));
     let metrics = Arc::clone(&worker.node.metrics);
     metrics.connected();
     match certificates {

@@ -11,7 +11,7 @@ use sealgate_envelope::UploadRecord;
 use sealgate_envelope::hidden;
 use tracing::{debug, info, warn};
 
-use crate::backend::{Backend, BackendError, GetOptions, ListFrom, ListOptions, PutOptions};
+use crate::backend::{Backend, BackendError, Conditions, GetOptions, ListFrom, ListOptions, PutOptions};
 use crate::metrics::Swept;
 use crate::multipart::notes::remove_all;
 use crate::node::Node;
@@ -53,7 +53,9 @@ async fn bucket_once(
         };
         let page = backend.list_v2(&bucket.work_bucket, options).await?;
         for prefix in &page.common_prefixes {
-            upload_once(node, gateway, bucket, backend, prefix).await?;
+            if let Err(error) = upload_once(node, gateway, bucket, backend, prefix).await {
+                warn!(bucket = bucket.name, prefix, %error, "an upload could not be looked at; the others are");
+            }
         }
         match page.next {
             Some(next) => from = ListFrom::Token(next),
@@ -87,12 +89,13 @@ async fn upload_once(
     if !own {
         return Ok(());
     }
+    let gone = format!("{prefix}gone/");
     match backend.list_parts(&bucket.backend_bucket, key, &name.upload_id, 0, 1).await {
-        Ok(_) => return Ok(()),
+        // It lives. Were it ever said to be gone, that counts no more: the seven days have no gap.
+        Ok(_) => return remove_all(backend, &bucket.work_bucket, &gone, None).await,
         Err(error) if error.is("NoSuchUpload") => {}
         Err(error) => return Err(error),
     }
-    let gone = format!("{prefix}gone/");
     let options = ListOptions { prefix: gone.clone(), delimiter: None, from: ListFrom::Start, max_keys: 1 };
     let seen = backend.list_v2(&bucket.work_bucket, options).await?;
     let now = node.clock.unix();
@@ -104,7 +107,10 @@ async fn upload_once(
             backend.put(&bucket.work_bucket, &marker, PutOptions::default(), empty_upload()).await?;
         }
         Some(first) if now.saturating_sub(first) >= GRACE => {
-            remove_all(backend, &bucket.work_bucket, prefix, None).await?;
+            // The record last: what a crash leaves behind is found by it again.
+            let record = format!("{prefix}r");
+            remove_all(backend, &bucket.work_bucket, prefix, Some(&record)).await?;
+            backend.delete(&bucket.work_bucket, &record, None, Conditions::default()).await?;
             node.metrics.swept(Swept::Upload);
             info!(bucket = bucket.name, key, "hidden objects of an upload that is over were removed");
         }

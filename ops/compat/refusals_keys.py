@@ -18,7 +18,9 @@ TRAVERSALS = (
 REFUSALS = ("InvalidURI", "InvalidArgument", "InvalidRequest", "KeyTooLongError", "SignatureDoesNotMatch", "NoSuchBucket", "AccessDenied",
             "InvalidBucketName", "MethodNotAllowed")
 HIDDEN = (".sealgate/v1/bucket", ".sealgate/v1/ik/00000000000000000000000000000000/00000000000000000000000000000000", ".sealgate/v1/",
-          ".sealgate/v1/u/x/r", ".sealgate/v1/u/x/n/00001/etag/x")
+          ".sealgate/v1/u/x/r", ".sealgate/v1/u/x/n/00001/etag/x",
+          # Spellings that servers fold into the same name.
+          "/.sealgate/v1/bucket", "x/../.sealgate/v1/bucket", "./.sealgate//v1/bucket")
 
 
 @case

@@ -64,6 +64,7 @@ impl FsBackend {
             conditional_complete: true,
             conditional_delete: true,
             conditional_delete_many: true,
+            folds_keys: false,
             marker_metadata: true,
             part_etags_enforced: true,
             sorted_listings: true,

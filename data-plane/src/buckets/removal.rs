@@ -152,7 +152,24 @@ async fn remove(bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<(), Kept> 
         Err(Kept::Failed(error)) if error.is("NoSuchBucket") => return Ok(()),
         used => used?,
     }
-    let mut kept: Vec<(String, Vec<u8>)> = Vec::new();
+    let mut kept = Vec::new();
+    let Err(failure) = empty_and_delete(bucket, backend, &mut kept).await else { return Ok(()) };
+    // What recovery needs goes back: the bucket may stay in use.
+    for (key, bytes) in kept {
+        let body = pipeline::upload(bytes);
+        if let Err(error) = backend.put(&bucket.backend_bucket, &key, PutOptions::default(), body).await {
+            warn!(bucket = bucket.name, key, %error, "a hidden object could not be written back");
+        }
+    }
+    Err(Kept::Failed(failure))
+}
+
+/// Deletes hidden objects, keeping in memory what recovery needs, and then the bucket.
+async fn empty_and_delete(
+    bucket: &Bucket,
+    backend: &Rc<dyn Backend>,
+    kept: &mut Vec<(String, Vec<u8>)>,
+) -> Result<(), BackendError> {
     loop {
         let options = ListOptions {
             prefix: hidden::PREFIX.to_owned(),
@@ -165,8 +182,7 @@ async fn remove(bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<(), Kept> 
             break;
         }
         for entry in &page.entries {
-            let recovery = entry.key == hidden::BUCKET || entry.key.starts_with(hidden::IK_PREFIX);
-            if recovery {
+            if entry.key == hidden::BUCKET || entry.key.starts_with(hidden::IK_PREFIX) {
                 let answer = backend.get(&bucket.backend_bucket, &entry.key, GetOptions::default()).await?;
                 kept.push((entry.key.clone(), pipeline::collect(answer.body, 64 << 10).await?));
             }
@@ -181,18 +197,7 @@ async fn remove(bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<(), Kept> 
         }
     }
     match backend.delete_bucket(&bucket.backend_bucket).await {
-        Ok(()) => Ok(()),
-        Err(error) if error.is("NoSuchBucket") => Ok(()),
-        Err(error) => {
-            for (key, bytes) in kept {
-                let body = pipeline::upload(bytes);
-                if let Err(error) =
-                    backend.put(&bucket.backend_bucket, &key, PutOptions::default(), body).await
-                {
-                    warn!(bucket = bucket.name, key, %error, "a hidden object could not be written back");
-                }
-            }
-            Err(Kept::Failed(error))
-        }
+        Err(error) if !error.is("NoSuchBucket") => Err(error),
+        _ => Ok(()),
     }
 }

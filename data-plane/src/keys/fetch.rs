@@ -54,15 +54,36 @@ pub async fn run(
         let in_flight = Rc::clone(&in_flight);
         tokio::task::spawn_local(async move {
             let fetch = Fetch { keys: &keys, control, backends: &backends, bucket: &bucket };
+            let slot = Slot { in_flight, slot };
             let result = match wanted {
                 Wanted::Active => fetch.active().await,
                 Wanted::Id(id) => fetch.by_id(id).await,
             };
-            let waiters = in_flight.borrow_mut().remove(&slot).unwrap_or_default();
-            for waiter in waiters {
+            if matches!((wanted, &result), (Wanted::Active, Err(KeyError::Denied(_)))) {
+                keys.revoke_active(bucket.id);
+            }
+            for waiter in slot.take() {
                 let _ = waiter.send(result.clone());
             }
         });
+    }
+}
+
+/// A key's place among the requests under way. Dropped without being taken, by a panic, it fails those who wait.
+struct Slot {
+    in_flight: InFlight,
+    slot: (BucketId, Wanted),
+}
+
+impl Slot {
+    fn take(&self) -> Waiters {
+        self.in_flight.borrow_mut().remove(&self.slot).unwrap_or_default()
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.take();
     }
 }
 

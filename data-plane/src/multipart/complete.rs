@@ -162,11 +162,18 @@ impl Completing<'_> {
         };
         self.check_sizes(&plan)?;
         let sealed = self.seal(&plan).await?;
-        let mut etag = self.write(&plan, &sealed).await?;
+        let mut etag = match self.write(&plan, &sealed).await {
+            Ok(etag) => etag,
+            Err(refused) => return self.write_failed(refused).await,
+        };
         let mut before = listed;
         for _ in 0..RACES {
             let mut parts = plan.backend_parts.clone();
             parts.push((GATEWAY_PART, etag.clone()));
+            let enforced = self.backend.capabilities().part_etags_enforced;
+            if !enforced && !self.are_current(&parts).await? {
+                return Err(raced());
+            }
             let completed = self
                 .backend
                 .complete_upload(
@@ -178,12 +185,20 @@ impl Completing<'_> {
                 )
                 .await;
             match completed {
-                Ok(outcome) => return Ok((outcome, plan.checksum)),
+                Ok(outcome) if enforced => return Ok((outcome, plan.checksum)),
+                // A backend that takes any ETag may have committed parts that were replaced a moment before: the object
+                // itself has to show that it is what was asked for.
+                Ok(_) => return self.already_done(raced()).await,
                 Err(error) if error.is("NoSuchUpload") || error.is("PreconditionFailed") => {
                     return self.already_done(self.admitted.backend_failed(error)).await;
                 }
                 Err(error) if error.is("InvalidPart") => {
-                    let now = self.list().await.map_err(|error| self.admitted.backend_failed(error))?;
+                    let now = match self.list().await {
+                        Err(gone) if gone.is("NoSuchUpload") => {
+                            return self.already_done(self.admitted.backend_failed(gone)).await;
+                        }
+                        listed => listed.map_err(|error| self.admitted.backend_failed(error))?,
+                    };
                     if client_parts(&now) != client_parts(&before) {
                         return Err(self.admitted.backend_failed(error));
                     }
@@ -191,15 +206,26 @@ impl Completing<'_> {
                     // that this node did not make is never committed by it.
                     before = now;
                     let sealed = self.seal(&plan).await?;
-                    etag = self.write(&plan, &sealed).await?;
+                    etag = match self.write(&plan, &sealed).await {
+                        Ok(etag) => etag,
+                        Err(refused) => return self.write_failed(refused).await,
+                    };
                 }
                 Err(error) => return Err(self.admitted.backend_failed(error)),
             }
         }
-        Err(S3Error::with(
-            Code::OperationAborted,
-            "Another request completes the same upload. Please try again.",
-        ))
+        Err(raced())
+    }
+
+    /// Whether the backend still has exactly these parts.
+    async fn are_current(&self, parts: &[(u16, String)]) -> Result<bool, S3Error> {
+        let listed = match self.list().await {
+            Err(error) if error.is("NoSuchUpload") => return Ok(true),
+            listed => listed.map_err(|error| self.admitted.backend_failed(error))?,
+        };
+        Ok(parts
+            .iter()
+            .all(|(number, etag)| listed.iter().any(|part| part.number == *number && part.etag == *etag)))
     }
 
     async fn list(&self) -> Result<Vec<BackendPart>, BackendError> {
@@ -211,6 +237,15 @@ impl Completing<'_> {
             Ok(_) => Ok(false),
             Err(error) if error.is("NoSuchUpload") => Ok(true),
             Err(error) => Err(self.admitted.backend_failed(error)),
+        }
+    }
+
+    /// The gateway's part could not be written: also because another request completed the upload in between.
+    async fn write_failed(&self, refused: S3Error) -> Result<Done, S3Error> {
+        match refused.code() {
+            Code::NoSuchUpload => self.already_done(refused).await,
+            Code::InvalidPart if self.upload_is_gone().await? => self.already_done(refused).await,
+            _ => Err(refused),
         }
     }
 
@@ -381,6 +416,13 @@ impl Completing<'_> {
             PutOutcome { etag: meta.etag, version_id: meta.version_id, headers: http::HeaderMap::new() };
         Ok((outcome, checksum))
     }
+}
+
+fn raced() -> S3Error {
+    S3Error::with(
+        Code::OperationAborted,
+        "Another request changes or completes the same upload. Please try again.",
+    )
 }
 
 enum PlanError {

@@ -130,14 +130,12 @@ impl Place<'_> {
         let stash = self.backend.put(&self.bucket.work_bucket, &stash, PutOptions::default(), body);
         match futures_util::join!(part, stash) {
             (Ok(part), Ok(_)) => Ok(part),
-            // The client's own fault is told first, then what ended the other stream.
+            // The client's own fault is told first. Else either stream ends the other, so what is not an ended stream is
+            // what went wrong.
             (Err(BackendError::Upload(source)), _) if source.is::<S3Error>() => {
                 Err(failed(BackendError::Upload(source)))
             }
-            (_, Err(error)) if !matches!(error, BackendError::Upload(_) | BackendError::Unavailable(_)) => {
-                Err(failed(error))
-            }
-            (Err(error), _) | (Ok(_), Err(error)) => Err(failed(error)),
+            (Err(BackendError::Upload(_)) | Ok(_), Err(error)) | (Err(error), _) => Err(failed(error)),
         }
     }
 

@@ -5,7 +5,7 @@ use hyper::body::Incoming;
 
 use crate::backend::{Conditions, DeleteKey};
 use crate::etags;
-use crate::gate::{Admitted, no_content, refuse_hidden};
+use crate::gate::{Admitted, no_content, refuse_folded, refuse_hidden};
 use crate::refusal::backend_failed;
 use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
@@ -55,7 +55,7 @@ pub async fn delete_many(admitted: &Admitted, body: Incoming) -> Result<Reply, S
             // Dropping the condition would delete what the client wants to keep.
             Some(S3Error::not_implemented("DeleteObjects with ETag on this storage"))
         } else {
-            refuse_hidden(&object.key).err()
+            refuse_hidden(&object.key).and_then(|()| refuse_folded(&object.key, backend.as_ref())).err()
         };
         if refused.is_none() {
             let etag = object.etag.as_ref().map(|etag| match bucket.encrypts(&object.key) {

@@ -51,13 +51,36 @@ pub fn plain(admitted: &Admitted, meta: &ObjectMeta) -> Result<HeaderMap, S3Erro
     Ok(headers)
 }
 
-fn passed(meta: &ObjectMeta, encrypted: bool) -> HeaderMap {
-    let mut headers = meta.headers.clone();
-    if encrypted {
-        for name in SYSTEM {
-            headers.remove(*name);
+/// What a backend may say to the client of an encrypted object: nothing that a client acts on.
+const FROM_BACKEND: &[&str] = &[
+    "x-amz-storage-class",
+    "x-amz-restore",
+    "x-amz-expiration",
+    "x-amz-replication-status",
+    "x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-server-side-encryption-bucket-key-enabled",
+    "x-amz-object-lock-mode",
+    "x-amz-object-lock-retain-until-date",
+    "x-amz-object-lock-legal-hold",
+    "x-amz-tagging-count",
+    "x-amz-delete-marker",
+    "x-amz-archive-status",
+];
+
+/// The headers of a backend's answer that pass to the client of an encrypted object.
+pub fn allowed(headers: &HeaderMap) -> HeaderMap {
+    let mut passed = HeaderMap::new();
+    for name in FROM_BACKEND {
+        if let Some(value) = headers.get(*name) {
+            passed.insert(*name, value.clone());
         }
     }
+    passed
+}
+
+fn passed(meta: &ObjectMeta, encrypted: bool) -> HeaderMap {
+    let mut headers = if encrypted { allowed(&meta.headers) } else { meta.headers.clone() };
     reply::set(&mut headers, "etag", &etags::shown(&meta.etag, encrypted));
     reply::set(&mut headers, "last-modified", &httpdate::fmt_http_date(meta.last_modified));
     reply::set(&mut headers, "accept-ranges", "bytes");

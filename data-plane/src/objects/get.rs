@@ -30,9 +30,12 @@ const MAX_DISCARD: u64 = 256 << 10;
 
 /// What of an object the client wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
+pub enum Wanted {
+    /// All of it.
     Whole,
+    /// Bytes.
     Range(ByteRange),
+    /// A part by its number.
     Part(u16),
 }
 
@@ -45,7 +48,7 @@ pub async fn get(admitted: &Admitted) -> Result<Reply, S3Error> {
     let key = admitted.request.need_key()?;
     let wanted = wanted(admitted)?;
     if !bucket.encrypts(key) {
-        return get_plain(admitted, &bucket, &backend, key, wanted).await;
+        return super::plain::get(admitted, &bucket, &backend, key, wanted).await;
     }
     let conditions = etags::conditions(&admitted.headers, true)?;
     let read = Read { admitted, bucket: &bucket, backend: &backend, key, conditions };
@@ -446,60 +449,10 @@ fn still_valid(validator: &str, first: &GetOutcome) -> bool {
     httpdate::parse_http_date(validator).is_ok_and(|date| first.meta.last_modified <= date)
 }
 
-fn answer(status: StatusCode, headers: HeaderMap, body: ReplyBody, length: u64) -> Reply {
+/// An answer whose body has a known length.
+pub fn answer(status: StatusCode, headers: HeaderMap, body: ReplyBody, length: u64) -> Reply {
     let mut reply = reply::with(status, body);
     *reply.headers_mut() = headers;
     reply::set(reply.headers_mut(), "content-length", &length.to_string());
     reply
-}
-
-/// A plain prefix: the backend's bytes as they are.
-async fn get_plain(
-    admitted: &Admitted,
-    bucket: &Bucket,
-    backend: &Rc<dyn Backend>,
-    key: &str,
-    wanted: Wanted,
-) -> Result<Reply, S3Error> {
-    let range = match wanted {
-        Wanted::Whole => None,
-        Wanted::Range(ByteRange::Closed(from, to)) => Some(StoredRange::Inclusive(from, to)),
-        Wanted::Range(ByteRange::From(from)) => Some(StoredRange::From(from)),
-        Wanted::Range(ByteRange::Suffix(length)) => Some(StoredRange::Suffix(length)),
-        Wanted::Part(_) => return Err(S3Error::not_implemented("partNumber in plain prefixes")),
-    };
-    let options = GetOptions {
-        range,
-        conditions: etags::conditions(&admitted.headers, false)?,
-        version_id: admitted.request.query.get("versionId").map(str::to_owned),
-    };
-    let outcome = match backend.get(&bucket.backend_bucket, key, options).await {
-        Ok(outcome) => outcome,
-        Err(error) if error.is("InvalidRange") => {
-            let meta = backend
-                .head(&bucket.backend_bucket, key, GetOptions::default())
-                .await
-                .map_err(|error| admitted.backend_failed(error))?;
-            return Err(S3Error::invalid_range(admitted.header("range").unwrap_or_default(), meta.size));
-        }
-        Err(error) => return Err(admitted.backend_failed(error)),
-    };
-    etags::check_read(&admitted.headers, &outcome.meta, false)?;
-    let mut headers = described::plain(admitted, &outcome.meta)?;
-    let status = match outcome.range {
-        Some((from, to, size)) => {
-            reply::set(&mut headers, "content-range", &format!("bytes {from}-{to}/{size}"));
-            StatusCode::PARTIAL_CONTENT
-        }
-        None => StatusCode::OK,
-    };
-    let metrics = Arc::clone(&admitted.worker.node.metrics);
-    let pieces = outcome.body.map(move |item| match item {
-        Ok(piece) => {
-            metrics.sent(piece.len() as u64);
-            Ok(piece)
-        }
-        Err(error) => Err(std::io::Error::other(error.to_string()).into()),
-    });
-    Ok(answer(status, headers, ReplyBody::stream(Box::pin(pieces), outcome.length), outcome.length))
 }

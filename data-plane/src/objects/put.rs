@@ -11,6 +11,7 @@ use sealgate_envelope::{
     Envelope, Error, FullChecksum, Kind, ObjectKeys, PartSealer, Recovery, Scope, TrailerPlain,
 };
 
+use super::described;
 use super::sealed::{ENVELOPE_NAME, METADATA_NAME};
 use crate::backend::{Backend, Conditions, PutOptions, Upload};
 use crate::body::{BodyPlan, Verified};
@@ -26,7 +27,7 @@ use crate::s3::headers::ObjectHeaders;
 use crate::snapshot::Bucket;
 
 /// Headers that pass to the backend as they are.
-const PASSED: &[&str] = &["x-amz-storage-class", "x-amz-tagging"];
+const PASSED: &[&str] = &["x-amz-storage-class"];
 
 /// Answers PutObject.
 ///
@@ -67,7 +68,7 @@ pub async fn put(admitted: &Admitted, body: Incoming) -> Result<Reply, S3Error> 
         .await
         .map_err(|error| admitted.backend_failed(error))?;
     let mut reply = reply::empty(StatusCode::OK);
-    *reply.headers_mut() = stored.headers;
+    *reply.headers_mut() = described::allowed(&stored.headers);
     reply::set(reply.headers_mut(), "etag", &etags::shown(&stored.etag, encrypted));
     if let Some(version) = &stored.version_id {
         reply::set(reply.headers_mut(), "x-amz-version-id", version);

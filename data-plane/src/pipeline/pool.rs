@@ -18,10 +18,18 @@ pub const ROOM: usize = BATCH * STORED_CHUNK;
 const ALIGN: usize = 64;
 
 /// Buffers that a thread keeps; more are given back to the allocator.
-const KEPT: usize = 64;
+const KEPT: usize = 32;
+
+/// A thread's buffers, and whether it is one that takes some: frames are also dropped on threads that only write them to
+/// disk, and what those kept nobody would ever use.
+#[derive(Default)]
+struct Pool {
+    takes: bool,
+    kept: Vec<Box<[u8]>>,
+}
 
 thread_local! {
-    static POOL: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+    static POOL: RefCell<Pool> = RefCell::default();
 }
 
 /// A buffer of [`ROOM`] bytes that begins at a cache line.
@@ -33,7 +41,11 @@ pub struct Buffer {
 impl Buffer {
     /// One from this thread's pool, or a new one.
     pub fn take() -> Self {
-        let kept = POOL.with(|pool| pool.borrow_mut().pop());
+        let kept = POOL.with(|pool| {
+            let mut pool = pool.borrow_mut();
+            pool.takes = true;
+            pool.kept.pop()
+        });
         Self { memory: kept.unwrap_or_else(|| vec![0; ROOM + ALIGN].into_boxed_slice()), used: 0 }
     }
 
@@ -103,8 +115,8 @@ impl Drop for Buffer {
         let mut memory = std::mem::take(&mut self.memory);
         let kept = POOL.try_with(|pool| {
             let mut pool = pool.borrow_mut();
-            if pool.len() < KEPT {
-                pool.push(std::mem::take(&mut memory));
+            if pool.takes && pool.kept.len() < KEPT {
+                pool.kept.push(std::mem::take(&mut memory));
             }
         });
         if kept.is_err() || !memory.is_empty() {
@@ -129,5 +141,15 @@ mod tests {
         let second = Buffer::take();
         assert_eq!(second.used().as_ptr(), address);
         assert_eq!((second.len(), second.room()), (0, ROOM));
+    }
+
+    #[test]
+    fn a_thread_that_takes_none_keeps_none() {
+        let buffer = Buffer::take();
+        let kept = std::thread::spawn(move || {
+            drop(buffer);
+            super::POOL.with(|pool| pool.borrow().kept.len())
+        });
+        assert_eq!(kept.join().ok(), Some(0));
     }
 }

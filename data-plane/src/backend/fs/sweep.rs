@@ -45,8 +45,14 @@ fn sweep_one(bucket: &Bucket, path: &Path) -> Result<(), BackendError> {
         return Ok(());
     }
     let Ok(Some(record)) = space::read_record(path) else {
-        // Not even written to its end, so never visible.
-        space::remove(&bucket.body(id))?;
+        if file.metadata()?.len() == 0 {
+            // Its writer died before it had anything to say, so its body was never visible.
+            space::remove(&bucket.body(id))?;
+        } else {
+            // Damaged. It may be the old half of an exchange, whose name is the body that replaced it: that one is live,
+            // so a body that nobody names is the smaller loss.
+            tracing::error!(leftover = %path.display(), "cannot be read; its body, if it has one, stays");
+        }
         return Ok(space::remove(path)?);
     };
     let _lock = bucket.lock_key(&record.head.key)?;

@@ -13,7 +13,7 @@ use super::space::{self, Bucket};
 use crate::backend::{BackendError, ByteStream, LengthMismatch, Upload};
 
 /// Bytes that are gathered before they are written in one go.
-const BATCH: usize = 512 * 1024;
+const BATCH: usize = 256 * 1024;
 
 /// Takes a body in and then runs `commit` with the metadata file in preparation, once the body is safely on disk.
 pub(super) async fn receive<T: Send + 'static>(

@@ -67,6 +67,7 @@ impl ServerKind {
             conditional_complete: true,
             conditional_delete: true,
             conditional_delete_many: true,
+            folds_keys: false,
             marker_metadata: true,
             part_etags_enforced: true,
             sorted_listings: true,
@@ -78,11 +79,13 @@ impl ServerKind {
             Self::Minio => Capabilities {
                 conditional_delete: false,
                 conditional_delete_many: false,
+                folds_keys: true,
                 max_user_metadata: 2026,
                 ..all
             },
             // It walks its directories by their names: `a/b` comes before `a-b`. Pages of uploads do not join.
             Self::SeaweedFs => Capabilities {
+                folds_keys: true,
                 part_etags_enforced: false,
                 marker_metadata: false,
                 sorted_listings: false,
@@ -90,12 +93,15 @@ impl ServerKind {
                 ..all
             },
             // It refuses the upload id marker that it gave.
-            Self::VersityGw => Capabilities { conditional_delete_many: false, upload_pages: false, ..all },
+            Self::VersityGw => {
+                Capabilities { conditional_delete_many: false, folds_keys: true, upload_pages: false, ..all }
+            }
             Self::Generic => Capabilities {
                 conditional_put: false,
                 conditional_complete: false,
                 conditional_delete: false,
                 conditional_delete_many: false,
+                folds_keys: true,
                 marker_metadata: false,
                 part_etags_enforced: false,
                 sorted_listings: false,
