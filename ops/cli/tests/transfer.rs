@@ -22,7 +22,7 @@ impl Dev {
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_sealgate"))
-            .args(["dev", "--data", "data", "--listen", "127.0.0.1:0"])
+            .args(["dev", "--data", "data", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
             .current_dir(dir.path())
             .stdout(Stdio::piped())
             .spawn()
