@@ -35,6 +35,8 @@ const STALL: Duration = Duration::from_secs(300);
 const BACKLOG: u32 = 2_048;
 /// Connections a worker serves at once.
 const CONNECTIONS: usize = 10_000;
+/// Threads a worker that wait for a local disk: enough to keep it busy with syncs, and each holds buffers of its own.
+const BLOCKING_THREADS: usize = 16;
 
 /// Starts serving clients; the address is where it listens (port 0 in the config: any).
 ///
@@ -46,6 +48,7 @@ pub fn start(node: &Arc<Node>, certificates: Option<Arc<Certificates>>) -> io::R
     let shared = Arc::clone(node);
     let server = Server::build()
         .workers(node.config.workers)
+        .worker_max_blocking_threads(BLOCKING_THREADS)
         .max_concurrent_connections(CONNECTIONS)
         .shutdown_timeout(node.config.drain_seconds)
         .disable_signals()

@@ -18,7 +18,7 @@ pub const ROOM: usize = BATCH * STORED_CHUNK;
 const ALIGN: usize = 64;
 
 /// Buffers that a thread keeps; more are given back to the allocator.
-const KEPT: usize = 32;
+const KEPT: usize = 8;
 
 /// A thread's buffers, and whether it is one that takes some: frames are also dropped on threads that only write them to
 /// disk, and what those kept nobody would ever use.
