@@ -36,7 +36,7 @@ const BACKLOG: u32 = 2_048;
 /// Connections a worker serves at once.
 const CONNECTIONS: usize = 10_000;
 /// Threads a worker that wait for a local disk: enough to keep it busy with syncs, and each holds buffers of its own.
-const BLOCKING_THREADS: usize = 16;
+const BLOCKING_THREADS: usize = 8;
 
 /// Starts serving clients; the address is where it listens (port 0 in the config: any).
 ///

@@ -24,7 +24,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("SEALGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     // Colours are for terminals, not for log files.
     let colours = std::io::stderr().is_terminal();
     let logs = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);

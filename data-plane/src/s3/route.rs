@@ -138,7 +138,7 @@ const LIST_V2: &[&str] = &[
 const LIST_UPLOADS: &[&str] =
     &["uploads", "prefix", "delimiter", "key-marker", "upload-id-marker", "max-uploads", "encoding-type"];
 const LIST_PARTS: &[&str] = &["uploadId", "part-number-marker", "max-parts", "encoding-type"];
-const LIST_BUCKETS: &[&str] = &["prefix", "max-buckets", "continuation-token", "bucket-region"];
+const LIST_BUCKETS: &[&str] = &["prefix"];
 const READ_OBJECT: &[&str] = &[
     "partNumber",
     "versionId",
