@@ -97,6 +97,7 @@ class Gateway(Target):
                 "SEALGATE_DEV_S3_REGION": self.backend.region,
                 "SEALGATE_DEV_S3_ACCESS_KEY": self.backend.access_key,
                 "SEALGATE_DEV_S3_SECRET_KEY": self.backend.secret_key,
+                "SEALGATE_DEV_S3_SERVER": self.backend.name,
             })
         command = [self.binary, "dev", "--data", self.data, "--listen", f"127.0.0.1:{self.port}", "--admin-listen", "127.0.0.1:0", *self.arguments]
         if not os.access(self.binary, os.X_OK):
