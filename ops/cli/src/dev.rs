@@ -67,7 +67,11 @@ pub struct Arguments {
 /// Runs until a signal; the exit code of the process.
 pub fn run(arguments: &Arguments) -> ExitCode {
     let filter = EnvFilter::try_from_env("SEALGATE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .init();
     let result = process::harden()
         .map_err(Failure::from)
         .and_then(|()| actix_rt::System::new().block_on(serve(arguments)));
