@@ -4,17 +4,23 @@
 
 mod balance;
 mod certificates;
+mod completes;
 mod drain;
-mod forgetful;
+mod fetches;
 mod ik_order;
 mod keys;
 mod pressure;
 mod process;
 mod pushes;
 mod relay;
+mod removal;
+mod replaced;
 mod rules;
 mod s3;
 mod secrets;
+mod stashes;
+mod steered;
+mod steering;
 mod storage;
 mod sweep;
 mod world;
