@@ -13,6 +13,7 @@ use sealgate_envelope::size::{MIN_PART, chunks_size, stored_size};
 use sealgate_envelope::upload_record::ChecksumType;
 use sealgate_envelope::{FullChecksum, Kind, PartEntry, Recovery, TrailerPlain, etag};
 
+use super::attempts;
 use super::gateway_part::{self, Stashed};
 use super::notes::{self, Notes, algorithm, from_format, to_format};
 use super::part::GATEWAY_PART;
@@ -406,6 +407,23 @@ impl Completing<'_> {
             });
         if !as_listed {
             return Err(refused);
+        }
+        if !self.backend.capabilities().part_etags_enforced {
+            let (parts, bucket) = (table.trailer.table(), &self.bucket.backend_bucket);
+            match attempts::are_the_tables(parts, self.backend, bucket, self.key, &meta).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    let (bucket, key) = (&self.bucket.name, self.key);
+                    tracing::error!(
+                        bucket,
+                        key,
+                        "a part was uploaded again during Complete: the object is lost"
+                    );
+                    return Err(refused);
+                }
+                Err(error) if error.is("PreconditionFailed") => return Err(refused),
+                Err(error) => return Err(self.admitted.backend_failed(error)),
+            }
         }
         let checksum = table
             .trailer

@@ -243,7 +243,11 @@ async fn an_object_that_a_lenient_backend_mixed_is_never_called_done() {
     assert_eq!((mixed.status, mixed.tag("Code").as_str()), (StatusCode::CONFLICT, "OperationAborted"));
     let again = steering.steered.complete(OBJECT, &id, &etags).await;
     assert_eq!((again.status, again.tag("Code").as_str()), (StatusCode::NOT_FOUND, "NoSuchUpload"));
-    assert_eq!(steering.plain.get(OBJECT).await.status, 422, "the object is no mixture, so nothing was tested");
+    assert_eq!(
+        steering.plain.get(OBJECT).await.status,
+        422,
+        "the object is no mixture, so nothing was tested"
+    );
     steering.stop().await;
 }
 

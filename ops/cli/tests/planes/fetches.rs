@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join;
 use sealgate_data_plane::backend::Backend;
 use sealgate_data_plane::backend::fs::FsBackend;
-use sealgate_data_plane::clock::{Clock as _, ManualClock, SystemClock};
+use sealgate_data_plane::clock::{ManualClock, SystemClock};
 use sealgate_data_plane::control::ControlPlane;
 use sealgate_data_plane::keys::{KeyError, Keys, fetch};
 use sealgate_data_plane::metrics::Metrics;
@@ -81,8 +81,7 @@ async fn a_fetch_that_panics_fails_those_who_wait_and_nobody_after_them() {
     let backends = Backends::from_iter([("default".to_owned(), Rc::clone(&backend) as Rc<dyn Backend>)]);
     let (keys, requests) = Keys::new(SystemClock::shared(), Arc::new(Metrics::new().unwrap()));
     let to_control = ControlPlane::new(&endpoint, "localhost", &identity(&issued)).unwrap();
-    let fetching =
-        actix_rt::spawn(fetch::run(Arc::clone(&keys), to_control, Rc::new(backends), requests));
+    let fetching = actix_rt::spawn(fetch::run(Arc::clone(&keys), to_control, Rc::new(backends), requests));
 
     let (one, other) = soon("the end of both", join(keys.active(&bucket), keys.active(&bucket))).await;
     backend.assert_done();

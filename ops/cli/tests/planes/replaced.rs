@@ -12,20 +12,23 @@ use super::steering::{MIN_PART, Steering};
 
 const OBJECT: &str = "/bucket/object";
 
-/// Ten bytes of the second part.
-const RANGE: (usize, usize) = (MIN_PART + 70_000, MIN_PART + 70_009);
+/// A first part that ends within a chunk, so that what follows lies elsewhere than in an object of one part.
+const FIRST: usize = MIN_PART + 1_000;
+
+/// Ten bytes of the second part, which in an object of one part would be at the end of a chunk.
+const RANGE: (usize, usize) = (82 * 65_536 - 20, 82 * 65_536 - 11);
 
 fn range() -> (&'static str, String) {
     ("range", format!("bytes={}-{}", RANGE.0, RANGE.1))
 }
 
 fn body(seed: u64) -> Bytes {
-    [bytes(MIN_PART, seed), bytes(100_000, seed + 1)].concat().into()
+    [bytes(FIRST, seed), bytes(200_000, seed + 1)].concat().into()
 }
 
 async fn upload(steering: &Steering, seed: u64) {
     let body = body(seed);
-    let parts = [body.slice(..MIN_PART), body.slice(MIN_PART..)];
+    let parts = [body.slice(..FIRST), body.slice(FIRST..)];
     let (id, etags) = steering.upload(OBJECT, &parts).await;
     steering.plain.complete(OBJECT, &id, &etags).await.ok();
 }
@@ -43,7 +46,7 @@ impl New {
     fn body(self) -> Bytes {
         match self {
             Self::Small => bytes(1_000, 9),
-            Self::Single => bytes(MIN_PART + 200_000, 9),
+            Self::Single => bytes(MIN_PART + 300_000, 9),
         }
     }
 
@@ -185,7 +188,7 @@ async fn an_object_that_keeps_being_replaced_is_a_503() {
             let body = body(seed);
             let id = client.create_upload(OBJECT).await;
             let mut etags = Vec::new();
-            for (number, part) in [(1, body.slice(..MIN_PART)), (2, body.slice(MIN_PART..))] {
+            for (number, part) in [(1, body.slice(..FIRST)), (2, body.slice(FIRST..))] {
                 etags.push(super::steering::upload_part(&client, OBJECT, &id, number, &part).await);
             }
             client.complete(OBJECT, &id, &etags).await.ok();

@@ -93,7 +93,8 @@ impl Client {
         let mut headers = vec![("host", host.as_str())];
         headers.extend(more.iter().map(|(name, value)| (*name, value.as_str())));
         let signable =
-            SignableRequest::new(method, &url, headers.into_iter(), SignableBody::UnsignedPayload).unwrap();
+            SignableRequest::new(method, &url, headers.iter().copied(), SignableBody::UnsignedPayload)
+                .unwrap();
         let (instructions, _) = sign(signable, &params).unwrap().into_parts();
         let (signed, _) = instructions.into_parts();
         let mut all: Vec<_> =

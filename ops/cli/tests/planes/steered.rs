@@ -118,8 +118,7 @@ impl Steered {
     async fn at(&self, moment: Moment, call: Call, name: &str) -> Result<(), BackendError> {
         let act = {
             let mut rules = self.rules.borrow_mut();
-            let wanted =
-                |rule: &Rule| rule.moment == moment && rule.call == call && name.contains(rule.name);
+            let wanted = |rule: &Rule| rule.moment == moment && rule.call == call && name.contains(rule.name);
             rules.iter().position(wanted).map(|at| rules.remove(at).act)
         };
         match act {
@@ -131,12 +130,17 @@ impl Steered {
     /// The moments of a call that takes a body.
     async fn at_body(&self, call: Call, name: &str, body: &mut Upload) -> Result<(), BackendError> {
         self.at(Moment::Before, call, name).await?;
-        let within = self.rules.borrow().iter().any(|rule| {
-            rule.moment == Moment::Within && rule.call == call && name.contains(rule.name)
-        });
+        let within = self
+            .rules
+            .borrow()
+            .iter()
+            .any(|rule| rule.moment == Moment::Within && rule.call == call && name.contains(rule.name));
         if within {
             let piece = body.stream.next().await.expect("a body has bytes")?;
-            assert!((piece.len() as u64) < body.length, "the body came in one piece: nothing is left to fail");
+            assert!(
+                (piece.len() as u64) < body.length,
+                "the body came in one piece: nothing is left to fail"
+            );
             self.at(Moment::Within, call, name).await?;
         }
         Ok(())
