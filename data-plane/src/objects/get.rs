@@ -130,6 +130,10 @@ impl Read<'_> {
                 && sealed.keys.is_some()
                 && sealed.stored_len > 0
                 && !sealed.metadata.keys().any(|name| name.starts_with("x-amz-checksum-")));
+        if known.is_some() && sealed.kind == Kind::Single {
+            // Nothing will ask for the old object's table any more: it would misplace every range.
+            self.admitted.worker.node.tables.remove(self.bucket.id, self.key);
+        }
         let table = if needs_table {
             match sealed::table(self.admitted, self.bucket, self.backend, self.key, &first.meta, &sealed)
                 .await?
