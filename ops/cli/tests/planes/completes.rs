@@ -86,6 +86,14 @@ async fn overtaken(steering: &Steering, moment: Moment, call: Call, name: &'stat
 }
 
 #[actix_rt::test]
+async fn a_complete_that_finds_the_notes_gone_looks_for_what_was_made() {
+    let steering = Steering::start().await;
+    let answers = overtaken(&steering, Moment::Before, Call::List, "/n/").await;
+    check(&steering, answers, &parts()).await;
+    steering.stop().await;
+}
+
+#[actix_rt::test]
 async fn a_complete_that_finds_the_stash_gone_looks_for_what_was_made() {
     let steering = Steering::start().await;
     let answers = overtaken(&steering, Moment::Before, Call::Get, "/s/00002/").await;

@@ -1,13 +1,11 @@
 //! Reads of an object that is replaced under them: the old one's bytes or the new one's, with that one's sizes and ETag, and
 //! never a mixture.
 
-use std::rc::Rc;
-
 use bytes::Bytes;
 use sealgate_data_plane::backend::BackendError;
 
 use super::s3::{Answer, Client, bytes};
-use super::steered::{Call, Moment, Steered};
+use super::steered::{Call, Moment};
 use super::steering::{MIN_PART, Steering};
 
 const OBJECT: &str = "/bucket/object";
@@ -26,11 +24,11 @@ fn body(seed: u64) -> Bytes {
     [bytes(FIRST, seed), bytes(200_000, seed + 1)].concat().into()
 }
 
-async fn upload(steering: &Steering, seed: u64) {
+async fn upload(steering: &Steering, target: &str, seed: u64) {
     let body = body(seed);
     let parts = [body.slice(..FIRST), body.slice(FIRST..)];
-    let (id, etags) = steering.upload(OBJECT, &parts).await;
-    steering.plain.complete(OBJECT, &id, &etags).await.ok();
+    let (id, etags) = steering.upload(target, &parts).await;
+    steering.plain.complete(target, &id, &etags).await.ok();
 }
 
 /// What takes the object's place.
@@ -50,8 +48,8 @@ impl New {
         }
     }
 
-    async fn put(self, client: Client) -> Result<(), BackendError> {
-        client.put(OBJECT, self.body()).await.ok();
+    async fn put(self, client: Client, target: String) -> Result<(), BackendError> {
+        client.put(&target, self.body()).await.ok();
         Ok(())
     }
 
@@ -80,7 +78,7 @@ async fn a_table_that_is_another_objects_never_decides_about_a_range() {
     for new in BOTH {
         for if_range in ["none", "old", "new"] {
             let told = format!("{new:?}, If-Range {if_range}");
-            upload(&steering, 1).await;
+            upload(&steering, OBJECT, 1).await;
             let old = steering.steered.send_with("GET", OBJECT, &[range()], "").await.ok();
             assert_eq!(old.body, body(1)[RANGE.0..=RANGE.1]);
             // From now on the steered node has a table for the key; the other node replaces the object.
@@ -104,12 +102,13 @@ async fn a_table_that_is_another_objects_never_decides_about_a_range() {
 }
 
 /// Lets `before` reads of the object pass, and replaces it before the next.
-fn replace_at(backend: &Rc<Steered>, client: &Client, before: usize, new: New) {
+fn replace_at(steering: &Steering, before: usize, new: New, target: String) {
+    let backend = &steering.backend;
     for _ in 0..before {
         backend.once(Moment::Before, Call::Get, "object", async || Ok(()));
     }
-    let client = client.clone();
-    backend.once(Moment::Before, Call::Get, "object", move || new.put(client));
+    let client = steering.plain.clone();
+    backend.once(Moment::Before, Call::Get, "object", move || new.put(client, target));
 }
 
 /// A cold range of a multipart object is three reads: a guess, the table, the bytes.
@@ -117,35 +116,38 @@ const READS: usize = 3;
 
 #[actix_rt::test]
 async fn an_object_replaced_between_any_two_reads_of_a_range_is_read_anew() {
+    let steering = Steering::start().await;
     for new in BOTH {
         for before in 0..READS {
             for if_range in [false, true] {
                 let told = format!("{new:?} before read {before}, If-Range {if_range}");
-                let steering = Steering::start().await;
-                upload(&steering, 1).await;
+                // A key that the node knows nothing of.
+                let target = format!("{OBJECT}-{new:?}-{before}-{if_range}");
+                upload(&steering, &target, 1).await;
                 let mut headers = vec![range()];
                 if if_range {
-                    headers.push(("if-range", steering.plain.send("HEAD", OBJECT, "").await.ok().etag()));
+                    headers.push(("if-range", steering.plain.send("HEAD", &target, "").await.ok().etag()));
                 }
-                replace_at(&steering.backend, &steering.plain, before, new);
-                let answer = steering.steered.send_with("GET", OBJECT, &headers, "").await;
+                replace_at(&steering, before, new, target.clone());
+                let answer = steering.steered.send_with("GET", &target, &headers, "").await;
+                steering.backend.assert_done();
                 if if_range {
                     assert_eq!(answer.status, 200, "{told}: {}", answer.text());
                     assert!(answer.body == new.body(), "{told}");
                 } else {
                     new.check_range(&answer, &told);
                 }
-                steering.stop().await;
             }
         }
     }
+    steering.stop().await;
 }
 
 #[actix_rt::test]
 async fn an_object_replaced_between_its_body_and_its_table_is_read_anew() {
     let steering = Steering::start().await;
-    upload(&steering, 1).await;
-    replace_at(&steering.backend, &steering.plain, 1, New::Single);
+    upload(&steering, OBJECT, 1).await;
+    replace_at(&steering, 1, New::Single, OBJECT.to_owned());
     let answer = steering.steered.get(OBJECT).await.ok();
     assert!(answer.body == New::Single.body());
     steering.stop().await;
@@ -156,7 +158,9 @@ async fn an_object_that_grows_before_its_size_is_asked_for_is_read_anew() {
     let steering = Steering::start().await;
     steering.plain.put(OBJECT, New::Small.body()).await.ok();
     let client = steering.plain.clone();
-    steering.backend.once(Moment::Before, Call::Head, "object", move || New::Single.put(client));
+    steering
+        .backend
+        .once(Moment::Before, Call::Head, "object", move || New::Single.put(client, OBJECT.to_owned()));
     let answer = steering.steered.send_with("GET", OBJECT, &[range()], "").await;
     New::Single.check_range(&answer, "grown");
     steering.stop().await;
@@ -165,7 +169,7 @@ async fn an_object_that_grows_before_its_size_is_asked_for_is_read_anew() {
 #[actix_rt::test]
 async fn a_range_beyond_the_end_is_refused_whatever_the_node_knows_of_the_object() {
     let steering = Steering::start().await;
-    upload(&steering, 1).await;
+    upload(&steering, OBJECT, 1).await;
     let size = body(1).len();
     for _ in 0..3 {
         // Cold, and with the object's own table, which stays what it is.
@@ -181,7 +185,7 @@ async fn a_range_beyond_the_end_is_refused_whatever_the_node_knows_of_the_object
 #[actix_rt::test]
 async fn an_object_that_keeps_being_replaced_is_a_503() {
     let steering = Steering::start().await;
-    upload(&steering, 1).await;
+    upload(&steering, OBJECT, 1).await;
     let again = |seed| {
         let client = steering.plain.clone();
         move || async move {

@@ -29,6 +29,7 @@ pub enum Call {
     Put,
     Get,
     Head,
+    List,
     DeleteMany,
     DeleteBucket,
     UploadPart,
@@ -208,6 +209,7 @@ impl Backend for Steered {
         self.real.list_v1(bucket, options).await
     }
     async fn list_v2(&self, bucket: &str, options: ListOptions) -> Result<ListPage, BackendError> {
+        self.at(Moment::Before, Call::List, &options.prefix).await?;
         self.real.list_v2(bucket, options).await
     }
     async fn create_upload(
