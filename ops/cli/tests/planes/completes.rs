@@ -117,12 +117,25 @@ async fn a_complete_that_is_overtaken_at_its_commit_looks_for_what_was_made() {
     steering.stop().await;
 }
 
+/// When the second commit comes, of two that wrote their tables over each other's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Second {
+    /// Before the first, whose commit was refused, looks at the parts.
+    BeforeTheLook,
+    /// While the first looks: the parts are being removed.
+    DuringTheLook,
+    /// After the first has written its table again, and committed it.
+    AfterTheFirst,
+    /// The same, and a part that nobody listed came before the first looked.
+    AfterTheFirstAndAStranger,
+}
+
 /// Two steered gateways at one upload: the second writes its table over the first's, and stops before its commit.
-async fn tables_over_each_other(finish_before_the_first_looks: bool) {
+async fn tables_over_each_other(when: Second) {
     let steering = Steering::start().await;
     let second = Steered::new(Rc::clone(&steering.storage));
     let address = super::steered::serve(steering.node.node(), Rc::clone(&second) as _).await;
-    let other = steering.steered.at(address);
+    let (other, plain) = (steering.steered.at(address), steering.plain.clone());
     let (id, etags) = steering.upload(OBJECT, &parts()).await;
 
     let (written, has_written) = oneshot::channel();
@@ -135,24 +148,35 @@ async fn tables_over_each_other(finish_before_the_first_looks: bool) {
     let (backend, upload, list) = (Rc::clone(&steering.backend), id.clone(), etags.clone());
     let (answered, answer) = oneshot::channel();
     steering.backend.once(Moment::Before, Call::Complete, "object", move || async move {
-        let completing = actix_rt::spawn(async move { other.complete(OBJECT, &upload, &list).await });
+        let name = upload.clone();
+        let completing = actix_rt::spawn(async move { other.complete(OBJECT, &name, &list).await });
         has_written.await.expect(NEVER);
-        let finish = async move || {
+        // The first's commit names a table that is not there any more.
+        let (moment, call) = match when {
+            Second::BeforeTheLook => (Moment::Before, Call::ListParts),
+            Second::DuringTheLook => (Moment::After, Call::ListParts),
+            Second::AfterTheFirst | Second::AfterTheFirstAndAStranger => (Moment::After, Call::Complete),
+        };
+        if when == Second::AfterTheFirstAndAStranger {
+            backend.once(Moment::Before, Call::ListParts, "object", move || async move {
+                upload_part(&plain, OBJECT, &upload, 7, &parts()[1]).await;
+                Ok(())
+            });
+        }
+        let forgetful = Rc::clone(&backend);
+        backend.once(moment, call, "object", move || async move {
             go_on.send(()).unwrap();
             answered.send(completing.await.unwrap()).unwrap();
+            if when == Second::DuringTheLook {
+                forgetful.forget_parts_once();
+            }
             Ok(())
-        };
-        // The first's commit names a table that is not there any more. It looks at the parts, and finds the upload gone; or
-        // it writes its own table again, and it is the second's commit that comes too late.
-        let (moment, call) = match finish_before_the_first_looks {
-            true => (Moment::Before, Call::ListParts),
-            false => (Moment::After, Call::Complete),
-        };
-        backend.once(moment, call, "object", finish);
+        });
         Ok(())
     });
     let first = soon("the first's answer", steering.steered.complete(OBJECT, &id, &etags)).await;
     second.assert_done();
+    assert_eq!(first.status, 200, "{when:?}: {}", first.text());
     let answers = vec![first, answer.await.expect(NEVER)];
     check(&steering, answers, &parts()).await;
     steering.stop().await;
@@ -160,12 +184,22 @@ async fn tables_over_each_other(finish_before_the_first_looks: bool) {
 
 #[actix_rt::test]
 async fn a_complete_whose_table_was_replaced_and_committed_looks_for_what_was_made() {
-    tables_over_each_other(true).await;
+    tables_over_each_other(Second::BeforeTheLook).await;
+}
+
+#[actix_rt::test]
+async fn a_complete_that_sees_parts_vanish_looks_for_what_was_made() {
+    tables_over_each_other(Second::DuringTheLook).await;
 }
 
 #[actix_rt::test]
 async fn a_complete_whose_table_was_replaced_writes_it_again() {
-    tables_over_each_other(false).await;
+    tables_over_each_other(Second::AfterTheFirst).await;
+}
+
+#[actix_rt::test]
+async fn a_part_that_is_not_in_the_list_is_no_reason_to_give_up() {
+    tables_over_each_other(Second::AfterTheFirstAndAStranger).await;
 }
 
 #[actix_rt::test]

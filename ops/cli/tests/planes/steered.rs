@@ -1,7 +1,7 @@
 //! A backend that does what a test says at the moment that it says, so that a race or a fault comes every time, in front of
 //! a backend that is real; and a gateway over it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -64,25 +64,44 @@ pub struct Steered {
     real: Rc<dyn Backend>,
     capabilities: Capabilities,
     forgets_uploads: bool,
+    forgets_parts: Cell<bool>,
     rules: RefCell<Vec<Rule>>,
 }
 
 impl Steered {
     pub fn new(real: Rc<dyn Backend>) -> Rc<Self> {
         let capabilities = real.capabilities().clone();
-        Rc::new(Self { real, capabilities, forgets_uploads: false, rules: RefCell::default() })
+        Rc::new(Self {
+            real,
+            capabilities,
+            forgets_uploads: false,
+            forgets_parts: Cell::default(),
+            rules: RefCell::default(),
+        })
     }
 
     /// One that completes an upload with whatever parts it has, under whatever ETags it is told.
     pub fn lenient(real: Rc<dyn Backend>) -> Rc<Self> {
         let capabilities = Capabilities { part_etags_enforced: false, ..real.capabilities().clone() };
-        Rc::new(Self { real, capabilities, forgets_uploads: false, rules: RefCell::default() })
+        Rc::new(Self {
+            real,
+            capabilities,
+            forgets_uploads: false,
+            forgets_parts: Cell::default(),
+            rules: RefCell::default(),
+        })
     }
 
     /// One that forgets uploads in listings, as MinIO does after a restart, and knows them when asked by id.
     pub fn forgetful(real: Rc<dyn Backend>) -> Rc<Self> {
         let capabilities = real.capabilities().clone();
-        Rc::new(Self { real, capabilities, forgets_uploads: true, rules: RefCell::default() })
+        Rc::new(Self {
+            real,
+            capabilities,
+            forgets_uploads: true,
+            forgets_parts: Cell::default(),
+            rules: RefCell::default(),
+        })
     }
 
     /// Acts once, at the next such call whose key (of a part: key, `#` and number) contains `name`.
@@ -106,6 +125,11 @@ impl Steered {
         error: impl FnOnce() -> BackendError + 'static,
     ) {
         self.once(moment, call, name, move || std::future::ready(Err(error())));
+    }
+
+    /// Leaves the parts out of the listing that is made right now, as of one that is read while they are removed.
+    pub fn forget_parts_once(&self) {
+        self.forgets_parts.set(true);
     }
 
     /// Demands that everything that was to happen has happened.
@@ -243,7 +267,12 @@ impl Backend for Steered {
         max_parts: u32,
     ) -> Result<PartPage, BackendError> {
         self.at(Moment::Before, Call::ListParts, key).await?;
-        self.real.list_parts(bucket, key, upload_id, after, max_parts).await
+        let mut page = self.real.list_parts(bucket, key, upload_id, after, max_parts).await?;
+        self.at(Moment::After, Call::ListParts, key).await?;
+        if self.forgets_parts.take() {
+            page.parts.clear();
+        }
+        Ok(page)
     }
     async fn complete_upload(
         &self,
