@@ -36,7 +36,7 @@ async fn head_of_a_range_gives_no_checksum_of_the_whole() {
     client.complete("/bucket/parts", &multipart, &[etag]).await.ok();
 
     let mode = ("x-amz-checksum-mode", "ENABLED".to_owned());
-    let whole = client.send_with("HEAD", OBJECT, &[mode.clone()], "").await.ok();
+    let whole = client.send_with("HEAD", OBJECT, std::slice::from_ref(&mode), "").await.ok();
     assert_eq!(whole.status, 200);
     assert_eq!(whole.headers["x-amz-checksum-crc32"], NINE.1);
     assert_eq!(whole.headers["x-amz-checksum-type"], "FULL_OBJECT");

@@ -226,8 +226,8 @@ fn other_first() -> Bytes {
     bytes(MIN_PART, 3)
 }
 
-fn upload_again(client: Client, id: String) -> impl Future<Output = String> {
-    async move { upload_part(&client, OBJECT, &id, 1, &other_first()).await }
+async fn upload_again(client: Client, id: String) -> String {
+    upload_part(&client, OBJECT, &id, 1, &other_first()).await
 }
 
 async fn complete_with_new_etag(steering: &Steering, id: &str, etags: &[String], new: String) {
@@ -303,4 +303,26 @@ async fn a_lenient_backend_that_nobody_disturbs_completes() {
     ];
     check(&steering, answers, &parts()).await;
     steering.stop().await;
+}
+
+/// A lenient backend that lists every attempt, and commits the last, whatever is asked for.
+#[actix_rt::test]
+async fn of_many_listed_attempts_at_a_part_the_one_that_was_committed_is_the_one_that_was_asked_for() {
+    for ask_for_new in [true, false] {
+        let steering = Steering::start_over(Steered::lenient).await;
+        let (id, etags) = steering.upload(OBJECT, &parts()).await;
+        let old = steering.storage.list_parts("bucket", "object", &id, 0, 1).await.unwrap().parts.remove(0);
+        steering.backend.still_list(old);
+        let new = upload_again(steering.plain.clone(), id.clone()).await;
+        if ask_for_new {
+            complete_with_new_etag(&steering, &id, &etags, new).await;
+        } else {
+            let mixed = steering.steered.complete(OBJECT, &id, &etags).await;
+            assert_eq!(
+                (mixed.status, mixed.tag("Code").as_str()),
+                (StatusCode::CONFLICT, "OperationAborted")
+            );
+        }
+        steering.stop().await;
+    }
 }

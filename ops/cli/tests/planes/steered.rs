@@ -15,8 +15,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use sealgate_data_plane::backend::{
     Backend, BackendError, Capabilities, Conditions, DeleteKey, DeleteOutcome, GetOptions, GetOutcome,
-    ListOptions, ListPage, ObjectMeta, PartPage, PutOptions, PutOutcome, Upload, UploadListOptions,
-    UploadPage,
+    ListOptions, ListPage, ObjectMeta, PartEntry, PartPage, PutOptions, PutOutcome, Upload,
+    UploadListOptions, UploadPage,
 };
 use sealgate_data_plane::gate;
 use sealgate_data_plane::node::Node;
@@ -65,6 +65,7 @@ pub struct Steered {
     capabilities: Capabilities,
     forgets_uploads: bool,
     forgets_parts: Cell<bool>,
+    replaced_parts: RefCell<Vec<PartEntry>>,
     rules: RefCell<Vec<Rule>>,
 }
 
@@ -76,6 +77,7 @@ impl Steered {
             capabilities,
             forgets_uploads: false,
             forgets_parts: Cell::default(),
+            replaced_parts: RefCell::default(),
             rules: RefCell::default(),
         })
     }
@@ -88,6 +90,7 @@ impl Steered {
             capabilities,
             forgets_uploads: false,
             forgets_parts: Cell::default(),
+            replaced_parts: RefCell::default(),
             rules: RefCell::default(),
         })
     }
@@ -100,6 +103,7 @@ impl Steered {
             capabilities,
             forgets_uploads: true,
             forgets_parts: Cell::default(),
+            replaced_parts: RefCell::default(),
             rules: RefCell::default(),
         })
     }
@@ -130,6 +134,11 @@ impl Steered {
     /// Leaves the parts out of the listing that is made right now, as of one that is read while they are removed.
     pub fn forget_parts_once(&self) {
         self.forgets_parts.set(true);
+    }
+
+    /// Goes on listing an attempt at a part that was replaced, before its successor, as SeaweedFS does.
+    pub fn still_list(&self, replaced: PartEntry) {
+        self.replaced_parts.borrow_mut().push(replaced);
     }
 
     /// Demands that everything that was to happen has happened.
@@ -272,6 +281,7 @@ impl Backend for Steered {
         if self.forgets_parts.take() {
             page.parts.clear();
         }
+        page.parts.splice(..0, self.replaced_parts.borrow().iter().cloned());
         Ok(page)
     }
     async fn complete_upload(
