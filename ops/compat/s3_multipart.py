@@ -73,8 +73,30 @@ def a_part_sent_again_replaces_the_first(t):
     upload.part(2, data(999, "old"))
     upload.part(2, data(1234, "new"))
     upload.part(1, data(FIVE + 1, "new"))
-    equal([part["Size"] for part in upload.list()["Parts"]], [FIVE + 1, 1234], "sizes in ListParts")
     check(t, "again", upload.body(), upload.complete()["ETag"])
+
+
+@case
+def list_parts_shows_the_last_attempt_only(t):
+    upload = Upload(t, "attempts")
+    upload.part(1, data(999, "old"))
+    upload.part(1, data(1234, "new"))
+    equal([part["Size"] for part in upload.list()["Parts"]], [1234], "sizes in ListParts")
+    upload.abort()
+
+
+@case
+def a_replaced_attempt_is_refused_or_is_what_is_made(t):
+    upload, body = Upload(t, "replaced"), data(FIVE, "old")
+    old = upload.part(1, body)["ETag"]
+    upload.part(1, data(FIVE, "new"))
+    try:
+        etag = upload.complete(etags={1: old})["ETag"]
+    except t.s3.exceptions.ClientError as error:
+        equal((error.response["Error"]["Code"], t.keys("replaced")), ("InvalidPart", []), "code and keys")
+        return
+    # Some servers keep every attempt. Then it is the one that was named, and never another under its ETag.
+    check(t, "replaced", body, etag)
 
 
 @case
