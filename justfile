@@ -39,6 +39,11 @@ bench *ARGS:
 acceptance *BACKENDS:
     ./ops/acceptance {{BACKENDS}}
 
+# Kills, power cuts, full disks and failing syncs, and what is there afterwards (as root; --rounds N, --only kill)
+crash *ARGS:
+    cargo build --locked -p sealgate
+    @bash -c "{{use_tools}}; \$SEALGATE_PYTHON ops/crash/run.py {{ARGS}}"
+
 # One control plane and two nodes behind a balancer
 example:
     ./ops/example/run

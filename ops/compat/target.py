@@ -73,10 +73,10 @@ class Gateway(Target):
 
     is_gateway = True
 
-    def __init__(self, binary: str, backend: servers.Server | None = None, arguments=()):
+    def __init__(self, binary: str, backend: servers.Server | None = None, arguments=(), data=None):
         self.binary, self.backend, self.arguments = binary, backend, list(arguments)
         self.outer = tempfile.mkdtemp(prefix="sealgate-gateway-")
-        self.data = os.path.join(self.outer, "data")
+        self.data = data or os.path.join(self.outer, "data")
         self.log = os.path.join(self.outer, "log")
         self.port = servers.free_port()
         try:
@@ -121,6 +121,11 @@ class Gateway(Target):
             raise TargetError(f"did not drain within {DRAIN_SECONDS} s of Ctrl-C{servers.tail(self.log)}") from error
         if status != 0:
             raise TargetError(f"ended with {status} after Ctrl-C{servers.tail(self.log)}")
+
+    def kill(self):
+        """SIGKILL, as a crash."""
+        self.process.kill()
+        self.process.wait()
 
     def restart(self):
         """Stops and starts it over the same data; also after a stop that failed, so that only one case suffers."""
