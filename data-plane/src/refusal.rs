@@ -156,7 +156,9 @@ pub fn backend_failed(failure: BackendError, metrics: &Metrics, encrypted: bool)
             metrics.backend_failure();
             error!(error = %failure, "storage failed");
             let text = match failure.kind() {
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "The storage behind the gateway is full.",
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                    "The storage behind the gateway is full."
+                }
                 _ => "The storage behind the gateway failed.",
             };
             S3Error::with(Code::SlowDown, text).retry_after(2)
