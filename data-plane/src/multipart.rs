@@ -7,6 +7,7 @@
 //!
 //! docs/format.md has the bytes, and the order of the steps.
 
+pub mod attempts;
 pub mod complete;
 pub mod create;
 pub mod gateway_part;

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sealgate_envelope::UploadRecord;
-use sealgate_envelope::hidden;
+use sealgate_envelope::hidden::{self, HiddenName};
 use tracing::{debug, info, warn};
 
 use crate::backend::{Backend, BackendError, Conditions, GetOptions, ListFrom, ListOptions, PutOptions};
@@ -82,14 +82,13 @@ async fn upload_once(
         return Ok(());
     };
     let name = record.name();
-    let own = name.gateway == gateway
-        && name.bucket == bucket.id
-        && name.record_name().is_ok_and(|name| name.prefix() == prefix);
+    let Ok(place) = name.record_name() else { return Ok(()) };
+    let own = name.gateway == gateway && name.bucket == bucket.id && place.prefix() == prefix;
     let Ok(key) = std::str::from_utf8(&name.key) else { return Ok(()) };
     if !own {
         return Ok(());
     }
-    let gone = format!("{prefix}gone/");
+    let gone = place.gone_prefix();
     match backend.list_parts(&bucket.backend_bucket, key, &name.upload_id, 0, 1).await {
         // It lives. Were it ever said to be gone, that counts no more: the seven days have no gap.
         Ok(_) => return remove_all(backend, &bucket.work_bucket, &gone, None).await,
@@ -99,16 +98,19 @@ async fn upload_once(
     let options = ListOptions { prefix: gone.clone(), delimiter: None, from: ListFrom::Start, max_keys: 1 };
     let seen = backend.list_v2(&bucket.work_bucket, options).await?;
     let now = node.clock.unix();
-    let first = seen.entries.first().and_then(|entry| entry.key.strip_prefix(&gone)?.parse::<u64>().ok());
+    let first = seen.entries.first().and_then(|entry| match HiddenName::parse(&entry.key) {
+        Ok(HiddenName::Gone { at, .. }) => Some(at),
+        _ => None,
+    });
     match first {
         None => {
             debug!(bucket = bucket.name, key, "an upload is gone; its hidden objects follow in 7 days");
-            let marker = format!("{gone}{now:012}");
-            backend.put(&bucket.work_bucket, &marker, PutOptions::default(), empty_upload()).await?;
+            let mark = place.gone_key(now);
+            backend.put(&bucket.work_bucket, &mark, PutOptions::default(), empty_upload()).await?;
         }
         Some(first) if now.saturating_sub(first) >= GRACE => {
             // The record last: what a crash leaves behind is found by it again.
-            let record = format!("{prefix}r");
+            let record = place.record_key();
             remove_all(backend, &bucket.work_bucket, prefix, Some(&record)).await?;
             backend.delete(&bucket.work_bucket, &record, None, Conditions::default()).await?;
             node.metrics.swept(Swept::Upload);

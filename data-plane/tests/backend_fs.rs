@@ -3,6 +3,7 @@
 
 mod filesystem {
     mod crash;
+    mod damage;
     pub mod support;
 }
 

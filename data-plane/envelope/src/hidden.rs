@@ -21,7 +21,7 @@ pub const RESERVED: &str = ".sealgate/";
 pub const BUCKET: &str = ".sealgate/v1/bucket";
 /// IK records.
 pub const IK_PREFIX: &str = ".sealgate/v1/ik/";
-/// Upload records, notes and stashes.
+/// Upload records, notes, stashes, and the sweep's marks.
 pub const UPLOAD_PREFIX: &str = ".sealgate/v1/u/";
 
 /// Whether a key belongs to the gateway: no client may name it, in whatever field, after the backend's own decoding.
@@ -132,6 +132,18 @@ impl RecordName {
         format!("{UPLOAD_PREFIX}{self}/s/")
     }
 
+    /// Marks of a sweep that found the upload gone, oldest first.
+    #[must_use]
+    pub fn gone_prefix(&self) -> String {
+        format!("{UPLOAD_PREFIX}{self}/gone/")
+    }
+
+    /// The mark of a sweep that found the upload gone at `at`, in Unix seconds.
+    #[must_use]
+    pub fn gone_key(&self, at: u64) -> String {
+        format!("{UPLOAD_PREFIX}{self}/gone/{at:012}")
+    }
+
     /// The stash of one attempt to write a part.
     #[must_use]
     pub fn stash_key(&self, part: u16, salt: &[u8; SALT]) -> String {
@@ -185,6 +197,13 @@ pub enum HiddenName {
         /// Salt of the attempt.
         salt: [u8; SALT],
     },
+    /// The mark of a sweep.
+    Gone {
+        /// The upload.
+        record: RecordName,
+        /// When the backend first said that there is no such upload, in Unix seconds.
+        at: u64,
+    },
 }
 
 impl HiddenName {
@@ -211,6 +230,11 @@ impl HiddenName {
                 part: text::part_number(part).ok_or_else(unknown)?,
                 salt: text::decode(salt).and_then(|salt| salt.try_into().ok()).ok_or_else(unknown)?,
             }),
+            ["u", record, "gone", at] => {
+                let at = Some(at).filter(|at| at.len() == 12 && at.bytes().all(|b| b.is_ascii_digit()));
+                let at = at.and_then(|at| at.parse().ok()).ok_or_else(unknown)?;
+                Ok(Self::Gone { record: record.parse()?, at })
+            }
             _ => Err(unknown()),
         }
     }

@@ -19,15 +19,20 @@ use crate::s3::error::{Code, S3Error};
 use crate::snapshot::{Bucket, BucketState};
 use crate::worker::Backends;
 
-/// Answers DeleteBucket: nothing visible, no version, no upload; then hidden objects go, then the bucket. Whatever fails
-/// after that is written back.
+/// Answers DeleteBucket. A bucket with something visible or an upload in progress is refused, and so is, by the backend
+/// itself, one with versions. Then its hidden objects go, then the bucket. When the backend does not let it go, what
+/// recovery needs is written back: the key records and the logical id. Records of uploads that are over are not.
 ///
 /// # Errors
-/// BucketNotEmpty and the backend's.
+/// BucketNotEmpty and the backend's; the bucket is in use as before, on this node at once.
 pub async fn delete(admitted: &Admitted) -> Result<Reply, S3Error> {
     let (bucket, backend) = admitted.bucket()?;
     let node = &admitted.worker.node;
-    refuse_if_used(&bucket, &backend).await.map_err(|kept| kept.told(admitted))?;
+    match refuse_if_used(&bucket, &backend).await {
+        // Deleted behind the gateway's back, or by a request whose answer was lost: what is left is its registration.
+        Err(Kept::Failed(error)) if error.is("NoSuchBucket") => {}
+        used => used.map_err(|kept| kept.told(admitted))?,
+    }
     let mut control = node.control.clone();
     let reference = wire::BucketRef { bucket_id: bucket.id.as_bytes().to_vec() };
     let applied = control
@@ -37,12 +42,14 @@ pub async fn delete(admitted: &Admitted) -> Result<Reply, S3Error> {
         .map_err(|status| registry_failed(&status, &bucket.name))?;
     wait(node, &applied.into_inner()).await?;
     if let Err(kept) = remove(&bucket, &backend).await {
-        if let Err(status) = control.buckets.abort_delete(reference).await {
-            warn!(
+        match control.buckets.abort_delete(reference).await {
+            // Else the client's next write would meet a bucket in deletion.
+            Ok(applied) => drop(wait(node, &applied.into_inner()).await),
+            Err(status) => warn!(
                 bucket = bucket.name,
                 reason = status.message(),
                 "the bucket stays in deletion; delete it again"
-            );
+            ),
         }
         return Err(kept.told(admitted));
     }
@@ -196,8 +203,10 @@ async fn empty_and_delete(
             outcome?;
         }
     }
-    match backend.delete_bucket(&bucket.backend_bucket).await {
-        Err(error) if !error.is("NoSuchBucket") => Err(error),
-        _ => Ok(()),
+    let Err(error) = backend.delete_bucket(&bucket.backend_bucket).await else { return Ok(()) };
+    // Also when only the answer was lost: written back, the key records would have nowhere to go.
+    match backend.head_bucket(&bucket.backend_bucket).await {
+        Err(gone) if gone.is("NoSuchBucket") => Ok(()),
+        _ => Err(error),
     }
 }

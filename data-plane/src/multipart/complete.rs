@@ -13,6 +13,7 @@ use sealgate_envelope::size::{MIN_PART, chunks_size, stored_size};
 use sealgate_envelope::upload_record::ChecksumType;
 use sealgate_envelope::{FullChecksum, Kind, PartEntry, Recovery, TrailerPlain, etag};
 
+use super::attempts;
 use super::gateway_part::{self, Stashed};
 use super::notes::{self, Notes, algorithm, from_format, to_format};
 use super::part::GATEWAY_PART;
@@ -147,7 +148,7 @@ impl Completing<'_> {
         if conditions != Conditions::default() && !self.backend.capabilities().conditional_complete {
             return Err(S3Error::not_implemented("a conditional CompleteMultipartUpload on this storage"));
         }
-        let (plan, listed) = match self.plan().await {
+        let plan = match self.plan().await {
             Ok(planned) => planned,
             Err(PlanError::Gone) => {
                 return self.already_done(S3Error::no_such_upload(&self.upload.upload_id)).await;
@@ -166,12 +167,11 @@ impl Completing<'_> {
             Ok(etag) => etag,
             Err(refused) => return self.write_failed(refused).await,
         };
-        let mut before = listed;
         for _ in 0..RACES {
             let mut parts = plan.backend_parts.clone();
             parts.push((GATEWAY_PART, etag.clone()));
             let enforced = self.backend.capabilities().part_etags_enforced;
-            if !enforced && !self.are_current(&parts).await? {
+            if !enforced && matches!(self.standing(&parts).await?, Standing::Changed) {
                 return Err(raced());
             }
             let completed = self
@@ -193,18 +193,14 @@ impl Completing<'_> {
                     return self.already_done(self.admitted.backend_failed(error)).await;
                 }
                 Err(error) if error.is("InvalidPart") => {
-                    let now = match self.list().await {
-                        Err(gone) if gone.is("NoSuchUpload") => {
-                            return self.already_done(self.admitted.backend_failed(gone)).await;
-                        }
-                        listed => listed.map_err(|error| self.admitted.backend_failed(error))?,
-                    };
-                    if client_parts(&now) != client_parts(&before) {
-                        return Err(self.admitted.backend_failed(error));
+                    let refused = self.admitted.backend_failed(error);
+                    match self.standing(&plan.backend_parts).await? {
+                        Standing::Gone => return self.already_done(refused).await,
+                        Standing::Changed => return Err(refused),
+                        // Another node wrote its own trailer in between. Ours goes over it, with fresh salts: one trailer
+                        // that this node did not make is never committed by it.
+                        Standing::Current => {}
                     }
-                    // Another node wrote its own trailer in between. Ours goes over it, with fresh salts: one trailer
-                    // that this node did not make is never committed by it.
-                    before = now;
                     let sealed = self.seal(&plan).await?;
                     etag = match self.write(&plan, &sealed).await {
                         Ok(etag) => etag,
@@ -217,15 +213,21 @@ impl Completing<'_> {
         Err(raced())
     }
 
-    /// Whether the backend still has exactly these parts.
-    async fn are_current(&self, parts: &[(u16, String)]) -> Result<bool, S3Error> {
+    /// Whether the backend still has exactly these parts, among whatever others.
+    async fn standing(&self, parts: &[(u16, String)]) -> Result<Standing, S3Error> {
         let listed = match self.list().await {
-            Err(error) if error.is("NoSuchUpload") => return Ok(true),
+            Err(error) if error.is("NoSuchUpload") => return Ok(Standing::Gone),
             listed => listed.map_err(|error| self.admitted.backend_failed(error))?,
         };
-        Ok(parts
+        let current = parts
             .iter()
-            .all(|(number, etag)| listed.iter().any(|part| part.number == *number && part.etag == *etag)))
+            .all(|(number, etag)| listed.iter().any(|part| part.number == *number && part.etag == *etag));
+        Ok(match current {
+            true => Standing::Current,
+            // A list that was read while the upload was removed lacks parts, too.
+            false if self.upload_is_gone().await? => Standing::Gone,
+            false => Standing::Changed,
+        })
     }
 
     async fn list(&self) -> Result<Vec<BackendPart>, BackendError> {
@@ -250,7 +252,7 @@ impl Completing<'_> {
     }
 
     /// Finds the client's parts among the backend's, with what their notes say.
-    async fn plan(&self) -> Result<(Plan, Vec<BackendPart>), PlanError> {
+    async fn plan(&self) -> Result<Plan, PlanError> {
         let listed = match self.list().await {
             Ok(listed) => listed,
             Err(error) if error.is("NoSuchUpload") => return Err(PlanError::Gone),
@@ -314,7 +316,7 @@ impl Completing<'_> {
             })
             .collect();
         let trailer = TrailerPlain { plaintext_len, parts: entries, checksums };
-        Ok((Plan { trailer, backend_parts, stashed, checksum }, listed))
+        Ok(Plan { trailer, backend_parts, stashed, checksum })
     }
 
     /// The object's checksum from its parts', and whether it is a composite.
@@ -407,6 +409,23 @@ impl Completing<'_> {
         if !as_listed {
             return Err(refused);
         }
+        if !self.backend.capabilities().part_etags_enforced {
+            let (parts, bucket) = (table.trailer.table(), &self.bucket.backend_bucket);
+            match attempts::are_the_tables(parts, self.backend, bucket, self.key, &meta).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    let (bucket, key) = (&self.bucket.name, self.key);
+                    tracing::error!(
+                        bucket,
+                        key,
+                        "a part was uploaded again during Complete: the object is lost"
+                    );
+                    return Err(refused);
+                }
+                Err(error) if error.is("PreconditionFailed") => return Err(refused),
+                Err(error) => return Err(self.admitted.backend_failed(error)),
+            }
+        }
         let checksum = table
             .trailer
             .checksums()
@@ -425,6 +444,13 @@ fn raced() -> S3Error {
     )
 }
 
+/// What became of parts that were there a moment ago.
+enum Standing {
+    Current,
+    Changed,
+    Gone,
+}
+
 enum PlanError {
     Gone,
     Refused(S3Error),
@@ -434,12 +460,4 @@ fn invalid_part(part: &CompletedPart) -> S3Error {
     S3Error::new(Code::InvalidPart)
         .field("PartNumber", part.number.to_string())
         .field("ETag", part.etag.clone())
-}
-
-fn client_parts(parts: &[BackendPart]) -> Vec<(u16, &str)> {
-    parts
-        .iter()
-        .filter(|part| part.number != GATEWAY_PART)
-        .map(|part| (part.number, part.etag.as_str()))
-        .collect()
 }

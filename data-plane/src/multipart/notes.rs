@@ -60,7 +60,8 @@ impl Notes {
         written.iter().all(|other| other.note == first.note).then_some(first)
     }
 
-    /// The newest note of a part that is in a stash only, with its ETag.
+    /// The newest note of a part that is in a stash only, with its ETag. Two of the same second are of attempts that ran at
+    /// once: each attempt withdraws the notes that it found at its start ([`of_part`]).
     pub fn newest(&self, part: u16) -> Option<(&str, &Written)> {
         self.0
             .range((part, String::new())..)
@@ -68,6 +69,23 @@ impl Notes {
             .flat_map(|((_, etag), written)| written.iter().map(move |written| (etag.as_str(), written)))
             .max_by_key(|(_, written)| written.at)
     }
+}
+
+/// The names of a part's notes: at most 1,000, and there are never more than attempts that run at once.
+///
+/// # Errors
+/// The backend's.
+pub async fn of_part(
+    backend: &Rc<dyn Backend>,
+    work_bucket: &str,
+    upload: &OpenUpload,
+    part: u16,
+) -> Result<Vec<DeleteKey>, BackendError> {
+    let prefix = upload.record.part_notes_prefix(part);
+    let options = ListOptions { prefix, delimiter: None, from: ListFrom::Start, max_keys: 1_000 };
+    let page = backend.list_v2(work_bucket, options).await?;
+    let names = page.entries.into_iter().map(|entry| entry.key);
+    Ok(names.map(|key| DeleteKey { key, version_id: None, etag: None }).collect())
 }
 
 /// All parts of an upload, as the backend lists them.

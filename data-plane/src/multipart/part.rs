@@ -11,10 +11,13 @@ use hyper::body::Incoming;
 use sealgate_envelope::size::{MAX_TRAILER, MIN_PART, chunks_size};
 use sealgate_envelope::{Note, NoteName, PartSealer};
 use tokio::sync::mpsc;
+use tracing::warn;
 
-use super::notes::{algorithm, to_format};
+use super::notes::{self, algorithm, to_format};
 use super::uploads::{OpenUpload, load};
-use crate::backend::{Backend, BackendError, ByteStream, PutOptions, PutOutcome, StreamError, Upload};
+use crate::backend::{
+    Backend, BackendError, ByteStream, DeleteKey, PutOptions, PutOutcome, StreamError, Upload,
+};
 use crate::etags;
 use crate::gate::Admitted;
 use crate::objects::put::{cannot_seal, empty_upload};
@@ -61,11 +64,12 @@ pub async fn upload(admitted: &Admitted, body: Incoming) -> Result<Reply, S3Erro
         }
         plan = plan.compute(wanted);
     }
+    let place = Place { admitted, bucket: &bucket, backend: &backend, key, upload: &upload, number };
+    let older = place.older_notes().await?;
     let sealer = PartSealer::new(&upload.keys, number).map_err(|error| cannot_seal(&error))?;
     let salt = sealer.salt();
     let outcome = Outcome::default();
     let sealed = seal(admitted.source(body, plan), sealer, length, None, outcome.clone());
-    let place = Place { admitted, bucket: &bucket, backend: &backend, key, upload: &upload, number };
     let part = place.store(sealed, stored, length, &salt).await?;
     let verified = outcome.take().ok_or_else(|| S3Error::new(Code::InternalError))?;
     let mut checksums: Vec<_> =
@@ -74,6 +78,7 @@ pub async fn upload(admitted: &Admitted, body: Incoming) -> Result<Reply, S3Erro
     checksums.dedup_by_key(|checksum| checksum.code());
     let note = Note { salt, size: length, checksums };
     place.note(&part.etag, &note).await?;
+    place.withdraw(&older).await;
     let mut reply = reply::empty(StatusCode::OK);
     reply::set(reply.headers_mut(), "etag", &etags::to_client_quoted(&part.etag));
     for checksum in verified.checksum().into_iter().chain(verified.computed()) {
@@ -143,6 +148,32 @@ impl Place<'_> {
         self.backend
             .upload_part(&self.bucket.backend_bucket, self.key, &self.upload.upload_id, self.number, body)
             .await
+    }
+
+    /// Notes of earlier attempts at a part that is in a stash only. What the backend keeps of other parts is the newest
+    /// attempt by itself; of these it keeps all, with times that are no finer than a second.
+    async fn older_notes(&self) -> Result<Vec<DeleteKey>, S3Error> {
+        if self.number != GATEWAY_PART {
+            return Ok(Vec::new());
+        }
+        notes::of_part(self.backend, &self.bucket.work_bucket, self.upload, self.number)
+            .await
+            .map_err(|error| self.admitted.backend_failed(error))
+    }
+
+    /// Withdraws notes of earlier attempts, once there is a newer one. Their stashes stay for a Complete that has read the
+    /// notes already, and go with the upload.
+    async fn withdraw(&self, older: &[DeleteKey]) {
+        if older.is_empty() {
+            return;
+        }
+        let outcome = match self.backend.delete_many(&self.bucket.work_bucket, older).await {
+            Ok(outcomes) => outcomes.into_iter().find_map(Result::err),
+            Err(error) => Some(error),
+        };
+        if let Some(error) = outcome {
+            warn!(bucket = self.bucket.name, key = self.key, %error, "an older attempt at a part stays listed");
+        }
     }
 
     async fn note(&self, etag: &str, note: &Note) -> Result<(), S3Error> {

@@ -54,8 +54,10 @@ pub async fn get(admitted: &Admitted) -> Result<Reply, S3Error> {
     let read = Read { admitted, bucket: &bucket, backend: &backend, key, conditions };
     let if_range = admitted.header("if-range").filter(|_| matches!(wanted, Wanted::Range(_)));
     for _ in 0..ATTEMPTS {
-        if let Ok(reply) = read.attempt(wanted, if_range).await? {
-            return Ok(reply);
+        match read.attempt(wanted, if_range).await? {
+            Ok(reply) => return Ok(reply),
+            // A table that was read meanwhile is the old object's: it would only cost the next attempt.
+            Err(Changed) => admitted.worker.node.tables.remove(bucket.id, key),
         }
     }
     Err(sealed::keeps_changing())
@@ -98,17 +100,16 @@ impl Read<'_> {
         wanted: Wanted,
         if_range: Option<&str>,
     ) -> Result<Result<Reply, Changed>, S3Error> {
-        let stored = self.first_range(wanted);
+        let known = self.known_range(wanted);
+        let stored = known.or_else(|| self.guessed_range(wanted));
         let first = match self.fetch(stored, None).await {
             Err(error) if error.is("InvalidRange") => {
-                let tables = &self.admitted.worker.node.tables;
-                if tables.get(self.bucket.id, self.key).is_some() {
+                if known.is_some() {
                     // The table was another object's: without it the range is asked for anew.
-                    tables.remove(self.bucket.id, self.key);
                     return Ok(Err(Changed));
                 }
                 if if_range.is_none() {
-                    return self.unsatisfiable().await.map(Ok);
+                    return self.unsatisfiable(wanted).await;
                 }
                 // Whether the range counts at all is only known with the object's ETag.
                 self.fetch(None, None).await
@@ -129,6 +130,10 @@ impl Read<'_> {
                 && sealed.keys.is_some()
                 && sealed.stored_len > 0
                 && !sealed.metadata.keys().any(|name| name.starts_with("x-amz-checksum-")));
+        if known.is_some() && sealed.kind == Kind::Single {
+            // Nothing will ask for the old object's table any more: it would misplace every range.
+            self.admitted.worker.node.tables.remove(self.bucket.id, self.key);
+        }
         let table = if needs_table {
             match sealed::table(self.admitted, self.bucket, self.backend, self.key, &first.meta, &sealed)
                 .await?
@@ -145,20 +150,20 @@ impl Read<'_> {
         }
     }
 
-    /// The stored range of the first request: exact where the object's table is known, else the guess for a single PUT.
-    fn first_range(&self, wanted: Wanted) -> Option<StoredRange> {
+    /// The exact stored range of the first request, where the object's table is known and the range lies in it.
+    fn known_range(&self, wanted: Wanted) -> Option<StoredRange> {
         let Wanted::Range(range) = wanted else { return None };
-        if let Some(table) = self.admitted.worker.node.tables.get(self.bucket.id, self.key) {
-            let spans = table.trailer.table();
-            let stored = resolve(range, spans.plaintext_len())
-                .and_then(|(start, end)| spans.pieces(start, end))
-                .and_then(|pieces| {
-                    Some(pieces.first()?.chunks.stored.start..pieces.last()?.chunks.stored.end)
-                });
-            if let Some(stored) = stored {
-                return Some(StoredRange::Inclusive(stored.start, stored.end - 1));
-            }
-        }
+        let table = self.admitted.worker.node.tables.get(self.bucket.id, self.key)?;
+        let spans = table.trailer.table();
+        let (start, end) = resolve(range, spans.plaintext_len())?;
+        let pieces = spans.pieces(start, end)?;
+        let stored = pieces.first()?.chunks.stored.start..pieces.last()?.chunks.stored.end;
+        Some(StoredRange::Inclusive(stored.start, stored.end - 1))
+    }
+
+    /// The stored range that is right for a single PUT.
+    fn guessed_range(&self, wanted: Wanted) -> Option<StoredRange> {
+        let Wanted::Range(range) = wanted else { return None };
         match guess(range) {
             StoredRange::Suffix(_) if !self.backend.capabilities().suffix_ranges => None,
             guess => Some(guess),
@@ -368,10 +373,13 @@ impl Read<'_> {
                 }
             }
             Some(Ok(piece)) => {
-                let key = self.key.to_owned();
+                let (key, metrics) = (self.key.to_owned(), Arc::clone(&self.admitted.worker.node.metrics));
                 let rest = plaintext.map(move |item| {
                     item.map_err(|error| {
                         tracing::error!(key, %error, "a download is aborted");
+                        if matches!(error, OpenError::Integrity(_)) {
+                            metrics.integrity_failure();
+                        }
                         std::io::Error::other(error.to_string()).into()
                     })
                 });
@@ -412,7 +420,7 @@ impl Read<'_> {
     }
 
     /// The backend's 416 counts stored bytes: the client is told the plaintext's.
-    async fn unsatisfiable(&self) -> Result<Reply, S3Error> {
+    async fn unsatisfiable(&self, wanted: Wanted) -> Result<Result<Reply, Changed>, S3Error> {
         let options = GetOptions {
             version_id: self.admitted.request.query.get("versionId").map(str::to_owned),
             ..GetOptions::default()
@@ -423,7 +431,11 @@ impl Read<'_> {
             .await
             .map_err(|error| self.admitted.backend_failed(error))?;
         let sealed = sealed::open(self.admitted, self.bucket, self.backend.as_ref(), self.key, &meta).await?;
-        Err(S3Error::invalid_range(self.admitted.header("range").unwrap_or_default(), sealed.plaintext_len))
+        match self.span(wanted, &sealed, None) {
+            // There is such a range after all: it is another object's.
+            Ok(_) => Ok(Err(Changed)),
+            Err(refused) => Err(refused),
+        }
     }
 }
 

@@ -43,7 +43,8 @@ pub struct Plan {
     pub trailer: Option<(TrailerCheck, usize)>,
 }
 
-/// Opens a stored body by a plan.
+/// Opens a stored body by a plan. What does not open is counted by whoever answers the client: before the status line it is
+/// an error, after it an aborted download.
 pub fn open(body: ByteStream, plan: Plan, metrics: Arc<Metrics>) -> Plaintext {
     let opening = Opening {
         body,
@@ -55,19 +56,9 @@ pub fn open(body: ByteStream, plan: Plan, metrics: Arc<Metrics>) -> Plaintext {
         metrics,
     };
     Box::pin(stream::try_unfold(Box::new(opening), |mut opening| async move {
-        match opening.step().await {
-            Ok(Some(piece)) => {
-                opening.metrics.sent(piece.len() as u64);
-                Ok(Some((piece, opening)))
-            }
-            Ok(None) => Ok(None),
-            Err(error) => {
-                if matches!(error, OpenError::Integrity(_)) {
-                    opening.metrics.integrity_failure();
-                }
-                Err(error)
-            }
-        }
+        let Some(piece) = opening.step().await? else { return Ok(None) };
+        opening.metrics.sent(piece.len() as u64);
+        Ok(Some((piece, opening)))
     }))
 }
 

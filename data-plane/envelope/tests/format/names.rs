@@ -97,7 +97,15 @@ fn hidden_names_round_trip() {
     let stash = record.stash_key(12, &[4; 12]);
     assert!(stash.starts_with(&record.stashes_prefix()) && stash.contains("/s/00012/"));
     assert_eq!(HiddenName::parse(&stash), Ok(HiddenName::Stash { record, part: 12, salt: [4; 12] }));
+    let gone = record.gone_key(1_763_870_000);
+    assert_eq!(gone, format!("{}gone/001763870000", record.prefix()));
+    assert!(gone.starts_with(&record.gone_prefix()));
+    assert_eq!(HiddenName::parse(&gone), Ok(HiddenName::Gone { record, at: 1_763_870_000 }));
     for other in [
+        &gone.replace("/0017", "/17"),
+        &gone.replace("/0017", "/+017"),
+        &format!("{gone}0"),
+        &record.gone_prefix(),
         "",
         ".sealgate/v1/",
         ".sealgate/v2/bucket",

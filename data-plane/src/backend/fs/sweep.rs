@@ -44,16 +44,22 @@ fn sweep_one(bucket: &Bucket, path: &Path) -> Result<(), BackendError> {
     if file.try_lock().is_err() || !space::is_at(&file, path)? {
         return Ok(());
     }
-    let Ok(Some(record)) = space::read_record(path) else {
-        if file.metadata()?.len() == 0 {
-            // Its writer died before it had anything to say, so its body was never visible.
-            space::remove(&bucket.body(id))?;
-        } else {
-            // Damaged. It may be the old half of an exchange, whose name is the body that replaced it: that one is live,
-            // so a body that nobody names is the smaller loss.
-            tracing::error!(leftover = %path.display(), "cannot be read; its body, if it has one, stays");
+    let record = match space::read_record(path) {
+        Ok(Some(record)) => record,
+        Ok(None) => return Ok(()),
+        Err(BackendError::Io(error)) if space::is_damaged(&error) => {
+            if file.metadata()?.len() == 0 {
+                // Its writer died before it had anything to say, so its body was never visible.
+                space::remove(&bucket.body(id))?;
+            } else {
+                // It may be the old half of an exchange, whose name is the body that replaced it: that one is live, so a
+                // body that nobody names is the smaller loss.
+                tracing::error!(leftover = %path.display(), %error, "cannot be read; its body, if it has one, stays");
+            }
+            return Ok(space::remove(path)?);
         }
-        return Ok(space::remove(path)?);
+        // A disk that fails now may give the record, and so the body's name, at the next start.
+        Err(error) => return Err(error),
     };
     let _lock = bucket.lock_key(&record.head.key)?;
     if !space::is_at(&file, path)? {

@@ -149,7 +149,7 @@ pub(crate) fn remove_completed(bucket: &Bucket, object: &Record) -> Result<(), B
     let dir = bucket.uploads().join(&object.head.upload);
     let kept: HashSet<Id> = object.segments.iter().map(|segment| segment.id).collect();
     for (_, path) in parts_of(&dir)? {
-        if let Some(part) = space::read_record(&path)? {
+        if let Some(part) = read_leftover(&path)? {
             for segment in part.segments.iter().filter(|segment| !kept.contains(&segment.id)) {
                 space::remove(&bucket.body(segment.id))?;
             }
@@ -178,7 +178,7 @@ pub(crate) fn abort(bucket: &Bucket, key: &str, id: &str) -> Result<(), BackendE
 /// Removes a directory of parts that is no upload any more, and their bodies.
 pub(crate) fn remove_aborted(bucket: &Bucket, dir: &Path) -> Result<(), BackendError> {
     for (_, path) in parts_of(dir)? {
-        if let Some(part) = space::read_record(&path)? {
+        if let Some(part) = read_leftover(&path)? {
             commit::remove_bodies(bucket, &part)?;
         }
     }
@@ -188,29 +188,42 @@ pub(crate) fn remove_aborted(bucket: &Bucket, dir: &Path) -> Result<(), BackendE
     }
 }
 
+/// A part's record that is about to go. None when it is damaged: nobody knows its body any more, and it must not hold up
+/// the others.
+fn read_leftover(path: &Path) -> Result<Option<Record>, BackendError> {
+    match space::read_record(path) {
+        Err(BackendError::Io(error)) if space::is_damaged(&error) => {
+            tracing::error!(leftover = %path.display(), %error, "cannot be read; its body, if it has one, stays");
+            Ok(None)
+        }
+        read => read,
+    }
+}
+
 /// Removes what crashes left in `uploads/`.
 pub(crate) fn sweep(bucket: &Bucket) -> Result<(), BackendError> {
     for entry in fs::read_dir(bucket.uploads()).map_err(space::missing_bucket)? {
-        let entry = entry?;
-        match space::read_head(&entry.path().join(UPLOAD))? {
-            Some(head) => {
-                let _lock = bucket.lock_key(&head.key)?;
-                if let Some(object) = bucket.live(&head.key)?
-                    && object.head.upload == head.upload
-                {
-                    remove_completed(bucket, &object)?;
-                }
-            }
-            None => {
-                let made =
-                    entry.metadata().and_then(|found| found.modified()).unwrap_or_else(|_| SystemTime::now());
-                if made.elapsed().is_ok_and(|age| age > LEFTOVER_AGE) {
-                    remove_aborted(bucket, &entry.path())?;
-                }
-            }
+        let path = entry?.path();
+        if let Err(error) = sweep_one(bucket, &path) {
+            tracing::warn!(%error, upload = %path.display(), "cannot be looked at; the others are");
         }
     }
     Ok(())
+}
+
+fn sweep_one(bucket: &Bucket, dir: &Path) -> Result<(), BackendError> {
+    let Some(head) = space::read_head(&dir.join(UPLOAD))? else {
+        let made = fs::metadata(dir).and_then(|found| found.modified()).unwrap_or_else(|_| SystemTime::now());
+        if made.elapsed().is_ok_and(|age| age > LEFTOVER_AGE) {
+            remove_aborted(bucket, dir)?;
+        }
+        return Ok(());
+    };
+    let _lock = bucket.lock_key(&head.key)?;
+    match bucket.live(&head.key)? {
+        Some(object) if object.head.upload == head.upload => remove_completed(bucket, &object),
+        _ => Ok(()),
+    }
 }
 
 /// The metadata files of an upload's parts, ascending; none when the directory is gone.
@@ -259,7 +272,16 @@ pub(crate) fn list_parts(
 pub(crate) fn list_uploads(bucket: &Bucket, options: &UploadListOptions) -> Result<UploadPage, BackendError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(bucket.uploads()).map_err(space::missing_bucket)? {
-        let Some(head) = space::read_head(&entry?.path().join(UPLOAD))? else { continue };
+        let path = entry?.path().join(UPLOAD);
+        let head = match space::read_head(&path) {
+            Err(BackendError::Io(error)) if space::is_damaged(&error) => {
+                // One damaged upload must not hide all others. Whoever names it is told.
+                tracing::error!(path = %path.display(), %error, "an upload's metadata file is damaged");
+                continue;
+            }
+            read => read?,
+        };
+        let Some(head) = head else { continue };
         if head.key.starts_with(&options.prefix) && !is_completed(bucket, &head)? {
             found.push((head.key, head.upload, head.modified));
         }

@@ -43,7 +43,7 @@ fn algorithm(code: ChecksumCode) -> &'static str {
     }
 }
 
-fn seconds(unix: u64) -> String {
+pub fn seconds(unix: u64) -> String {
     let time = i64::try_from(unix).ok().and_then(|unix| OffsetDateTime::from_unix_timestamp(unix).ok());
     time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| format!("{unix} s after 1970"))
 }

@@ -177,7 +177,7 @@ fn hidden_object(
                 parsed(record.map(|record| describe::upload_record(&record))),
             );
         }
-        Ok(HiddenName::Note(_) | HiddenName::Stash { .. }) | Err(_) => {
+        Ok(HiddenName::Note(_) | HiddenName::Stash { .. } | HiddenName::Gone { .. }) | Err(_) => {
             shown.insert("stored-bytes".to_owned(), json!(source.find(key)?.size));
         }
     }
@@ -214,6 +214,10 @@ fn hidden_name(key: &str) -> Value {
         }),
         Ok(HiddenName::Stash { record, part, salt }) => json!({
             "is": "stash of a part", "upload": record.to_string(), "part": part, "salt": hex::encode(salt),
+        }),
+        Ok(HiddenName::Gone { record, at }) => json!({
+            "is": "mark of a sweep that found the upload gone", "upload": record.to_string(),
+            "seen": describe::seconds(at),
         }),
     }
 }

@@ -2,19 +2,26 @@
 //! survive a kill runs in processes of its own, which are this test program started once more.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod answers;
 mod balance;
 mod certificates;
+mod completes;
 mod drain;
-mod forgetful;
+mod fetches;
 mod ik_order;
 mod keys;
 mod pressure;
 mod process;
 mod pushes;
 mod relay;
+mod removal;
+mod replaced;
 mod rules;
 mod s3;
 mod secrets;
+mod stashes;
+mod steered;
+mod steering;
 mod storage;
 mod sweep;
 mod world;

@@ -48,6 +48,7 @@ struct Shared {
     halt_at: Mutex<Option<Moment>>,
     reached: watch::Sender<bool>,
     release: Notify,
+    refusals: Mutex<HashMap<Moment, tonic::Code>>,
     counts: Mutex<HashMap<Moment, usize>>,
     pushes: broadcast::Sender<wire::SnapshotChunk>,
     verdicts: watch::Sender<HashMap<Vec<u8>, Verdict>>,
@@ -72,6 +73,7 @@ impl Relay {
             halt_at: Mutex::new(None),
             reached: watch::Sender::new(false),
             release: Notify::new(),
+            refusals: Mutex::default(),
             counts: Mutex::default(),
             pushes: broadcast::Sender::new(16),
             verdicts: watch::Sender::new(HashMap::new()),
@@ -126,6 +128,15 @@ impl Relay {
         self.shared.release.notify_one();
     }
 
+    /// Answers all calls that come to this moment with an error from now on; `None` ends that.
+    pub fn refuse_at(&self, moment: Moment, code: Option<tonic::Code>) {
+        let mut refusals = self.shared.refusals.lock().unwrap();
+        match code {
+            Some(code) => refusals.insert(moment, code),
+            None => refusals.remove(&moment),
+        };
+    }
+
     /// How many calls came to this moment.
     pub fn count(&self, moment: Moment) -> usize {
         self.shared.counts.lock().unwrap().get(&moment).copied().unwrap_or(0)
@@ -175,7 +186,7 @@ impl Service {
         self.0.upstream.lock().unwrap().1.clone()
     }
 
-    async fn at(&self, moment: Moment) {
+    async fn at(&self, moment: Moment) -> Result<(), Status> {
         *self.0.counts.lock().unwrap().entry(moment).or_default() += 1;
         let halts = {
             let mut halt_at = self.0.halt_at.lock().unwrap();
@@ -184,6 +195,10 @@ impl Service {
         if halts.is_some() {
             self.0.reached.send_replace(true);
             self.0.release.notified().await;
+        }
+        match self.0.refusals.lock().unwrap().get(&moment) {
+            Some(code) => Err(Status::new(*code, "the test says so")),
+            None => Ok(()),
         }
     }
 }
@@ -247,21 +262,21 @@ impl wire::keys_server::Keys for Service {
         &self,
         request: Request<wire::ActiveRequest>,
     ) -> Result<Response<wire::ActiveResponse>, Status> {
-        self.at(Moment::ActiveAsked).await;
+        self.at(Moment::ActiveAsked).await?;
         let answer = self.upstream().keys.active(request.into_inner()).await?;
-        self.at(Moment::ActiveAnswered).await;
+        self.at(Moment::ActiveAnswered).await?;
         Ok(answer)
     }
 
     async fn confirm(&self, request: Request<wire::ConfirmRequest>) -> Result<Response<wire::Key>, Status> {
-        self.at(Moment::ConfirmAsked).await;
+        self.at(Moment::ConfirmAsked).await?;
         let answer = self.upstream().keys.confirm(request.into_inner()).await?;
-        self.at(Moment::ConfirmAnswered).await;
+        self.at(Moment::ConfirmAnswered).await?;
         Ok(answer)
     }
 
     async fn get(&self, request: Request<wire::GetRequest>) -> Result<Response<wire::Key>, Status> {
-        self.at(Moment::GetAsked).await;
+        self.at(Moment::GetAsked).await?;
         self.upstream().keys.get(request.into_inner()).await
     }
 

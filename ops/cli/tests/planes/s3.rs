@@ -64,6 +64,16 @@ impl Client {
 
     /// The headers that a request needs, Host included. `target` is path and query, already escaped.
     pub fn signed(&self, method: &str, target: &str, when: SystemTime) -> Vec<(String, String)> {
+        self.signed_with(method, target, when, &[])
+    }
+
+    fn signed_with(
+        &self,
+        method: &str,
+        target: &str,
+        when: SystemTime,
+        more: &[(&str, String)],
+    ) -> Vec<(String, String)> {
         let identity = Credentials::new(&self.access_key, &self.secret_key, None, None, "test").into();
         let mut settings = SigningSettings::default();
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
@@ -80,12 +90,15 @@ impl Client {
             .into();
         let host = self.address.to_string();
         let url = format!("http://{host}{target}");
-        let headers = [("host", host.as_str())];
+        let mut headers = vec![("host", host.as_str())];
+        headers.extend(more.iter().map(|(name, value)| (*name, value.as_str())));
         let signable =
-            SignableRequest::new(method, &url, headers.into_iter(), SignableBody::UnsignedPayload).unwrap();
+            SignableRequest::new(method, &url, headers.iter().copied(), SignableBody::UnsignedPayload)
+                .unwrap();
         let (instructions, _) = sign(signable, &params).unwrap().into_parts();
         let (signed, _) = instructions.into_parts();
-        let mut all = vec![("host".to_owned(), host.clone())];
+        let mut all: Vec<_> =
+            headers.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         all.extend(signed.iter().map(|header| (header.name().to_owned(), header.value().to_owned())));
         all
     }
@@ -112,6 +125,21 @@ impl Client {
 
     pub async fn send(&self, method: &str, target: &str, body: impl Into<Bytes>) -> Answer {
         self.try_send(method, target, body.into()).await.unwrap()
+    }
+
+    /// One request with more headers, signed with them.
+    pub async fn send_with(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, String)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(target);
+        for (name, value) in self.signed_with(method, target, SystemTime::now(), headers) {
+            request = request.header(name, value);
+        }
+        exchange(self.address, request.body(Full::new(body.into())).unwrap()).await.unwrap()
     }
 
     pub async fn put(&self, target: &str, body: impl Into<Bytes>) -> Answer {

@@ -14,8 +14,8 @@ use sealgate_data_plane::sweep;
 use sealgate_data_plane::worker::Backends;
 use sealgate_envelope::{GatewayId, Ik, IkId, ObjectKeys, Suite, UploadName, UploadRecord, hidden};
 
-use super::forgetful::Forgetful;
 use super::s3::{Client, bytes};
+use super::steered::Steered;
 use super::storage::list;
 use super::world::{World, identity, issue, tenant};
 
@@ -130,7 +130,7 @@ async fn an_upload_that_a_listing_leaves_out_is_not_over() {
     let (swept, control) = swept(&world).await;
     let id = swept.upload("object").await;
     let before = swept.hidden().await;
-    let forgetful: Rc<dyn Backend> = Rc::new(Forgetful(Rc::clone(&swept.storage)));
+    let forgetful: Rc<dyn Backend> = Steered::forgetful(Rc::clone(&swept.storage));
     let listing = UploadListOptions {
         prefix: String::new(),
         delimiter: None,

@@ -1,0 +1,155 @@
+//! DeleteBucket: what goes with a bucket, and what comes back when the backend does not let it go.
+
+use std::rc::Rc;
+
+use sealgate_data_plane::backend::{BackendError, Conditions, PutOptions};
+use sealgate_envelope::hidden;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+use super::s3::bytes;
+use super::steered::{Call, Moment};
+use super::steering::{Steering, unavailable};
+use super::storage::{check_key_records, key_records};
+use super::world::{soon, until};
+
+/// A bucket that was in use: its marker, a key record, and the record of an upload that is over.
+async fn used() -> Steering {
+    let steering = Steering::start().await;
+    let (id, etags) = steering.upload("/bucket/object", &[bytes(1_000, 1)]).await;
+    steering.plain.complete("/bucket/object", &id, &etags).await.ok();
+    steering.plain.send("DELETE", "/bucket/object", "").await.ok();
+    let names: Vec<_> = steering.stored().await.into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+    steering
+}
+
+/// What has to be in a bucket so that it can be recovered.
+fn recovery(stored: Vec<(String, Vec<u8>)>) -> Vec<(String, Vec<u8>)> {
+    let needed = |name: &str| name == hidden::BUCKET || name.starts_with(hidden::IK_PREFIX);
+    stored.into_iter().filter(|(name, _)| needed(name)).collect()
+}
+
+/// Demands that the bucket is as good as before: its key records and its marker byte for byte, and it can be written.
+async fn check_kept(steering: &Steering, before: Vec<(String, Vec<u8>)>) {
+    assert_eq!(recovery(steering.stored().await), recovery(before));
+    steering.steered.put("/bucket/next", "text").await.ok();
+    assert_eq!(steering.plain.get("/bucket/next").await.ok().body, "text");
+    check_key_records(&steering.world.backend(), "bucket").await;
+}
+
+#[actix_rt::test]
+async fn a_bucket_goes_with_all_that_is_hidden_in_it() {
+    let steering = used().await;
+    steering.steered.send("DELETE", "/bucket", "").await.ok();
+    let gone = steering.storage.head_bucket("bucket").await;
+    assert!(gone.as_ref().is_err_and(|error| error.is("NoSuchBucket")), "{gone:?}");
+    assert_eq!(steering.steered.get("/bucket/object").await.tag("Code"), "NoSuchBucket");
+    steering.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_backend_that_refuses_the_deletion_gets_back_what_recovery_needs() {
+    let steering = used().await;
+    let before = steering.stored().await;
+    steering.backend.fail(Moment::Before, Call::DeleteBucket, "", unavailable);
+    assert_eq!(steering.steered.send("DELETE", "/bucket", "").await.status, 503);
+    check_kept(&steering, before).await;
+    steering.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_deletion_that_breaks_off_half_way_is_undone() {
+    for moment in [Moment::Before, Moment::After] {
+        let steering = used().await;
+        let before = steering.stored().await;
+        steering.backend.fail(moment, Call::DeleteMany, "", unavailable);
+        assert_eq!(steering.steered.send("DELETE", "/bucket", "").await.status, 503, "{moment:?}");
+        check_kept(&steering, before).await;
+        steering.stop().await;
+    }
+}
+
+#[actix_rt::test]
+async fn hidden_objects_that_cannot_be_read_are_not_deleted() {
+    let steering = used().await;
+    let before = steering.stored().await;
+    steering.backend.fail(Moment::Before, Call::Get, hidden::IK_PREFIX, unavailable);
+    assert_eq!(steering.steered.send("DELETE", "/bucket", "").await.status, 503);
+    check_kept(&steering, before).await;
+    steering.stop().await;
+}
+
+/// The write was let in while the bucket was in use, and ends after its key's record was removed.
+#[actix_rt::test]
+async fn an_object_that_arrives_during_the_deletion_stays_and_its_key_record_comes_back() {
+    let steering = used().await;
+    let body = bytes(3 << 20, 1);
+    let mut stream = TcpStream::connect(steering.plain.address).await.unwrap();
+    let head = steering.plain.head("PUT", "/bucket/late", &format!("content-length: {}\r\n", body.len()));
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&body[..1 << 20]).await.unwrap();
+    let pending = steering.world.backend().join("buckets/bucket/new");
+    until("the write's begin", async || std::fs::read_dir(&pending).unwrap().count() > 0).await;
+
+    let backend = steering.world.backend();
+    let (answered, answer) = oneshot::channel();
+    let rest = body.clone();
+    steering.backend.once(Moment::Before, Call::DeleteBucket, "", move || async move {
+        assert_eq!(key_records(&backend, "bucket").await, 0, "the records go before the bucket");
+        stream.write_all(&rest[1 << 20..]).await.unwrap();
+        let mut text = vec![0; 15];
+        stream.read_exact(&mut text).await.unwrap();
+        answered.send(String::from_utf8(text).unwrap()).unwrap();
+        Ok::<_, BackendError>(())
+    });
+    let refused = steering.steered.send("DELETE", "/bucket", "").await;
+    assert_eq!((refused.status.as_u16(), refused.tag("Code").as_str()), (409, "BucketNotEmpty"));
+    assert_eq!(soon("the write's answer", answer).await.unwrap(), "HTTP/1.1 200 OK");
+    assert!(steering.steered.get("/bucket/late").await.ok().body == body);
+    assert_eq!(check_key_records(&steering.world.backend(), "bucket").await, 1);
+    steering.stop().await;
+}
+
+/// An upload that another node let in before it knew of the deletion.
+#[actix_rt::test]
+async fn a_bucket_that_came_into_use_meanwhile_loses_nothing() {
+    let steering = used().await;
+    let before = steering.stored().await;
+    let (storage, begun) = (Rc::clone(&steering.storage), oneshot::channel());
+    steering.backend.once(Moment::After, Call::ListUploads, "", move || async move {
+        let id = storage.create_upload("bucket", "object", PutOptions::default()).await?;
+        begun.0.send(id).unwrap();
+        Ok(())
+    });
+    let refused = steering.steered.send("DELETE", "/bucket", "").await;
+    assert_eq!((refused.status.as_u16(), refused.tag("Code").as_str()), (409, "BucketNotEmpty"));
+    assert_eq!(steering.stored().await, before);
+    let id = begun.1.await.unwrap();
+    steering.storage.abort_upload("bucket", "object", &id).await.unwrap();
+    check_kept(&steering, before).await;
+    steering.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_deletion_whose_answer_was_lost_is_a_deletion() {
+    let steering = used().await;
+    steering.backend.fail(Moment::After, Call::DeleteBucket, "", unavailable);
+    steering.steered.send("DELETE", "/bucket", "").await.ok();
+    assert!(!steering.steered.get("/").await.ok().text().contains("<Name>bucket</Name>"));
+    steering.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_bucket_that_is_gone_behind_the_gateways_back_can_be_deleted() {
+    let steering = used().await;
+    for (key, _) in steering.stored().await {
+        steering.storage.delete("bucket", &key, None, Conditions::default()).await.unwrap();
+    }
+    steering.storage.delete_bucket("bucket").await.unwrap();
+    assert!(steering.steered.get("/").await.ok().text().contains("<Name>bucket</Name>"));
+    steering.steered.send("DELETE", "/bucket", "").await.ok();
+    assert!(!steering.steered.get("/").await.ok().text().contains("<Name>bucket</Name>"));
+    steering.stop().await;
+}
