@@ -112,9 +112,17 @@ impl DataPlane {
         self.admin_address
     }
 
-    /// Drains: readiness off, then nothing new is accepted, requests in flight have their bound, keys are zeroized.
+    /// Drains: readiness off; after a wait, in which a balancer notices and clients are served as before, nothing new is
+    /// accepted, requests in flight have their bound, keys are zeroized.
     pub async fn stop(self) {
-        self.node.start_draining();
+        self.node.turn_unready();
+        let wait = self.node.config.drain_wait;
+        info!(
+            seconds = wait.as_secs(),
+            "not ready any more; clients are served until the balancer has noticed"
+        );
+        self.node.clock.sleep(wait).await;
+        self.node.end_connections();
         self.server.stop(true).await;
         self.node.keys.clear();
         self.background.stop();
@@ -160,8 +168,10 @@ async fn run_background(
 async fn make_pending(node: Arc<Node>, backends: Rc<Backends>) {
     let mut applied = node.watch_applied();
     let mut deleting = HashSet::new();
+    let mut work_buckets = HashSet::new();
     let mut looked = tokio::time::Instant::now();
     loop {
+        buckets::work::ensure_all(&node, &backends, &mut work_buckets).await;
         buckets::make_pending(&node, &backends).await;
         // Deletions wait for a second look: the first may be of one that another request is carrying out.
         if looked.elapsed() >= MAKE_PENDING_EVERY {

@@ -64,6 +64,36 @@ async fn bucket_once(
     }
 }
 
+/// Key and upload id of a record, if it is this gateway's and this bucket's own.
+///
+/// # Errors
+/// The backend's.
+pub(crate) async fn own_record(
+    gateway: sealgate_envelope::GatewayId,
+    bucket: &Bucket,
+    backend: &Rc<dyn Backend>,
+    prefix: &str,
+) -> Result<Option<(String, String)>, BackendError> {
+    let record = match backend.get(&bucket.work_bucket, &format!("{prefix}r"), GetOptions::default()).await {
+        Ok(answer) => pipeline::collect(answer.body, RECORD_MAX).await?,
+        // Someone else sweeps it, or never wrote it: without a record nothing says whose it is.
+        Err(error) if error.is("NoSuchKey") => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let Ok(record) = UploadRecord::parse(&record) else {
+        warn!(bucket = bucket.name, prefix, "an upload record is malformed and stays");
+        return Ok(None);
+    };
+    let name = record.name();
+    let own = name.gateway == gateway
+        && name.bucket == bucket.id
+        && name.record_name().is_ok_and(|name| name.prefix() == prefix);
+    Ok(match std::str::from_utf8(&name.key) {
+        Ok(key) if own => Some((key.to_owned(), name.upload_id.clone())),
+        _ => None,
+    })
+}
+
 async fn upload_once(
     node: &Node,
     gateway: sealgate_envelope::GatewayId,
@@ -71,26 +101,9 @@ async fn upload_once(
     backend: &Rc<dyn Backend>,
     prefix: &str,
 ) -> Result<(), BackendError> {
-    let record = match backend.get(&bucket.work_bucket, &format!("{prefix}r"), GetOptions::default()).await {
-        Ok(answer) => pipeline::collect(answer.body, RECORD_MAX).await?,
-        // Someone else sweeps it, or never wrote it: without a record nothing says whose it is.
-        Err(error) if error.is("NoSuchKey") => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    let Ok(record) = UploadRecord::parse(&record) else {
-        warn!(bucket = bucket.name, prefix, "an upload record is malformed and stays");
-        return Ok(());
-    };
-    let name = record.name();
-    let own = name.gateway == gateway
-        && name.bucket == bucket.id
-        && name.record_name().is_ok_and(|name| name.prefix() == prefix);
-    let Ok(key) = std::str::from_utf8(&name.key) else { return Ok(()) };
-    if !own {
-        return Ok(());
-    }
+    let Some((key, upload_id)) = own_record(gateway, bucket, backend, prefix).await? else { return Ok(()) };
     let gone = format!("{prefix}gone/");
-    match backend.list_parts(&bucket.backend_bucket, key, &name.upload_id, 0, 1).await {
+    match backend.list_parts(&bucket.backend_bucket, &key, &upload_id, 0, 1).await {
         // It lives. Were it ever said to be gone, that counts no more: the seven days have no gap.
         Ok(_) => return remove_all(backend, &bucket.work_bucket, &gone, None).await,
         Err(error) if error.is("NoSuchUpload") => {}

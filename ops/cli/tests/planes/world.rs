@@ -79,6 +79,21 @@ impl World {
         ControlPlane::start_with(config, parts).await.unwrap()
     }
 
+    /// A control plane in this process, whose nodes keep the hidden objects of uploads apart.
+    pub async fn control_with_work_bucket(&self, name: &str) -> Handle {
+        self.try_control_with_work_bucket(name).await.unwrap()
+    }
+
+    /// The same, if it starts.
+    pub async fn try_control_with_work_bucket(
+        &self,
+        name: &str,
+    ) -> Result<Handle, sealgate_control_plane::Error> {
+        let mut config = self.control_config();
+        config.defaults.backends = vec![("default".to_owned(), name.to_owned())];
+        ControlPlane::start(config).await
+    }
+
     fn control_config(&self) -> ControlConfig {
         let regions = vec![REGION.to_owned()];
         let mut config = ControlConfig::dev(&self.dir.path().join("control"), regions).unwrap();
@@ -115,7 +130,8 @@ impl World {
         std::fs::write(file("crt.pem"), &identity.certificate).unwrap();
         std::fs::write(file("key.pem"), identity.key.as_bytes()).unwrap();
         let text = format!(
-            "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\nworkers = 1\n[control_plane]\n\
+            "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\nworkers = 1\ndrain_wait_seconds = 0\n\
+             [control_plane]\n\
              endpoint = {endpoint:?}\nserver_name = \"localhost\"\nca = {:?}\ncertificate = {:?}\nkey = {:?}\n\
              [backends.default]\nkind = \"filesystem\"\nroot = {:?}\n",
             file("ca.pem"),
@@ -137,6 +153,7 @@ impl World {
             workers: 1,
             domains: Vec::new(),
             tls: None,
+            drain_wait: Duration::ZERO,
             drain_seconds: 20,
             control_plane: ControlPlaneConfig { endpoint, server_name: "localhost".to_owned(), identity },
             backends: BTreeMap::from([("default".to_owned(), backend)]),
