@@ -81,14 +81,13 @@ async fn the_gateway_makes_it_and_uploads_leave_nothing_else_in_the_data() {
     let apart = apart(&world).await;
     apart.client.put("/bucket", "").await.ok();
     apart.storage.head_bucket(WORK).await.unwrap();
+    // It is not a bucket for clients, even while it is empty: deleting it would delete what all others keep there.
+    let refused = apart.client.put(&format!("/{WORK}"), "").await;
+    assert_eq!((refused.status.as_u16(), refused.tag("Code").as_str()), (409, "BucketAlreadyExists"));
     let (id, etag) = apart.upload("/bucket/object").await;
     assert_eq!((apart.hidden("bucket").await, apart.hidden(WORK).await), (0, 3), "record, stash and note");
     apart.client.complete("/bucket/object", &id, &[etag]).await.ok();
     assert_eq!(apart.client.get("/bucket/object").await.ok().body, bytes(100_000, 1));
-
-    // It is not a bucket for clients: deleting it would delete what all others keep there.
-    let refused = apart.client.put(&format!("/{WORK}"), "").await;
-    assert_eq!((refused.status.as_u16(), refused.tag("Code").as_str()), (409, "BucketAlreadyExists"));
     apart.stop().await;
 }
 
