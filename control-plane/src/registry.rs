@@ -141,6 +141,10 @@ impl Registry {
         self.changed.subscribe()
     }
 
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
     /// The CA of node certificates.
     #[must_use]
     pub fn authority(&self) -> &Authority {

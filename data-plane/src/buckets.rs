@@ -15,7 +15,6 @@ use tonic::Code as GrpcCode;
 use tracing::{info, warn};
 
 use crate::backend::{Backend, BackendError, Conditions, GetOptions, ListFrom, ListOptions, PutOptions};
-use crate::control::ControlPlane;
 use crate::gate::Admitted;
 use crate::listing::owner;
 use crate::node::Node;
@@ -107,14 +106,14 @@ pub async fn create(admitted: &Admitted, body: Incoming) -> Result<Reply, S3Erro
         return Err(S3Error::new(Code::BucketAlreadyOwnedByYou).field("BucketName", name));
     }
     let node = &admitted.worker.node;
-    let mut control = node.control.clone();
+    let control = &node.control;
     let request = wire::BeginCreateRequest {
         name: name.to_owned(),
         access_key_id: admitted.credential.access_key_id.clone(),
         region,
     };
     let bucket =
-        control.buckets.begin_create(request).await.map_err(|status| registry_failed(&status, name))?;
+        control.buckets().begin_create(request).await.map_err(|status| registry_failed(&status, name))?;
     let bucket = bucket.into_inner();
     let backend = admitted.worker.backends.get(&bucket.backend).ok_or_else(|| {
         S3Error::with(Code::InternalError, "The bucket's backend is not configured on this node.")
@@ -123,7 +122,7 @@ pub async fn create(admitted: &Admitted, body: Incoming) -> Result<Reply, S3Erro
     let work_bucket = admitted.snapshot.work_bucket(&bucket.backend);
     if let Err(error) = make(backend.as_ref(), &bucket, work_bucket).await {
         let refused = admitted.backend_failed(error);
-        if let Err(status) = control.buckets.abort_create(reference).await {
+        if let Err(status) = control.buckets().abort_create(reference).await {
             warn!(
                 bucket = name,
                 reason = status.message(),
@@ -133,7 +132,7 @@ pub async fn create(admitted: &Admitted, body: Incoming) -> Result<Reply, S3Erro
         return Err(refused);
     }
     let applied =
-        control.buckets.commit_create(reference).await.map_err(|status| registry_failed(&status, name))?;
+        control.buckets().commit_create(reference).await.map_err(|status| registry_failed(&status, name))?;
     wait(node, &applied.into_inner()).await?;
     info!(target: "audit", bucket = name, access_key_id = admitted.credential.access_key_id, "bucket created");
     Ok(created(name))
@@ -256,9 +255,9 @@ pub async fn make_pending(node: &Node, backends: &crate::worker::Backends) {
             warn!(bucket = bucket.name, %error, "a registered bucket cannot be made on its backend");
             continue;
         }
-        let mut control: ControlPlane = node.control.clone();
+        let control = &node.control;
         let reference = wire::BucketRef { bucket_id: bucket.id.as_bytes().to_vec() };
-        if let Err(status) = control.buckets.commit_create(reference).await {
+        if let Err(status) = control.buckets().commit_create(reference).await {
             warn!(bucket = bucket.name, reason = status.message(), "a bucket was made, but not reported");
         }
     }

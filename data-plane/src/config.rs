@@ -55,8 +55,37 @@ pub struct ControlPlaneConfig {
     pub endpoint: String,
     /// The name in its certificate.
     pub server_name: String,
-    /// What the node proves itself with.
+    /// What the node proves itself with at its start.
     pub identity: NodeIdentity,
+    /// Where that was read from, to be read again when it changes; none: it is in memory only.
+    pub files: Option<IdentityFiles>,
+}
+
+/// The node's identity as files, PEM.
+pub struct IdentityFiles {
+    /// The authority that signed the control plane's certificate.
+    pub ca: PathBuf,
+    /// The node's certificate. Replaced when it is renewed.
+    pub certificate: PathBuf,
+    /// The node's private key.
+    pub key: PathBuf,
+}
+
+impl IdentityFiles {
+    /// Reads all three.
+    ///
+    /// # Errors
+    /// What is wrong, with key and file.
+    pub fn read(&self) -> Result<NodeIdentity, String> {
+        let read = |key: &str, path: &Path| {
+            std::fs::read_to_string(path).map_err(|error| format!("{key}: {}: {error}", path.display()))
+        };
+        Ok(NodeIdentity {
+            ca: read("ca", &self.ca)?,
+            certificate: read("certificate", &self.certificate)?,
+            key: Zeroizing::new(read("key", &self.key)?),
+        })
+    }
 }
 
 /// A backend and its credentials.
@@ -257,15 +286,10 @@ impl RawControlPlane {
             return Err("endpoint: must begin with https://, since keys cross it".to_owned());
         }
         let host = uri.host().ok_or_else(|| "endpoint: has no host".to_owned())?.to_owned();
-        let read = |key: &str, path: &Path| {
-            std::fs::read_to_string(path).map_err(|error| format!("{key}: {}: {error}", path.display()))
-        };
+        let files = IdentityFiles { ca: self.ca, certificate: self.certificate, key: self.key };
         Ok(ControlPlaneConfig {
-            identity: NodeIdentity {
-                ca: read("ca", &self.ca)?,
-                certificate: read("certificate", &self.certificate)?,
-                key: Zeroizing::new(read("key", &self.key)?),
-            },
+            identity: files.read()?,
+            files: Some(files),
             server_name: self.server_name.unwrap_or(host),
             endpoint: self.endpoint,
         })

@@ -15,9 +15,9 @@ use crate::control::ControlPlane;
 use crate::keys::{self, Keys};
 use crate::metrics::Metrics;
 use crate::node::Node;
-use crate::tls::{Certificates, LOOK_EVERY};
+use crate::tls::Certificates;
 use crate::worker::Backends;
-use crate::{buckets, health, server, subscriber, sweep};
+use crate::{buckets, health, identity, server, subscriber, sweep};
 
 /// How often open uploads that nobody uses are looked for.
 const EVICT_UPLOADS_EVERY: Duration = Duration::from_secs(30);
@@ -147,21 +147,18 @@ async fn run_background(
         }
     };
     actix_rt::spawn(subscriber::watch(Arc::clone(&node)));
+    actix_rt::spawn(identity::keep(Arc::clone(&node)));
+    if let Some(certificates) = certificates {
+        actix_rt::spawn(certificates.keep(Arc::clone(&node.clock)));
+    }
     actix_rt::spawn(keys::fetch::run(Arc::clone(&keys), control, Rc::clone(&backends), requests));
     actix_rt::spawn(async move { keys.keep_evicting().await });
     actix_rt::spawn(make_pending(Arc::clone(&node), Rc::clone(&backends)));
     actix_rt::spawn(sweep_hourly(Arc::clone(&node), backends));
     let mut uploads = tokio::time::interval(EVICT_UPLOADS_EVERY);
-    let mut look = tokio::time::interval(LOOK_EVERY);
     loop {
-        tokio::select! {
-            _ = uploads.tick() => node.uploads.evict(),
-            _ = look.tick() => {
-                if let Some(certificates) = &certificates {
-                    certificates.reload_if_changed();
-                }
-            }
-        }
+        uploads.tick().await;
+        node.uploads.evict();
     }
 }
 

@@ -145,10 +145,14 @@ pub async fn replace_missing_records(node: &Node, backends: &Backends) {
 }
 
 async fn records_once(node: &Node, bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<(), String> {
-    let mut control = node.control.clone();
     let request = sealgate_proto::v1::RecordsRequest { bucket_id: bucket.id.as_bytes().to_vec() };
-    let answer =
-        control.keys.records(request).await.map_err(|status| status.message().to_owned())?.into_inner();
+    let answer = node
+        .control
+        .keys()
+        .records(request)
+        .await
+        .map_err(|status| status.message().to_owned())?
+        .into_inner();
     let mut there = std::collections::HashSet::new();
     let mut from = ListFrom::Start;
     loop {

@@ -28,16 +28,16 @@ pub async fn delete(admitted: &Admitted) -> Result<Reply, S3Error> {
     let (bucket, backend) = admitted.bucket()?;
     let node = &admitted.worker.node;
     refuse_if_used(&bucket, &backend).await.map_err(|kept| kept.told(admitted))?;
-    let mut control = node.control.clone();
+    let control = &node.control;
     let reference = wire::BucketRef { bucket_id: bucket.id.as_bytes().to_vec() };
     let applied = control
-        .buckets
+        .buckets()
         .begin_delete(reference.clone())
         .await
         .map_err(|status| registry_failed(&status, &bucket.name))?;
     wait(node, &applied.into_inner()).await?;
     if let Err(kept) = remove(admitted.snapshot.gateway, &bucket, &backend).await {
-        if let Err(status) = control.buckets.abort_delete(reference).await {
+        if let Err(status) = control.buckets().abort_delete(reference).await {
             warn!(
                 bucket = bucket.name,
                 reason = status.message(),
@@ -47,7 +47,7 @@ pub async fn delete(admitted: &Admitted) -> Result<Reply, S3Error> {
         return Err(kept.told(admitted));
     }
     let applied = control
-        .buckets
+        .buckets()
         .commit_delete(reference)
         .await
         .map_err(|status| registry_failed(&status, &bucket.name))?;
@@ -89,12 +89,12 @@ pub async fn delete_pending(node: &Node, backends: &Backends, seen: &mut HashSet
         let Some(backend) = backends.get(&bucket.backend).filter(|_| seen.contains(&bucket.id)) else {
             continue;
         };
-        let mut control = node.control.clone();
+        let control = &node.control;
         let reference = wire::BucketRef { bucket_id: bucket.id.as_bytes().to_vec() };
         let told = match remove(snapshot.gateway, bucket, backend).await {
-            Ok(()) => control.buckets.commit_delete(reference).await.map(|_| "deleted"),
+            Ok(()) => control.buckets().commit_delete(reference).await.map(|_| "deleted"),
             Err(Kept::Used(_)) => {
-                control.buckets.abort_delete(reference).await.map(|_| "kept: it is not empty")
+                control.buckets().abort_delete(reference).await.map(|_| "kept: it is not empty")
             }
             Err(Kept::Failed(error)) => {
                 warn!(bucket = bucket.name, %error, "a bucket cannot be deleted now; it is tried again");

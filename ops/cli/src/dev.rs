@@ -102,6 +102,8 @@ async fn serve(arguments: &Arguments) -> Result<(), Failure> {
                 certificate: identity.cert_pem.clone(),
                 key: Zeroizing::new(identity.key_pem.as_str().to_owned()),
             },
+            // Each start issues another.
+            files: None,
         },
     )?;
     let node = DataPlane::start(config, SystemClock::shared())?;

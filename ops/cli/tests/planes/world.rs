@@ -155,7 +155,12 @@ impl World {
             tls: None,
             drain_wait: Duration::ZERO,
             drain_seconds: 20,
-            control_plane: ControlPlaneConfig { endpoint, server_name: "localhost".to_owned(), identity },
+            control_plane: ControlPlaneConfig {
+                endpoint,
+                server_name: "localhost".to_owned(),
+                identity,
+                files: None,
+            },
             backends: BTreeMap::from([("default".to_owned(), backend)]),
         }
     }
