@@ -4,6 +4,7 @@
 
 mod balance;
 mod certificates;
+mod commits;
 mod drain;
 mod forgetful;
 mod ik_order;

@@ -186,7 +186,7 @@ impl World {
 /// A control plane in a process of its own.
 pub struct ControlProcess {
     pub plane: Plane,
-    path: PathBuf,
+    pub path: PathBuf,
     token: String,
 }
 
@@ -199,6 +199,17 @@ impl ControlProcess {
     /// A request to the admin API that must succeed.
     pub async fn admin(&self, method: &str, path: &str, body: Value) -> Value {
         admin(self.plane.admin, &self.token, method, path, body).await
+    }
+
+    /// A request to the admin API, whatever becomes of it.
+    pub fn try_admin(
+        &self,
+        method: &'static str,
+        path: &'static str,
+        body: Value,
+    ) -> impl Future<Output = Result<Answer, String>> + use<> {
+        let (address, token) = (self.plane.admin, self.token.clone());
+        async move { try_admin(address, &token, method, path, body).await }
     }
 
     /// A tenant with a credential.
@@ -232,6 +243,18 @@ impl ControlProcess {
 
 /// One request to an admin API that must succeed.
 pub async fn admin(address: SocketAddr, token: &str, method: &str, path: &str, body: Value) -> Value {
+    let answer = try_admin(address, token, method, path, body).await.unwrap().ok();
+    serde_json::from_slice(&answer.body).unwrap()
+}
+
+/// One request to an admin API. A transport failure is an error: it was killed, or is gone.
+async fn try_admin(
+    address: SocketAddr,
+    token: &str,
+    method: &str,
+    path: &str,
+    body: Value,
+) -> Result<Answer, String> {
     let request = Request::builder()
         .method(method)
         .uri(path)
@@ -240,8 +263,7 @@ pub async fn admin(address: SocketAddr, token: &str, method: &str, path: &str, b
         .header("content-type", "application/json")
         .body(Full::new(Bytes::from(body.to_string())))
         .unwrap();
-    let answer = exchange(address, request).await.unwrap().ok();
-    serde_json::from_slice(&answer.body).unwrap()
+    exchange(address, request).await
 }
 
 /// What a node's health port says.
