@@ -1,0 +1,65 @@
+"""A bucket of the filesystem backend with the keys that open it: records are found by name, admitted by the card, then unwrapped."""
+
+import hashlib
+from collections.abc import Iterator
+
+from . import filesystem, keys, objects, records
+from .keyring import Keyring
+from .primitives import Refused, demand
+
+HIDDEN = b".sealgate/"
+
+
+class Bucket:
+    """One backend bucket, its objects and IK records."""
+
+    def __init__(self, root: str, name: str, cards: list[str], keyring: Keyring):
+        self._cards, self._keyring = [keys.parse_card(card) for card in cards], keyring
+        found = list(filesystem.objects(root, name))
+        self._visible = [stored for stored in found if not stored.key.startswith(HIDDEN)]
+        self._hidden = {stored.key.decode(): stored.read(0, stored.size) for stored in found if stored.key.startswith(HIDDEN)}
+        marker = self._hidden.get(f"{records.PREFIX}bucket", b"")
+        demand(len(marker) == 17 and marker[0] == 1, "name", "the bucket has no logical id")
+        self._id = marker[1:]
+
+    def stored(self, key: bytes | None = None) -> Iterator[filesystem.Stored]:
+        """The clients' objects, or the one of that key."""
+        return (stored for stored in self._visible if key in (None, stored.key))
+
+    def record_and_ik(self, ik: bytes) -> tuple[keys.IkRecord, bytes]:
+        """The first record of this IK that the card admits and the keyring opens."""
+        refusal = Refused("ik-record", f"there is none for IK {ik.hex()}")
+        for name, body in self._hidden.items():
+            if not name.startswith(f"{records.PREFIX}ik/{ik.hex()}/"):
+                continue
+            try:
+                demand(records.parse_name(name)["digest"] == hashlib.sha256(body).hexdigest()[:32], "ik-record", "its name is another's")
+                record = keys.parse_ik_record(body)
+                demand(record.ik == ik, "ik-record", "it is another IK's")
+                demand(any(self._admits(card, record) for card in self._cards), "card", "no card admits the record")
+                return record, self._keyring.unwrap(record)
+            except Refused as error:
+                refusal = error
+        raise refusal
+
+    @staticmethod
+    def _admits(card: keys.Card, record: keys.IkRecord) -> bool:
+        try:
+            card.admit(record)
+        except Refused:
+            return False
+        return True
+
+    def decrypt(self, stored: filesystem.Stored, without_envelope=False) -> objects.Object:
+        """An object, by its envelope or by its recovery block."""
+        if without_envelope:
+            def find(ik):
+                record, key = self.record_and_ik(ik)
+                return record.tenant, record.bucket, key
+            return objects.decrypt_bare(find, stored.read, stored.size)
+        envelope = objects.ENVELOPE_HEADER
+        demand(envelope in stored.metadata, "envelope", "there is none")
+        # The tenant is the bucket's owner: the record of the object's own bucket names it.
+        record, key = self.record_and_ik(objects.parse_envelope(objects.unb64(stored.metadata[envelope], "envelope")).ik)
+        place = objects.Place(record.tenant, self._id, stored.key)
+        return objects.decrypt(place, lambda _: key, stored.metadata, stored.read, stored.size)
