@@ -6,12 +6,11 @@ import zlib
 from collections.abc import Callable, Iterator
 
 from . import keys
-from .primitives import (CHECKSUMS, MULTIPART, SINGLE, SUITES, TAG, VERSION, ZERO_NONCE, Fields, checksums, demand, hkdf, open_sealed,
-                         unb64)
+from .primitives import (CHECKSUMS, MULTIPART, OBJECT, RECOVERY, SINGLE, SUITES, TAG, VERSION, ZERO_NONCE, Fields, Refused, checksums, demand,
+                         hkdf, open_sealed, unb64)
 from .sizes import CHUNK, LARGEST, LEAST_TRAILER, ceil_div, chunks_size, plain_size, steps
 
 ENVELOPE_HEADER, METADATA_HEADER = "sealgate", "sealgatemeta"
-LONGEST_TRAILER = 1_280_192
 RECOVERY_BLOCK = 99
 LEAST_PART = 5 * 1024 * 1024
 MOST_PARTS = 10_000
@@ -44,7 +43,7 @@ class Envelope:
     commitment: bytes
 
 
-def parse_envelope(raw: bytes, stage="envelope") -> Envelope:
+def parse_envelope(raw: bytes, stage="header") -> Envelope:
     fields = Fields(raw, stage)
     version, kind, suite, log2, flags = fields.take(5)
     demand(version == VERSION, stage, "unknown version")
@@ -59,7 +58,7 @@ def parse_envelope(raw: bytes, stage="envelope") -> Envelope:
     return Envelope(raw, kind, suite, flags, ik, object_id, size, salt, wrapped, commitment)
 
 
-def open_envelope(envelope: Envelope, place: Place, ik: bytes, purpose=keys.OBJECT, record=b"") -> bytes:
+def open_envelope(envelope: Envelope, place: Place, ik: bytes, purpose=OBJECT, record=b"") -> bytes:
     """The DEK, its commitment compared."""
     bound = keys.bound_to(envelope.raw[:61], envelope.commitment, place.tenant, place.bucket, place.key, record)
     dek = keys.unwrap(ik, purpose, envelope.salt, envelope.wrapped, bound)
@@ -81,8 +80,8 @@ def open_metadata(dek: bytes, envelope: Envelope, header: str | None) -> dict[by
         inflate = zlib.decompressobj(-15)
         try:
             content = inflate.decompress(content, LONGEST_METADATA + 1)
-        except zlib.error:
-            demand(False, "metadata", "not deflate")
+        except zlib.error as error:
+            raise Refused("metadata", "not deflate") from error
         demand(len(content) <= LONGEST_METADATA, "metadata", "too long")
         demand(inflate.eof and not inflate.unused_data, "metadata", "the deflate stream does not end at the end")
     demand(len(content) <= LONGEST_METADATA, "metadata", "too long")
@@ -107,7 +106,8 @@ class Recovery:
     wrapped: bytes
 
 
-def parse_recovery(raw: bytes, stage="trailer") -> Recovery:
+def parse_recovery(raw: bytes) -> Recovery:
+    stage = "recovery"
     fields = Fields(raw, stage)
     version, kind, suite = fields.take(3)
     demand(version == VERSION, stage, "the recovery block's version is unknown")
@@ -140,14 +140,16 @@ def open_trailer(dek: bytes, kind: int, suite: int, object_id: bytes, total: int
     plain = plain_size(total)
     demand(plain is not None, "size", f"no object has {total} bytes")
     length = int.from_bytes(tail[-4:], "big")
-    demand(LEAST_TRAILER <= length <= min(LONGEST_TRAILER, len(tail)), "trailer", "no such length")
+    most = LEAST_TRAILER + 128 * steps(plain)
+    least = most if kind == SINGLE else LEAST_TRAILER + 100 * steps(plain)
+    demand(least <= length <= min(most, len(tail)), "trailer", "no such length")
     trailer = tail[-length:]
     recovery = parse_recovery(trailer[-103:-4])
+    demand((recovery.kind, recovery.suite, recovery.object_id) == (kind, suite, object_id), "recovery", "the block is another's")
     key = hkdf(dek, trailer[:12], b"sealgate/v1/trailer" + bytes([suite]) + object_id)
     additional = (b"sealgate" + bytes([VERSION, kind, suite]) + object_id + total.to_bytes(8, "big") + length.to_bytes(4, "big")
                   + recovery.raw)
     text = open_sealed(SUITES[suite](key), ZERO_NONCE, trailer[12:-103], additional, "trailer")
-    demand((recovery.kind, recovery.suite, recovery.object_id) == (kind, suite, object_id), "table", "the recovery block is another's")
     return parse_table(text, kind, plain, total, length)
 
 
@@ -157,9 +159,10 @@ def parse_table(text: bytes, kind: int, plain: int, total: int, length: int) -> 
     count = fields.uint(2)
     demand(count == 0 if kind == SINGLE else 1 <= count <= MOST_PARTS, "table", "no such number of parts")
     before = fields.at + 1
-    found = checksums(fields, composite_allowed=kind == MULTIPART)
+    found = checksums(fields)
+    demand(kind == MULTIPART or not any(composite for _, composite, _ in found), "checksum", "a composite one of a single PUT")
     room = 78 if kind == MULTIPART else 178 + 128 * steps(plain)
-    demand(fields.at - before <= room, "table", "the checksums are too long")
+    demand(fields.at - before <= room, "checksum", "the list is too long")
     parts = [Part(0, plain)] if kind == SINGLE else [part_entry(fields) for _ in range(count)]
     demand(not any(fields.rest()), "table", "the padding is not zero")
     numbers = [part.number for part in parts]
@@ -173,7 +176,7 @@ def parse_table(text: bytes, kind: int, plain: int, total: int, length: int) -> 
 
 def part_entry(fields: Fields) -> Part:
     number, size, code, salt, etag = fields.uint(2), fields.uint(5), fields.uint(1), fields.take(12), fields.take(16)
-    demand(code == 0 or code in CHECKSUMS, "table", f"checksum {code} is not defined")
+    demand(code == 0 or code in CHECKSUMS, "checksum", f"{code} is not defined")
     return Part(number, size, salt, (code, fields.take(CHECKSUMS[code])) if code else None, etag)
 
 
@@ -207,8 +210,8 @@ class Object:
 
 def decrypt(place: Place, find_ik: FindIk, headers: dict[str, str], body: Callable[[int, int], bytes], total: int) -> Object:
     """With envelope. `headers` are the user metadata without `x-amz-meta-`; `total` is the body's size."""
-    demand(ENVELOPE_HEADER in headers, "envelope", "there is none")
-    envelope = parse_envelope(unb64(headers[ENVELOPE_HEADER], "envelope"))
+    demand(ENVELOPE_HEADER in headers, "header", "there is none")
+    envelope = parse_envelope(unb64(headers[ENVELOPE_HEADER], "header"))
     dek = open_envelope(envelope, place, find_ik(envelope.ik))
     metadata = open_metadata(dek, envelope, headers.get(METADATA_HEADER))
     if total == 0:
@@ -224,9 +227,9 @@ def decrypt_bare(find_ik: Callable[[bytes], tuple[bytes, bytes, bytes]], body: C
     """Without envelope. `find_ik` gives tenant, bucket and IK as the record, admitted by the card, has them."""
     plain = plain_size(total)
     demand(plain is not None, "size", f"no object has {total} bytes")
-    block = parse_recovery(body(total - 103, total - 4), "recovery")
+    block = parse_recovery(body(total - 103, total - 4))
     tenant, bucket, ik = find_ik(block.ik)
-    dek = keys.unwrap(ik, keys.RECOVERY, block.salt, block.wrapped, block.raw[:51] + tenant + bucket)
+    dek = keys.unwrap(ik, RECOVERY, block.salt, block.wrapped, block.raw[:51] + tenant + bucket, "recovery")
     return opened(dek, block.kind, block.suite, block.object_id, {}, body, total, plain)
 
 

@@ -64,16 +64,16 @@ class Fields:
         demand(self.at == len(self.data), self.stage, "bytes are left over")
 
 
-def checksums(fields: Fields, composite_allowed: bool) -> list[tuple[int, bool, bytes]]:
+def checksums(fields: Fields) -> list[tuple[int, bool, bytes]]:
     """u8 count ‖ (code ‖ value)*, ascending by algorithm: (algorithm, composite, value)."""
-    found = []
+    stage, fields.stage, found = fields.stage, "checksum", []
     for _ in range(fields.uint(1)):
         code = fields.uint(1)
         algorithm, composite = code & ~COMPOSITE, bool(code & COMPOSITE)
-        demand(algorithm in CHECKSUMS, fields.stage, f"checksum {code} is not defined")
-        demand(composite_allowed or not composite, fields.stage, "a composite checksum here")
-        demand(not found or found[-1][0] < algorithm, fields.stage, "checksums are not ascending")
+        demand(algorithm in CHECKSUMS, "checksum", f"{code} is not defined")
+        demand(not found or found[-1][0] < algorithm, "checksum", "not ascending")
         found.append((algorithm, composite, fields.take(CHECKSUMS[algorithm])))
+    fields.stage = stage
     return found
 
 

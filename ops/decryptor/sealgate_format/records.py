@@ -4,12 +4,13 @@ import dataclasses
 import hashlib
 import re
 
-from . import keys
 from .objects import Envelope, Place, open_envelope, parse_envelope
-from .primitives import CHECKSUMS, MULTIPART, SUITES, TAG, ZERO_NONCE, Fields, b64, checksums, demand, hkdf, lp, open_sealed, unb64
+from .primitives import (CHECKSUMS, MULTIPART, SUITES, TAG, UPLOAD_RECORD, ZERO_NONCE, Fields, Refused, b64, checksums, demand, hkdf, lp, open_sealed,
+                         unb64)
 
 ENVELOPE = 141
 PREFIX = ".sealgate/v1/"
+LONGEST_ETAG = 255
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,13 +26,13 @@ class UploadRecord:
 
     def open(self, tenant: bytes, ik: bytes) -> bytes:
         """The upload's DEK."""
-        return open_envelope(self.envelope, Place(tenant, self.bucket, self.key), ik, keys.UPLOAD_RECORD, self.rest)
+        return open_envelope(self.envelope, Place(tenant, self.bucket, self.key), ik, UPLOAD_RECORD, self.rest)
 
 
 def parse_upload_record(data: bytes) -> UploadRecord:
     stage = "upload-record"
     fields = Fields(data, stage)
-    envelope = parse_envelope(fields.take(ENVELOPE), stage)
+    envelope = parse_envelope(fields.take(ENVELOPE))
     demand(envelope.kind == MULTIPART, stage, "not a multipart upload's")
     gateway, bucket, created = fields.take(16), fields.take(16), fields.uint(8)
     code, form = fields.uint(1), fields.uint(1)
@@ -59,7 +60,8 @@ def open_note(dek: bytes, suite: int, object_id: bytes, upload: str, part: int, 
     additional = b"sealgate" + lp(upload.encode()) + part.to_bytes(2, "big") + lp(etag.encode())
     fields = Fields(open_sealed(SUITES[suite](key), ZERO_NONCE, note[12:], additional, "note"), "note")
     salt, size = fields.take(12), fields.uint(5)
-    found = checksums(fields, composite_allowed=False)
+    found = checksums(fields)
+    demand(not any(composite for _, composite, _ in found), "note", "a composite checksum")
     fields.end()
     return Note(salt, size, tuple(found))
 
@@ -72,13 +74,13 @@ def etag_form(etag: str) -> str:
 def etag_of(form: str) -> str:
     """The reverse; an ETag has one form only."""
     if not form.startswith("_"):
-        demand(re.fullmatch(r"[0-9a-f]{32}", form), "name", "not a form of an ETag")
+        demand(re.fullmatch(r"[0-9a-f]{32}", form), "note", "not a form of an ETag")
         return form
     try:
-        etag = unb64(form[1:], "name").decode()
-    except UnicodeDecodeError:
-        demand(False, "name", "the ETag is not UTF-8")
-    demand(etag_form(etag) == form, "name", "another form of this ETag")
+        etag = unb64(form[1:], "note").decode()
+    except UnicodeDecodeError as error:
+        raise Refused("note", "the ETag is not UTF-8") from error
+    demand(etag_form(etag) == form and len(etag.encode()) <= LONGEST_ETAG, "note", "another form of this ETag, or too long")
     return etag
 
 
@@ -93,21 +95,27 @@ def parse_name(name: str) -> dict:
         case ["u", record, "r"] if is_hex(record, 64):
             return {"kind": "upload", "record": record}
         case ["u", record, "n", part, etag, note] if is_hex(record, 64):
-            note = unb64(note, "name")
-            return {"kind": "note", "record": record, "part": part_number(part), "etag": etag_of(etag), "note": note.hex()}
+            number, tag = part_number(part, "note"), etag_of(etag)
+            return {"kind": "note", "record": record, "part": number, "etag": tag, "note": unb64(note, "note").hex()}
         case ["u", record, "s", part, salt] if is_hex(record, 64):
             salt = unb64(salt, "name")
             demand(len(salt) == 12, "name", "not a salt")
-            return {"kind": "stash", "record": record, "part": part_number(part), "salt": salt.hex()}
-    demand(False, "name", "no hidden name has this form")
+            return {"kind": "stash", "record": record, "part": part_number(part, "name"), "salt": salt.hex()}
+    raise Refused("name", "no hidden name has this form")
+
+
+def parse_marker(data: bytes) -> bytes:
+    """The logical bucket id of `.sealgate/v1/bucket`."""
+    demand(len(data) == 17 and data[0] == 1, "name", "not a bucket marker")
+    return data[1:]
 
 
 def is_hex(text: str, length: int) -> bool:
     return bool(re.fullmatch(rf"[0-9a-f]{{{length}}}", text))
 
 
-def part_number(text: str) -> int:
-    demand(re.fullmatch(r"[0-9]{5}", text) and 1 <= int(text) <= 10_000, "name", "no such part")
+def part_number(text: str, stage: str) -> int:
+    demand(re.fullmatch(r"[0-9]{5}", text) and 1 <= int(text) <= 10_000, stage, "no such part")
     return int(text)
 
 
@@ -133,3 +141,8 @@ def backend_etag(client: str) -> str:
     if re.fullmatch(r"[0-9a-fA-F]{32}-0+10001", client):
         return client[:33] + client[34:]
     return client
+
+
+def etag_in_table(etag: str) -> bytes:
+    """How a part's entry holds the client's ETag, without quotes."""
+    return bytes.fromhex(etag) if re.fullmatch(r"[0-9a-fA-F]{32}", etag) else hashlib.sha256(etag.encode()).digest()[:16]

@@ -18,9 +18,7 @@ class Bucket:
         found = list(filesystem.objects(root, name))
         self._visible = [stored for stored in found if not stored.key.startswith(HIDDEN)]
         self._hidden = {stored.key.decode(): stored.read(0, stored.size) for stored in found if stored.key.startswith(HIDDEN)}
-        marker = self._hidden.get(f"{records.PREFIX}bucket", b"")
-        demand(len(marker) == 17 and marker[0] == 1, "name", "the bucket has no logical id")
-        self._id = marker[1:]
+        self._id = records.parse_marker(self._hidden.get(f"{records.PREFIX}bucket", b""))
 
     def stored(self, key: bytes | None = None) -> Iterator[filesystem.Stored]:
         """The clients' objects, or the one of that key."""
@@ -58,8 +56,8 @@ class Bucket:
                 return record.tenant, record.bucket, key
             return objects.decrypt_bare(find, stored.read, stored.size)
         envelope = objects.ENVELOPE_HEADER
-        demand(envelope in stored.metadata, "envelope", "there is none")
+        demand(envelope in stored.metadata, "header", "there is none")
         # The tenant is the bucket's owner: the record of the object's own bucket names it.
-        record, key = self.record_and_ik(objects.parse_envelope(objects.unb64(stored.metadata[envelope], "envelope")).ik)
+        record, key = self.record_and_ik(objects.parse_envelope(objects.unb64(stored.metadata[envelope], "header")).ik)
         place = objects.Place(record.tenant, self._id, stored.key)
         return objects.decrypt(place, lambda _: key, stored.metadata, stored.read, stored.size)
