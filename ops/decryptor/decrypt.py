@@ -16,7 +16,7 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from sealgate_format import store  # noqa: E402 (found through the line above)
+from sealgate_format import filesystem, store  # noqa: E402 (found through the line above)
 from sealgate_format.keyring import Keyring  # noqa: E402
 from sealgate_format.primitives import Refused  # noqa: E402
 
@@ -45,7 +45,8 @@ def main() -> int:
     options = arguments()
     keyring = Keyring(read(options.keyring).decode(), options.key_file and read(options.key_file),
                       options.passphrase_file and read(options.passphrase_file))
-    bucket = store.Bucket(options.fs_root, options.bucket, [read(card).decode() for card in options.recovery_card], keyring)
+    cards = [read(card).decode() for card in options.recovery_card]
+    bucket = store.Bucket(filesystem.objects(options.fs_root, options.bucket), cards, keyring)
     passed = failed = 0
     for stored in bucket.stored(options.key and options.key.encode()):
         name = stored.key.decode("utf-8", "backslashreplace")

@@ -208,6 +208,10 @@ class Object:
     plaintext: Iterator[bytes]
 
 
+# A directory marker whose metadata the storage drops: nothing of it is proved.
+EMPTY = Object({}, Table(0, (), (), 0), iter(()))
+
+
 def decrypt(place: Place, find_ik: FindIk, headers: dict[str, str], body: Callable[[int, int], bytes], total: int) -> Object:
     """With envelope. `headers` are the user metadata without `x-amz-meta-`; `total` is the body's size."""
     demand(ENVELOPE_HEADER in headers, "header", "there is none")
