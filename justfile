@@ -31,6 +31,10 @@ deny:
 advisories:
     @bash -c "{{use_tools}}; cargo deny --locked check advisories"
 
+# Writes the golden vectors of the format anew: only for a change that is meant, which the diff then shows
+vectors:
+    @bash -c "{{use_tools}}; SEALGATE_WRITE_VECTORS=1 cargo nextest run --locked -p sealgate-envelope --lib vectors"
+
 # CPU-seconds per GiB against nginx, for the real gateway
 bench *ARGS:
     @bash -c "{{use_tools}}; ops/bench/run {{ARGS}}"

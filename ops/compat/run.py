@@ -26,9 +26,9 @@ import target  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SUITES = ("s3_objects", "s3_metadata", "s3_listing", "s3_multipart", "s3_checksums", "s3_protocol", "refusals",
-          "refusals_keys", "roundtrip", "scanner", "secrecy")
+          "refusals_keys", "decryptor", "roundtrip", "scanner", "secrecy")
 # What makes no sense without a gateway.
-GATEWAY_ONLY = ("secrecy",)
+GATEWAY_ONLY = ("secrecy", "decryptor")
 
 
 def arguments():
