@@ -273,6 +273,7 @@ pub(super) fn names(set: &Names) {
             HiddenName::Stash { record, part, salt } => {
                 ("stash", vec![record.to_string(), part.to_string(), hex::encode(salt)])
             }
+            HiddenName::Gone { record, at } => ("gone", vec![record.to_string(), at.to_string()]),
         };
         assert_eq!((kind, fields), (&*vector.kind, vector.fields.clone()), "{}", vector.name);
     }

@@ -11,8 +11,8 @@ use sealgate_data_plane::plane::DataPlane;
 use sealgate_data_plane::worker::Backends;
 use sealgate_envelope::hidden;
 
-use super::forgetful::Forgetful;
 use super::s3::{Client, bytes};
+use super::steered::Steered;
 use super::storage::list;
 use super::world::{World, identity, issue, soon, tenant};
 
@@ -142,7 +142,7 @@ async fn a_bucket_with_an_upload_that_its_backend_does_not_list_stays() {
     apart.client.put("/bucket", "").await.ok();
     let (id, etag) = apart.upload("/bucket/object").await;
     apart.begin_delete("bucket").await;
-    apart.look_twice(Rc::new(Forgetful(Rc::clone(&apart.storage)))).await;
+    apart.look_twice(Steered::forgetful(Rc::clone(&apart.storage))).await;
     assert_eq!(apart.hidden(WORK).await, 3);
     // In use again, with the upload as it was.
     apart.client.complete("/bucket/object", &id, &[etag]).await.ok();
