@@ -31,6 +31,10 @@ deny:
 advisories:
     @bash -c "{{use_tools}}; cargo deny --locked check advisories"
 
+# Writes the golden vectors of the format anew: only for a change that is meant, which the diff then shows
+vectors:
+    @bash -c "{{use_tools}}; SEALGATE_WRITE_VECTORS=1 cargo nextest run --locked -p sealgate-envelope --lib vectors"
+
 # CPU-seconds per GiB against nginx, for the real gateway
 bench *ARGS:
     @bash -c "{{use_tools}}; ops/bench/run {{ARGS}}"
@@ -38,6 +42,11 @@ bench *ARGS:
 # Everything on real input, one backend at a time; writes docs/results/
 acceptance *BACKENDS:
     ./ops/acceptance {{BACKENDS}}
+
+# Kills, power cuts, full disks and failing syncs, and what is there afterwards (as root; --rounds N, --only kill)
+crash *ARGS:
+    cargo build --locked -p sealgate
+    @bash -c "{{use_tools}}; \$SEALGATE_PYTHON ops/crash/run.py {{ARGS}}"
 
 # One control plane and two nodes behind a balancer
 example:

@@ -8,6 +8,8 @@ mod fanout;
 mod registry;
 mod slot;
 
+#[cfg(test)]
+pub(crate) use fanout::testing;
 pub(crate) use fanout::{Fanout, Outgoing, Pending, Report, Status, Subscribe, Unsubscribe};
 pub(crate) use registry::{RegistryActor, Run};
 pub(crate) use slot::{Slot, watch};

@@ -18,6 +18,8 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> u64;
     /// Ends when [`Self::now`] has reached `at`.
     fn sleep_until(&self, at: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+    /// Ends after so many seconds, however the wall clock is set meanwhile.
+    fn sleep(&self, seconds: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
 /// The operating system's clock.
@@ -39,6 +41,10 @@ impl Clock for SystemClock {
                 tokio::time::sleep(Duration::from_secs(left.min(10))).await;
             }
         })
+    }
+
+    fn sleep(&self, seconds: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(tokio::time::sleep(Duration::from_secs(seconds)))
     }
 }
 
@@ -80,5 +86,10 @@ impl Clock for ManualClock {
                 moved.await;
             }
         })
+    }
+
+    fn sleep(&self, seconds: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        // From now, not from when it is first polled.
+        self.sleep_until(self.now() + seconds)
     }
 }

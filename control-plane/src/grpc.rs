@@ -3,10 +3,12 @@
 mod buckets;
 mod config;
 mod keys;
+mod nodes;
 
 pub(crate) use buckets::BucketsService;
 pub(crate) use config::ConfigService;
 pub(crate) use keys::KeysService;
+pub(crate) use nodes::NodesService;
 use sealgate_envelope::{BucketId, IkId};
 
 use crate::Error;

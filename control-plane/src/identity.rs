@@ -23,6 +23,8 @@ pub struct Identity {
     pub tenants: Tenants,
     /// Its certificate's serial number in hex.
     pub serial: String,
+    /// Its certificate's public key (SubjectPublicKeyInfo, DER), of which TLS has proved that the peer has the other half.
+    pub public_key: Vec<u8>,
 }
 
 impl Identity {
@@ -46,7 +48,8 @@ impl Identity {
         }
         let [node] = nodes[..] else { return Err(refused()) };
         let tenants = Tenants::from_texts(&tenants).ok_or_else(refused)?;
-        Ok(Self { node: node.to_owned(), tenants, serial: hex::encode(certificate.raw_serial()) })
+        let public_key = certificate.public_key().raw.to_vec();
+        Ok(Self { node: node.to_owned(), tenants, serial: hex::encode(certificate.raw_serial()), public_key })
     }
 
     /// Demands that the certificate is one that was issued, is not revoked and not over: asked with every call, so that

@@ -21,6 +21,7 @@ pub mod registry;
 mod server;
 pub mod signing;
 mod snapshot;
+mod tls;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::Config;

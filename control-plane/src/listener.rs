@@ -20,7 +20,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tonic::transport::server::Connected;
 
-use crate::{Error, identity::Identity, registry::Registry};
+use crate::{Error, identity::Identity, registry::Registry, tls::Current};
 
 /// Handshakes at the same time; more wait in the kernel's queue.
 const HANDSHAKES: usize = 256;
@@ -60,8 +60,8 @@ impl AsyncWrite for NodeStream {
     }
 }
 
-/// The TLS side of the listener.
-pub(crate) fn tls(registry: &Registry, names: &[String]) -> Result<Arc<ServerConfig>, Error> {
+/// The TLS side of the listener, with the certificate that is current when a connection comes in.
+pub(crate) fn tls(registry: &Registry, certificate: Arc<Current>) -> Result<Arc<ServerConfig>, Error> {
     let failed = |error: &dyn std::fmt::Display| Error::Internal(format!("TLS: {error}"));
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
@@ -69,13 +69,11 @@ pub(crate) fn tls(registry: &Registry, names: &[String]) -> Result<Arc<ServerCon
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
         .build()
         .map_err(|error| failed(&error))?;
-    let (certificate, key) = registry.authority().issue_server(names, registry.now())?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|error| failed(&error))?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(vec![certificate], key)
-        .map_err(|error| failed(&error))?;
+        .with_cert_resolver(certificate);
     config.alpn_protocols = vec![b"h2".to_vec()];
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))

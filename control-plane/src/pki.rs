@@ -5,7 +5,7 @@
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType, SerialNumber,
+    KeyUsagePurpose, PublicKeyData, SanType, SerialNumber, SubjectPublicKeyInfo,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _};
 use sealgate_proto::{SAN_NODE, SAN_TENANT};
@@ -16,8 +16,8 @@ use crate::Error;
 
 /// How long a node's certificate is valid, in seconds: 30 days.
 pub const NODE_LIFE: u64 = 30 * 86_400;
-/// How long the server's certificate is valid, in seconds; it is made anew at each start.
-const SERVER_LIFE: u64 = 397 * 86_400;
+/// How long the server's certificate is valid, in seconds; it is made anew at each start, and in time before its end.
+pub(crate) const SERVER_LIFE: u64 = 397 * 86_400;
 const CA_LIFE: u64 = 10 * 365 * 86_400;
 /// Clocks of nodes may be an hour behind.
 const BACKDATE: u64 = 2 * 3_600;
@@ -87,6 +87,36 @@ impl Authority {
     /// # Errors
     /// [`Error::Invalid`] for more than 64 tenants.
     pub fn issue_node(&self, name: &str, tenants: &[String], now: u64) -> Result<NodeIdentity, Error> {
+        let key = KeyPair::generate().map_err(failed)?;
+        let (cert_pem, serial) = self.node_certificate(name, tenants, &key, now)?;
+        Ok(NodeIdentity {
+            cert_pem,
+            key_pem: Zeroizing::new(key.serialize_pem()),
+            ca_pem: self.certificate_pem.clone(),
+            serial,
+            not_after: now + NODE_LIFE,
+        })
+    }
+
+    /// Issues a certificate for a key that a node has proved; gives it in PEM, with its serial number in hex.
+    pub(crate) fn renew_node(
+        &self,
+        name: &str,
+        tenants: &[String],
+        public_key: &[u8],
+        now: u64,
+    ) -> Result<(String, String), Error> {
+        let key = SubjectPublicKeyInfo::from_der(public_key).map_err(failed)?;
+        self.node_certificate(name, tenants, &key, now)
+    }
+
+    fn node_certificate(
+        &self,
+        name: &str,
+        tenants: &[String],
+        key: &impl PublicKeyData,
+        now: u64,
+    ) -> Result<(String, String), Error> {
         if tenants.is_empty() || tenants.len() > MAX_TENANTS {
             return Err(Error::Invalid(format!("a node serves 1 to {MAX_TENANTS} tenants, or all (\"*\")")));
         }
@@ -103,15 +133,8 @@ impl Authority {
         // Positive and without a leading zero, so that it has one spelling.
         serial[0] = (serial[0] & 0x7F) | 0x40;
         params.serial_number = Some(SerialNumber::from_slice(&serial));
-        let key = KeyPair::generate().map_err(failed)?;
-        let cert_pem = params.signed_by(&key, &self.issuer).map_err(failed)?.pem();
-        Ok(NodeIdentity {
-            cert_pem,
-            key_pem: Zeroizing::new(key.serialize_pem()),
-            ca_pem: self.certificate_pem.clone(),
-            serial: hex::encode(serial),
-            not_after: now + NODE_LIFE,
-        })
+        let certificate = params.signed_by(key, &self.issuer).map_err(failed)?.pem();
+        Ok((certificate, hex::encode(serial)))
     }
 
     /// Makes a certificate for the gRPC listener under these DNS names and addresses.

@@ -26,7 +26,7 @@ use crate::{
     Clock, Error,
     clock::DAY,
     pki::Authority,
-    registry::records::{CA, CaRecord, DAY_KEY, DayRecord},
+    registry::records::{BucketRecord, CA, CaRecord, DAY_KEY, DayRecord},
 };
 
 /// The names that config gives to backends, and what new buckets get.
@@ -40,6 +40,13 @@ pub struct Defaults {
     pub default_backend: String,
     /// What precedes a bucket's name on the backend.
     pub backend_prefix: String,
+}
+
+impl Defaults {
+    /// Whether a bucket of a backend is the one for the hidden objects of uploads.
+    fn is_work_bucket(&self, backend: &str, bucket: &str) -> bool {
+        self.backends.iter().any(|(name, work_bucket)| name == backend && work_bucket == bucket)
+    }
 }
 
 /// A version that a node must have applied before its client is answered.
@@ -91,6 +98,16 @@ impl Registry {
         let registry =
             Self { store, sealer, clock, defaults, authority, state, changed: watch::Sender::new(0) };
         registry.reload()?;
+        let state = registry.state();
+        let registered = |bucket: &&Arc<BucketRecord>| {
+            registry.defaults.is_work_bucket(&bucket.backend, &bucket.backend_bucket)
+        };
+        if let Some(bucket) = state.buckets.values().find(registered) {
+            return Err(Error::Invalid(format!(
+                "backends.work_bucket: {:?} is the registered bucket {:?}; name another",
+                bucket.backend_bucket, bucket.name
+            )));
+        }
         registry.set_day()?;
         Ok(registry)
     }
@@ -122,6 +139,10 @@ impl Registry {
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
     }
 
     /// The CA of node certificates.

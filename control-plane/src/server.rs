@@ -2,7 +2,6 @@
 
 use std::{
     net::SocketAddr,
-    path::Path,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
@@ -24,7 +23,7 @@ use crate::{
     actors::{self, Fanout, RegistryActor, Run, Slot},
     admin::{self, Api, Token},
     clock::DAY,
-    grpc::{BucketsService, ConfigService, KeysService},
+    grpc::{BucketsService, ConfigService, KeysService, NodesService},
     keys::{KeyService, Limiter},
     listener,
     metrics::{ActorKind, Metrics},
@@ -33,6 +32,7 @@ use crate::{
         NewCredential, Registry, Sealer,
         records::{GrantRecord, Tenants},
     },
+    tls,
 };
 
 /// The largest message that a node may send, in bytes.
@@ -89,6 +89,9 @@ impl ControlPlane {
     pub async fn start_with(config: Config, parts: Parts) -> Result<Handle, Error> {
         let Parts { store, kms, clock } = parts;
         let token = config.admin_token().map_err(|error| Error::Invalid(error.to_string()))?;
+        // Before anything runs: a start that fails leaves no thread behind.
+        let files = config.admin_tls.as_ref();
+        let files = files.map(|(certificate, key)| tls::Files::load(certificate, key)).transpose()?;
         let sealer = Sealer::load(&*store, &*kms).await?;
         let registry = Arc::new(Registry::open(store, sealer, Arc::clone(&clock), config.defaults.clone())?);
         let metrics = Arc::new(Metrics::new()?);
@@ -119,29 +122,34 @@ impl ControlPlane {
         let admin =
             std::net::TcpListener::bind(config.admin_listen).map_err(|e| unavailable("admin.listen", e))?;
         let admin_addr = admin.local_addr().map_err(|e| unavailable("admin.listen", e))?;
-        let tls =
-            config.admin_tls.as_ref().map(|(certificate, key)| admin_tls(certificate, key)).transpose()?;
-        let server = admin::serve(Arc::clone(&api), Token::new(&token), admin, tls)?;
+        let admin_tls = files.as_ref().map(tls::Files::config).transpose()?;
+        let server = admin::serve(Arc::clone(&api), Token::new(&token), admin, admin_tls)?;
         let admin_handle = server.handle();
         actix_rt::spawn(server);
 
         let (stop, stopped) = watch::channel(false);
         let (failed, failure) = watch::channel(false);
         let (connections_in, connections) = mpsc::channel(64);
-        let tls = listener::tls(&registry, &config.grpc_names)?;
-        let tasks = vec![
-            tokio::spawn(listener::accept(grpc, tls, Arc::clone(&registry), connections_in)),
+        let issued = tls::Issued::first(&registry, &config.grpc_names)?;
+        let grpc_tls = listener::tls(&registry, Arc::clone(&issued.current))?;
+        let mut tasks = vec![
+            tokio::spawn(listener::accept(grpc, grpc_tls, Arc::clone(&registry), connections_in)),
+            tokio::spawn(issued.keep(Arc::clone(&clock))),
             tokio::spawn(keys.keeper()),
             tokio::spawn(midnight(Arc::clone(&clock), Arc::clone(&writer))),
+        ];
+        let watchdogs = vec![
             watchdog(Arc::clone(&writer), Arc::clone(&metrics), failed.clone()),
             watchdog(Arc::clone(&fanout), Arc::clone(&metrics), failed),
         ];
+        tasks.extend(files.map(|files| tokio::spawn(files.keep(Arc::clone(&clock)))));
         let limiter = Arc::new(Limiter::new(config.key_rate, config.key_burst));
         let (for_config, for_keys) = (Arc::clone(&registry), Arc::clone(&registry));
         let config_service =
             ConfigService { registry: for_config, fanout: Arc::clone(&fanout), streams: AtomicU64::new(0) };
         let keys_service = KeysService { registry: for_keys, keys, limiter, metrics };
         let buckets_service = BucketsService { registry: Arc::clone(&registry), writer: Arc::clone(&writer) };
+        let nodes_service = NodesService { registry: Arc::clone(&registry), writer: Arc::clone(&writer) };
         let router = tonic::transport::Server::builder()
             .max_concurrent_streams(256)
             .http2_keepalive_interval(Some(Duration::from_secs(20)))
@@ -155,6 +163,9 @@ impl ControlPlane {
             .add_service(
                 v1::buckets_server::BucketsServer::new(buckets_service)
                     .max_decoding_message_size(MAX_MESSAGE),
+            )
+            .add_service(
+                v1::nodes_server::NodesServer::new(nodes_service).max_decoding_message_size(MAX_MESSAGE),
             );
         let grpc_server = tokio::spawn(async move {
             let stop = wait_for(stopped);
@@ -175,6 +186,7 @@ impl ControlPlane {
             failure,
             grpc_server,
             tasks,
+            watchdogs,
             arbiters: (writers, pushers),
             drain,
         })
@@ -240,22 +252,6 @@ async fn midnight(clock: Arc<dyn Clock>, writer: Arc<Slot<RegistryActor>>) {
     }
 }
 
-fn admin_tls(certificate: &Path, key: &Path) -> Result<rustls::ServerConfig, Error> {
-    use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
-    let failed =
-        |path: &Path, error: &dyn std::fmt::Display| Error::Invalid(format!("{}: {error}", path.display()));
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| failed(certificate, &error))?;
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| failed(key, &error))?;
-    rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| failed(certificate, &error))?
-        .with_no_client_auth()
-        .with_single_cert(chain, private)
-        .map_err(|error| failed(certificate, &error))
-}
-
 /// A running control plane.
 pub struct Handle {
     grpc_addr: SocketAddr,
@@ -266,6 +262,7 @@ pub struct Handle {
     failure: watch::Receiver<bool>,
     grpc_server: JoinHandle<()>,
     tasks: Vec<JoinHandle<()>>,
+    watchdogs: Vec<JoinHandle<()>>,
     arbiters: (Arbiter, Arbiter),
     drain: Duration,
 }
@@ -349,8 +346,9 @@ impl Handle {
 
     /// Stops: no new connections, running requests end within the drain time, then everything is dropped.
     pub async fn stop(self) {
-        let Self { admin, stop, mut grpc_server, tasks, arbiters: (writers, pushers), drain, api, .. } = self;
-        for task in tasks {
+        let Self { admin, stop, mut grpc_server, tasks, watchdogs, arbiters, drain, api, .. } = self;
+        let (writers, pushers) = arbiters;
+        for task in tasks.into_iter().chain(watchdogs) {
             task.abort();
             let _ = task.await;
         }
@@ -363,7 +361,17 @@ impl Handle {
         }
         let _ = tokio::time::timeout(drain, admin.stop(true)).await;
         end(writers).await;
+        let registry = Arc::clone(&api.registry);
         drop(api);
+        // Connections and workers that are just ending have it too. Whoever opens the store next must find it free.
+        let last = async {
+            while Arc::strong_count(&registry) > 1 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        if tokio::time::timeout(drain, last).await.is_err() {
+            tracing::warn!("something holds the store beyond the control plane's end");
+        }
     }
 }
 
@@ -372,3 +380,6 @@ async fn end(arbiter: Arbiter) {
     arbiter.stop();
     let _ = tokio::task::spawn_blocking(move || arbiter.join()).await;
 }
+
+#[cfg(test)]
+mod tests;

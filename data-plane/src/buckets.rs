@@ -15,7 +15,6 @@ use tonic::Code as GrpcCode;
 use tracing::{info, warn};
 
 use crate::backend::{Backend, BackendError, Conditions, GetOptions, ListFrom, ListOptions, PutOptions};
-use crate::control::ControlPlane;
 use crate::gate::Admitted;
 use crate::listing::owner;
 use crate::node::Node;
@@ -27,6 +26,7 @@ use crate::s3::xml::{location_constraint, parse_create_bucket};
 use crate::snapshot::{Bucket, BucketState};
 
 pub mod removal;
+pub mod work;
 
 const MAX_DOCUMENT: usize = 64 << 10;
 
@@ -106,22 +106,23 @@ pub async fn create(admitted: &Admitted, body: Incoming) -> Result<Reply, S3Erro
         return Err(S3Error::new(Code::BucketAlreadyOwnedByYou).field("BucketName", name));
     }
     let node = &admitted.worker.node;
-    let mut control = node.control.clone();
+    let control = &node.control;
     let request = wire::BeginCreateRequest {
         name: name.to_owned(),
         access_key_id: admitted.credential.access_key_id.clone(),
         region,
     };
     let bucket =
-        control.buckets.begin_create(request).await.map_err(|status| registry_failed(&status, name))?;
+        control.buckets().begin_create(request).await.map_err(|status| registry_failed(&status, name))?;
     let bucket = bucket.into_inner();
     let backend = admitted.worker.backends.get(&bucket.backend).ok_or_else(|| {
         S3Error::with(Code::InternalError, "The bucket's backend is not configured on this node.")
     })?;
     let reference = wire::BucketRef { bucket_id: bucket.bucket_id.clone() };
-    if let Err(error) = make(backend.as_ref(), &bucket).await {
+    let work_bucket = admitted.snapshot.work_bucket(&bucket.backend);
+    if let Err(error) = make(backend.as_ref(), &bucket, work_bucket).await {
         let refused = admitted.backend_failed(error);
-        if let Err(status) = control.buckets.abort_create(reference).await {
+        if let Err(status) = control.buckets().abort_create(reference).await {
             warn!(
                 bucket = name,
                 reason = status.message(),
@@ -131,7 +132,7 @@ pub async fn create(admitted: &Admitted, body: Incoming) -> Result<Reply, S3Erro
         return Err(refused);
     }
     let applied =
-        control.buckets.commit_create(reference).await.map_err(|status| registry_failed(&status, name))?;
+        control.buckets().commit_create(reference).await.map_err(|status| registry_failed(&status, name))?;
     wait(node, &applied.into_inner()).await?;
     info!(target: "audit", bucket = name, access_key_id = admitted.credential.access_key_id, "bucket created");
     Ok(created(name))
@@ -170,17 +171,25 @@ fn registry_failed(status: &tonic::Status, name: &str) -> S3Error {
     }
 }
 
-/// Makes a bucket on its backend and writes its logical id into it. Both may have been done before.
+/// Makes a bucket on its backend and writes its logical id into it; the work bucket, where there is one, before. All may
+/// have been done before.
 ///
 /// # Errors
 /// The backend's; `BucketAlreadyExists` when what is there belongs to another logical bucket.
-pub async fn make(backend: &dyn Backend, bucket: &wire::Bucket) -> Result<(), BackendError> {
+pub async fn make(
+    backend: &dyn Backend,
+    bucket: &wire::Bucket,
+    work_bucket: Option<&str>,
+) -> Result<(), BackendError> {
     let id = bucket
         .bucket_id
         .as_slice()
         .try_into()
         .map(sealgate_envelope::BucketId::from_bytes)
         .map_err(|_| BackendError::Protocol("the control plane's bucket id is malformed".to_owned()))?;
+    if let Some(work_bucket) = work_bucket {
+        work::ensure(backend, work_bucket).await?;
+    }
     match backend.create_bucket(&bucket.backend_bucket).await {
         Ok(()) => {}
         Err(error) if error.is("BucketAlreadyOwnedByYou") || error.is("BucketAlreadyExists") => {
@@ -241,13 +250,14 @@ pub async fn make_pending(node: &Node, backends: &crate::worker::Backends) {
             backend_bucket: bucket.backend_bucket.clone(),
             ..wire::Bucket::default()
         };
-        if let Err(error) = make(backend.as_ref(), &wanted).await {
+        let work_bucket = snapshot.work_bucket(&bucket.backend);
+        if let Err(error) = make(backend.as_ref(), &wanted, work_bucket).await {
             warn!(bucket = bucket.name, %error, "a registered bucket cannot be made on its backend");
             continue;
         }
-        let mut control: ControlPlane = node.control.clone();
+        let control = &node.control;
         let reference = wire::BucketRef { bucket_id: bucket.id.as_bytes().to_vec() };
-        if let Err(status) = control.buckets.commit_create(reference).await {
+        if let Err(status) = control.buckets().commit_create(reference).await {
             warn!(bucket = bucket.name, reason = status.message(), "a bucket was made, but not reported");
         }
     }

@@ -1,8 +1,11 @@
 //! Time, injected: whatever goes by the clock (signatures, key lives, sweep, certificate reload) asks here.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::Notify;
 
 /// A source of time.
 pub trait Clock: Send + Sync {
@@ -11,6 +14,9 @@ pub trait Clock: Send + Sync {
 
     /// Time that only goes forward, since some fixed moment: for lives of keys, which a set-back clock must not extend.
     fn monotonic(&self) -> Duration;
+
+    /// Ends when [`Self::monotonic`] has gone on by this much.
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 
     /// Wall-clock time in Unix seconds.
     fn unix(&self) -> u64 {
@@ -38,22 +44,28 @@ impl Clock for SystemClock {
     fn monotonic(&self) -> Duration {
         self.start.elapsed()
     }
+
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(tokio::time::sleep(duration))
+    }
 }
 
 /// A clock that a test moves by hand.
 pub struct ManualClock {
     milliseconds: AtomicU64,
+    moved: Notify,
 }
 
 impl ManualClock {
     /// A clock that stands at `unix` seconds.
     pub fn at(unix: u64) -> Arc<Self> {
-        Arc::new(Self { milliseconds: AtomicU64::new(unix * 1_000) })
+        Arc::new(Self { milliseconds: AtomicU64::new(unix * 1_000), moved: Notify::new() })
     }
 
-    /// Moves the clock forward.
+    /// Moves the clock forward and wakes whoever waits for a time that has come.
     pub fn advance(&self, by: Duration) {
         self.milliseconds.fetch_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
+        self.moved.notify_waiters();
     }
 }
 
@@ -64,5 +76,22 @@ impl Clock for ManualClock {
 
     fn monotonic(&self) -> Duration {
         Duration::from_millis(self.milliseconds.load(Ordering::SeqCst))
+    }
+
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        // From now, not from when it is first polled: a clock that is moved in between has moved for this sleep too.
+        let end = self.monotonic() + duration;
+        Box::pin(async move {
+            loop {
+                let moved = self.moved.notified();
+                tokio::pin!(moved);
+                // Registered before the time is read, so that no movement in between is missed.
+                moved.as_mut().enable();
+                if self.monotonic() >= end {
+                    return;
+                }
+                moved.await;
+            }
+        })
     }
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use figment::Figment;
 use figment::providers::{Env, Format as _, Toml};
@@ -28,7 +29,9 @@ pub struct Config {
     pub domains: Vec<String>,
     /// Certificate and key for clients; none: plain HTTP.
     pub tls: Option<TlsFiles>,
-    /// Seconds that requests in flight have when the node stops.
+    /// How long the node goes on accepting, not ready any more, when it is stopped.
+    pub drain_wait: Duration,
+    /// Seconds that requests in flight have when the listener is closed.
     pub drain_seconds: u64,
     /// The control plane.
     pub control_plane: ControlPlaneConfig,
@@ -52,8 +55,37 @@ pub struct ControlPlaneConfig {
     pub endpoint: String,
     /// The name in its certificate.
     pub server_name: String,
-    /// What the node proves itself with.
+    /// What the node proves itself with at its start.
     pub identity: NodeIdentity,
+    /// Where that was read from, to be read again when it changes; none: it is in memory only.
+    pub files: Option<IdentityFiles>,
+}
+
+/// The node's identity as files, PEM.
+pub struct IdentityFiles {
+    /// The authority that signed the control plane's certificate.
+    pub ca: PathBuf,
+    /// The node's certificate. Replaced when it is renewed.
+    pub certificate: PathBuf,
+    /// The node's private key.
+    pub key: PathBuf,
+}
+
+impl IdentityFiles {
+    /// Reads all three.
+    ///
+    /// # Errors
+    /// What is wrong, with key and file.
+    pub fn read(&self) -> Result<NodeIdentity, String> {
+        let read = |key: &str, path: &Path| {
+            std::fs::read_to_string(path).map_err(|error| format!("{key}: {}: {error}", path.display()))
+        };
+        Ok(NodeIdentity {
+            ca: read("ca", &self.ca)?,
+            certificate: read("certificate", &self.certificate)?,
+            key: Zeroizing::new(read("key", &self.key)?),
+        })
+    }
 }
 
 /// A backend and its credentials.
@@ -101,6 +133,8 @@ struct Raw {
     tls: Option<TlsFiles>,
     #[serde(default)]
     plain_http: bool,
+    #[serde(default = "default_drain_wait_seconds")]
+    drain_wait_seconds: u64,
     #[serde(default = "default_drain_seconds")]
     drain_seconds: u64,
     control_plane: RawControlPlane,
@@ -136,6 +170,9 @@ enum RawBackend {
     },
 }
 
+/// The longest `drain_wait_seconds`: service managers lose patience.
+const MAX_DRAIN_WAIT: u64 = 600;
+
 /// Top-level keys of the file. Variables that begin otherwise belong to other parts of Sealgate.
 const KEYS: &[&str] = &[
     "listen",
@@ -144,6 +181,7 @@ const KEYS: &[&str] = &[
     "domains",
     "tls",
     "plain_http",
+    "drain_wait_seconds",
     "drain_seconds",
     "control_plane",
     "backends",
@@ -151,6 +189,11 @@ const KEYS: &[&str] = &[
 
 fn default_admin_listen() -> SocketAddr {
     SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 9002)
+}
+
+/// Two looks of a balancer that looks every other second, and one to spare.
+fn default_drain_wait_seconds() -> u64 {
+    5
 }
 
 fn default_drain_seconds() -> u64 {
@@ -210,6 +253,9 @@ impl Raw {
         if self.workers == Some(0) {
             return Err("workers: must be at least 1".to_owned());
         }
+        if self.drain_wait_seconds > MAX_DRAIN_WAIT {
+            return Err(format!("drain_wait_seconds: 0 to {MAX_DRAIN_WAIT}"));
+        }
         if self.backends.is_empty() {
             return Err("backends: at least one [backends.<name>] is needed".to_owned());
         }
@@ -224,6 +270,7 @@ impl Raw {
             workers: self.workers.unwrap_or_else(default_workers),
             domains: self.domains.into_iter().map(|domain| domain.to_ascii_lowercase()).collect(),
             tls: self.tls,
+            drain_wait: Duration::from_secs(self.drain_wait_seconds),
             drain_seconds: self.drain_seconds,
             control_plane: self.control_plane.check().map_err(|error| format!("control_plane.{error}"))?,
             backends,
@@ -239,15 +286,10 @@ impl RawControlPlane {
             return Err("endpoint: must begin with https://, since keys cross it".to_owned());
         }
         let host = uri.host().ok_or_else(|| "endpoint: has no host".to_owned())?.to_owned();
-        let read = |key: &str, path: &Path| {
-            std::fs::read_to_string(path).map_err(|error| format!("{key}: {}: {error}", path.display()))
-        };
+        let files = IdentityFiles { ca: self.ca, certificate: self.certificate, key: self.key };
         Ok(ControlPlaneConfig {
-            identity: NodeIdentity {
-                ca: read("ca", &self.ca)?,
-                certificate: read("certificate", &self.certificate)?,
-                key: Zeroizing::new(read("key", &self.key)?),
-            },
+            identity: files.read()?,
+            files: Some(files),
             server_name: self.server_name.unwrap_or(host),
             endpoint: self.endpoint,
         })

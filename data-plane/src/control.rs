@@ -1,10 +1,13 @@
-//! The way to the control plane: one channel, mTLS, and the clients of its services.
+//! The way to the control plane: mTLS under an identity that can be replaced, and the clients of its services.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use sealgate_proto::v1::buckets_client::BucketsClient;
 use sealgate_proto::v1::config_client::ConfigClient;
 use sealgate_proto::v1::keys_client::KeysClient;
+use sealgate_proto::v1::nodes_client::NodesClient;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use zeroize::Zeroizing;
 
@@ -22,24 +25,74 @@ pub struct NodeIdentity {
     pub key: Zeroizing<String>,
 }
 
-/// Clients of the control plane's services over one connection that is made when it is needed, and made again.
+/// The way to the control plane: clients of its services over connections that are made when they are needed, and made
+/// again. Whoever has one sees its identity being replaced.
 #[derive(Clone)]
-pub struct ControlPlane {
-    /// Config push.
-    pub config: ConfigClient<Channel>,
-    /// Intermediate keys.
-    pub keys: KeysClient<Channel>,
-    /// The registry of buckets.
-    pub buckets: BucketsClient<Channel>,
+pub struct ControlPlane(Arc<Way>);
+
+struct Way {
+    endpoint: String,
+    server_name: String,
+    channels: ArcSwap<Channels>,
+}
+
+struct Channels {
+    /// For calls, which have a deadline.
+    calls: Channel,
+    /// For the config stream, which has none.
+    stream: Channel,
 }
 
 impl ControlPlane {
-    /// Prepares the channel; nothing is sent yet. `endpoint` is `https://host:port`; `server_name` is the name in the
+    /// Prepares the channels; nothing is sent yet. `endpoint` is `https://host:port`; `server_name` is the name in the
     /// control plane's certificate.
     ///
     /// # Errors
     /// A malformed endpoint or identity.
     pub fn new(
+        endpoint: &str,
+        server_name: &str,
+        identity: &NodeIdentity,
+    ) -> Result<Self, tonic::transport::Error> {
+        let channels = ArcSwap::from_pointee(Channels::new(endpoint, server_name, identity)?);
+        let (endpoint, server_name) = (endpoint.to_owned(), server_name.to_owned());
+        Ok(Self(Arc::new(Way { endpoint, server_name, channels })))
+    }
+
+    /// Uses another identity from the next call or stream on; those under way go on.
+    ///
+    /// # Errors
+    /// An identity that is malformed, or whose key is another certificate's: the old one stays.
+    pub fn replace(&self, identity: &NodeIdentity) -> Result<(), tonic::transport::Error> {
+        let channels = Channels::new(&self.0.endpoint, &self.0.server_name, identity)?;
+        self.0.channels.store(Arc::new(channels));
+        Ok(())
+    }
+
+    /// Config push.
+    pub fn config(&self) -> ConfigClient<Channel> {
+        ConfigClient::new(self.0.channels.load().stream.clone())
+            .max_decoding_message_size(2 * sealgate_proto::SNAPSHOT_CHUNK)
+    }
+
+    /// Intermediate keys.
+    pub fn keys(&self) -> KeysClient<Channel> {
+        KeysClient::new(self.0.channels.load().calls.clone())
+    }
+
+    /// The registry of buckets.
+    pub fn buckets(&self) -> BucketsClient<Channel> {
+        BucketsClient::new(self.0.channels.load().calls.clone())
+    }
+
+    /// The node's own certificate.
+    pub fn nodes(&self) -> NodesClient<Channel> {
+        NodesClient::new(self.0.channels.load().calls.clone())
+    }
+}
+
+impl Channels {
+    fn new(
         endpoint: &str,
         server_name: &str,
         identity: &NodeIdentity,
@@ -62,10 +115,6 @@ impl ControlPlane {
             .keep_alive_timeout(Duration::from_secs(5))
             .keep_alive_while_idle(true)
             .connect_lazy();
-        Ok(Self {
-            config: ConfigClient::new(stream).max_decoding_message_size(2 * sealgate_proto::SNAPSHOT_CHUNK),
-            keys: KeysClient::new(calls.clone()),
-            buckets: BucketsClient::new(calls),
-        })
+        Ok(Self { calls, stream })
     }
 }

@@ -52,6 +52,9 @@ pub async fn handle(worker: Rc<Worker>, request: Request<Incoming>) -> Reply {
     let request_id = request_id();
     let node = Arc::clone(&worker.node);
     let (parts, body) = request.into_parts();
+    // hyper asks for a body with a 100 only where there is one. awscli takes a final answer without a 100 for the answer to
+    // whatever it sends next over the connection, and so for that of a part: it gets none.
+    let unasked = parts.headers.contains_key(header::EXPECT) && body.is_end_stream();
     let mut operation = "Unknown";
     let mut reply = match serve(worker, &parts, body, &mut operation).await {
         Ok(reply) => reply,
@@ -59,6 +62,9 @@ pub async fn handle(worker: Rc<Worker>, request: Request<Incoming>) -> Reply {
     };
     reply::set(reply.headers_mut(), "x-amz-request-id", &request_id);
     reply.headers_mut().insert(header::SERVER, HeaderValue::from_static("Sealgate"));
+    if unasked {
+        reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     let status = reply.status().as_u16();
     node.metrics.request(operation, status, started.elapsed().as_secs_f64());
     info!(

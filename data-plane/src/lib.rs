@@ -13,6 +13,7 @@ pub mod control;
 pub mod etags;
 pub mod gate;
 pub mod health;
+pub mod identity;
 pub mod keys;
 pub mod listing;
 pub mod metrics;

@@ -21,6 +21,7 @@ pub struct Metrics {
     key_evictions: Counter<u64>,
     config_version: Gauge<u64>,
     config_rejected: Counter<u64>,
+    certificate_end: Gauge<u64>,
     swept: Counter<u64>,
 }
 
@@ -119,6 +120,12 @@ impl Metrics {
                 .u64_counter("sealgate_node_config_rejected")
                 .with_description("Snapshots that the node refused.")
                 .build(),
+            certificate_end: meter
+                .u64_gauge("sealgate_node_certificate_end_seconds")
+                .with_description(
+                    "When the node's certificate towards the control plane ends, in Unix seconds.",
+                )
+                .build(),
             swept: meter
                 .u64_counter("sealgate_node_swept")
                 .with_description("Leftovers removed, by kind.")
@@ -200,6 +207,11 @@ impl Metrics {
     /// A snapshot was refused.
     pub fn config_rejected(&self) {
         self.config_rejected.add(1, &[]);
+    }
+
+    /// The node's newest certificate ends then, in Unix seconds.
+    pub fn certificate_ends(&self, unix: u64) {
+        self.certificate_end.record(unix, &[]);
     }
 
     /// Leftovers were removed.

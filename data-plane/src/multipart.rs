@@ -5,6 +5,8 @@
 //! - a note, an empty object whose name is sealed, says for each stored part which salt and how much plaintext it has;
 //! - a stash keeps a second copy of a part that only fits at the end, since the gateway's own part comes last.
 //!
+//! Uploads in plain prefixes are the backend's own, with nothing hidden beside them.
+//!
 //! docs/format.md has the bytes, and the order of the steps.
 
 pub mod attempts;
@@ -14,4 +16,5 @@ pub mod gateway_part;
 pub mod list;
 pub mod notes;
 pub mod part;
+pub mod plain;
 pub mod uploads;

@@ -107,13 +107,18 @@ impl Node {
         !self.draining.load(Ordering::Acquire) && self.snapshot.load().is_some()
     }
 
-    /// Turns readiness off and asks connections to end after the request in flight.
-    pub fn start_draining(&self) {
+    /// Turns readiness off. Requests are served as before: a balancer needs a moment to notice.
+    pub fn turn_unready(&self) {
         self.draining.store(true, Ordering::Release);
+    }
+
+    /// Asks connections to end after the request in flight.
+    pub fn end_connections(&self) {
+        self.turn_unready();
         self.drain.send_replace(true);
     }
 
-    /// Becomes true when the node drains.
+    /// Becomes true when connections are to end.
     pub fn draining(&self) -> watch::Receiver<bool> {
         self.drain.subscribe()
     }

@@ -15,9 +15,9 @@ use crate::control::ControlPlane;
 use crate::keys::{self, Keys};
 use crate::metrics::Metrics;
 use crate::node::Node;
-use crate::tls::{Certificates, LOOK_EVERY};
+use crate::tls::Certificates;
 use crate::worker::Backends;
-use crate::{buckets, health, server, subscriber, sweep};
+use crate::{buckets, health, identity, server, subscriber, sweep};
 
 /// How often open uploads that nobody uses are looked for.
 const EVICT_UPLOADS_EVERY: Duration = Duration::from_secs(30);
@@ -112,9 +112,17 @@ impl DataPlane {
         self.admin_address
     }
 
-    /// Drains: readiness off, then nothing new is accepted, requests in flight have their bound, keys are zeroized.
+    /// Drains: readiness off; after a wait, in which a balancer notices and clients are served as before, nothing new is
+    /// accepted, requests in flight have their bound, keys are zeroized.
     pub async fn stop(self) {
-        self.node.start_draining();
+        self.node.turn_unready();
+        let wait = self.node.config.drain_wait;
+        info!(
+            seconds = wait.as_secs(),
+            "not ready any more; clients are served until the balancer has noticed"
+        );
+        self.node.clock.sleep(wait).await;
+        self.node.end_connections();
         self.server.stop(true).await;
         self.node.keys.clear();
         self.background.stop();
@@ -139,29 +147,28 @@ async fn run_background(
         }
     };
     actix_rt::spawn(subscriber::watch(Arc::clone(&node)));
+    actix_rt::spawn(identity::keep(Arc::clone(&node)));
+    if let Some(certificates) = certificates {
+        actix_rt::spawn(certificates.keep(Arc::clone(&node.clock)));
+    }
     actix_rt::spawn(keys::fetch::run(Arc::clone(&keys), control, Rc::clone(&backends), requests));
     actix_rt::spawn(async move { keys.keep_evicting().await });
     actix_rt::spawn(make_pending(Arc::clone(&node), Rc::clone(&backends)));
     actix_rt::spawn(sweep_hourly(Arc::clone(&node), backends));
     let mut uploads = tokio::time::interval(EVICT_UPLOADS_EVERY);
-    let mut look = tokio::time::interval(LOOK_EVERY);
     loop {
-        tokio::select! {
-            _ = uploads.tick() => node.uploads.evict(),
-            _ = look.tick() => {
-                if let Some(certificates) = &certificates {
-                    certificates.reload_if_changed();
-                }
-            }
-        }
+        uploads.tick().await;
+        node.uploads.evict();
     }
 }
 
 async fn make_pending(node: Arc<Node>, backends: Rc<Backends>) {
     let mut applied = node.watch_applied();
     let mut deleting = HashSet::new();
+    let mut work_buckets = HashSet::new();
     let mut looked = tokio::time::Instant::now();
     loop {
+        buckets::work::ensure_all(&node, &backends, &mut work_buckets).await;
         buckets::make_pending(&node, &backends).await;
         // Deletions wait for a second look: the first may be of one that another request is carrying out.
         if looked.elapsed() >= MAKE_PENDING_EVERY {

@@ -155,7 +155,13 @@ pub fn backend_failed(failure: BackendError, metrics: &Metrics, encrypted: bool)
         BackendError::Io(failure) => {
             metrics.backend_failure();
             error!(error = %failure, "storage failed");
-            S3Error::new(Code::SlowDown).retry_after(2)
+            let text = match failure.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                    "The storage behind the gateway is full."
+                }
+                _ => "The storage behind the gateway failed.",
+            };
+            S3Error::with(Code::SlowDown, text).retry_after(2)
         }
     }
 }

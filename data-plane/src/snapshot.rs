@@ -21,6 +21,7 @@ pub struct Snapshot {
     pub gateway: GatewayId,
     /// Regions that clients may sign for; the first is the default.
     pub regions: Vec<String>,
+    work_buckets: HashMap<String, String>,
     buckets: HashMap<String, Arc<Bucket>>,
     credentials: HashMap<String, Arc<Credential>>,
 }
@@ -105,7 +106,9 @@ impl Snapshot {
         }
         let mut work_buckets = HashMap::new();
         for backend in wire.backends {
-            work_buckets.insert(backend.name, backend.work_bucket);
+            if !backend.work_bucket.is_empty() {
+                work_buckets.insert(backend.name, backend.work_bucket);
+            }
         }
         let mut buckets = HashMap::with_capacity(wire.buckets.len());
         let mut ids = HashSet::new();
@@ -136,6 +139,7 @@ impl Snapshot {
             digest,
             gateway,
             regions: wire.regions,
+            work_buckets,
             buckets,
             credentials,
         })
@@ -149,6 +153,16 @@ impl Snapshot {
     /// All buckets, in no order.
     pub fn buckets(&self) -> impl Iterator<Item = &Arc<Bucket>> {
         self.buckets.values()
+    }
+
+    /// The work bucket of a backend; none when uploads keep their hidden objects in the data buckets.
+    pub fn work_bucket(&self, backend: &str) -> Option<&str> {
+        self.work_buckets.get(backend).map(String::as_str)
+    }
+
+    /// All work buckets, each with its backend's name before it.
+    pub fn work_buckets(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.work_buckets.iter().map(|(backend, work_bucket)| (backend.as_str(), work_bucket.as_str()))
     }
 
     /// A credential by its access key id.
@@ -186,8 +200,8 @@ impl Bucket {
             .and_then(sealgate_envelope::Suite::from_code)
             .ok_or_else(|| rejected(&resource, format!("unknown suite {}", wire.suite)))?;
         let work_bucket = match work_buckets.get(&wire.backend) {
-            Some(name) if !name.is_empty() => name.clone(),
-            _ => wire.backend_bucket.clone(),
+            Some(name) => name.clone(),
+            None => wire.backend_bucket.clone(),
         };
         Ok(Self {
             id: BucketId::from_bytes(id(&wire.bucket_id, &resource)?),

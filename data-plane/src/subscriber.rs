@@ -80,7 +80,7 @@ impl Subscriber {
         // The channel is new and has room for it.
         let _ = answers.try_send(hello);
         self.answers = Some(answers);
-        let mut client = self.node.control.config.clone();
+        let mut client = self.node.control.config();
         let call = async move { client.subscribe(ReceiverStream::new(receiver)).await };
         ctx.spawn(call.into_actor(self).map(|answer, actor, ctx| match answer {
             Ok(stream) => {

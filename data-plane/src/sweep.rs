@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sealgate_envelope::UploadRecord;
-use sealgate_envelope::hidden::{self, HiddenName};
+use sealgate_envelope::hidden::{self, HiddenName, RecordName};
 use tracing::{debug, info, warn};
 
 use crate::backend::{Backend, BackendError, Conditions, GetOptions, ListFrom, ListOptions, PutOptions};
@@ -64,6 +64,35 @@ async fn bucket_once(
     }
 }
 
+/// Where a record lies, its key and its upload id, if it is this gateway's and this bucket's own.
+///
+/// # Errors
+/// The backend's.
+pub(crate) async fn own_record(
+    gateway: sealgate_envelope::GatewayId,
+    bucket: &Bucket,
+    backend: &Rc<dyn Backend>,
+    prefix: &str,
+) -> Result<Option<(RecordName, String, String)>, BackendError> {
+    let record = match backend.get(&bucket.work_bucket, &format!("{prefix}r"), GetOptions::default()).await {
+        Ok(answer) => pipeline::collect(answer.body, RECORD_MAX).await?,
+        // Someone else sweeps it, or never wrote it: without a record nothing says whose it is.
+        Err(error) if error.is("NoSuchKey") => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let Ok(record) = UploadRecord::parse(&record) else {
+        warn!(bucket = bucket.name, prefix, "an upload record is malformed and stays");
+        return Ok(None);
+    };
+    let name = record.name();
+    let Ok(place) = name.record_name() else { return Ok(None) };
+    let own = name.gateway == gateway && name.bucket == bucket.id && place.prefix() == prefix;
+    Ok(match std::str::from_utf8(&name.key) {
+        Ok(key) if own => Some((place, key.to_owned(), name.upload_id.clone())),
+        _ => None,
+    })
+}
+
 async fn upload_once(
     node: &Node,
     gateway: sealgate_envelope::GatewayId,
@@ -71,25 +100,11 @@ async fn upload_once(
     backend: &Rc<dyn Backend>,
     prefix: &str,
 ) -> Result<(), BackendError> {
-    let record = match backend.get(&bucket.work_bucket, &format!("{prefix}r"), GetOptions::default()).await {
-        Ok(answer) => pipeline::collect(answer.body, RECORD_MAX).await?,
-        // Someone else sweeps it, or never wrote it: without a record nothing says whose it is.
-        Err(error) if error.is("NoSuchKey") => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    let Ok(record) = UploadRecord::parse(&record) else {
-        warn!(bucket = bucket.name, prefix, "an upload record is malformed and stays");
+    let Some((place, key, upload_id)) = own_record(gateway, bucket, backend, prefix).await? else {
         return Ok(());
     };
-    let name = record.name();
-    let Ok(place) = name.record_name() else { return Ok(()) };
-    let own = name.gateway == gateway && name.bucket == bucket.id && place.prefix() == prefix;
-    let Ok(key) = std::str::from_utf8(&name.key) else { return Ok(()) };
-    if !own {
-        return Ok(());
-    }
     let gone = place.gone_prefix();
-    match backend.list_parts(&bucket.backend_bucket, key, &name.upload_id, 0, 1).await {
+    match backend.list_parts(&bucket.backend_bucket, &key, &upload_id, 0, 1).await {
         // It lives. Were it ever said to be gone, that counts no more: the seven days have no gap.
         Ok(_) => return remove_all(backend, &bucket.work_bucket, &gone, None).await,
         Err(error) if error.is("NoSuchUpload") => {}
@@ -134,10 +149,14 @@ pub async fn replace_missing_records(node: &Node, backends: &Backends) {
 }
 
 async fn records_once(node: &Node, bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<(), String> {
-    let mut control = node.control.clone();
     let request = sealgate_proto::v1::RecordsRequest { bucket_id: bucket.id.as_bytes().to_vec() };
-    let answer =
-        control.keys.records(request).await.map_err(|status| status.message().to_owned())?.into_inner();
+    let answer = node
+        .control
+        .keys()
+        .records(request)
+        .await
+        .map_err(|status| status.message().to_owned())?
+        .into_inner();
     let mut there = std::collections::HashSet::new();
     let mut from = ListFrom::Start;
     loop {

@@ -12,10 +12,11 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
+use crate::clock::Clock;
 use crate::config::TlsFiles;
 
 /// How often the files are looked at.
-pub const LOOK_EVERY: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// The certificate in use.
 pub struct Certificates {
@@ -43,6 +44,14 @@ impl Certificates {
     /// Accepts connections with the certificate in use.
     pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&self.current.load().config))
+    }
+
+    /// Looks at the files for as long as it is polled.
+    pub async fn keep(self: Arc<Self>, clock: Arc<dyn Clock>) {
+        loop {
+            clock.sleep(LOOK_EVERY).await;
+            self.reload_if_changed();
+        }
     }
 
     /// Reads the files again if they changed. A pair that cannot be used leaves the old one in use; it is tried again at

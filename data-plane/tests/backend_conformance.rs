@@ -13,6 +13,7 @@ mod conformance {
     pub mod multipart;
     pub mod objects;
     pub mod support;
+    pub mod tls;
 }
 
 macro_rules! suite {
@@ -84,4 +85,34 @@ suite!(
     conformance_minio_wire,
     super::conformance::support::open_s3("MINIO"),
     [integrity::a_byte_flipped_on_the_way_is_refused]
+);
+suite!(
+    conformance_seaweedfs_tls,
+    super::conformance::support::open_s3_over_tls("SEAWEEDFS"),
+    [
+        objects::put_get_head_overwrite_delete,
+        objects::ranges,
+        multipart::parts_out_of_order_with_gaps_make_an_object,
+        failures::a_body_cut_short_stores_nothing,
+    ]
+);
+suite!(
+    conformance_versitygw_tls,
+    super::conformance::support::open_s3_over_tls("VERSITYGW"),
+    [
+        objects::put_get_head_overwrite_delete,
+        objects::ranges,
+        multipart::parts_out_of_order_with_gaps_make_an_object,
+        failures::a_body_cut_short_stores_nothing,
+    ]
+);
+suite!(
+    conformance_minio_tls,
+    super::conformance::support::open_s3_over_tls("MINIO"),
+    [
+        objects::put_get_head_overwrite_delete,
+        objects::ranges,
+        multipart::parts_out_of_order_with_gaps_make_an_object,
+        failures::a_body_cut_short_stores_nothing,
+    ]
 );

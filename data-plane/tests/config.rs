@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use sealgate_data_plane::config::{BackendConfig, Config};
 
@@ -34,7 +35,7 @@ fn the_example_is_a_configuration() {
     let config = load(EXAMPLE).unwrap();
     assert_eq!(config.workers, 2);
     assert_eq!(config.domains, ["s3.example.com"]);
-    assert_eq!(config.drain_seconds, 30);
+    assert_eq!((config.drain_wait, config.drain_seconds), (Duration::from_secs(5), 30));
     assert_eq!(config.control_plane.server_name, "control-plane.sealgate.internal");
     assert_eq!(config.backends.keys().collect::<Vec<_>>(), ["main"]);
     let BackendConfig::Filesystem { root } = &config.backends["main"] else { panic!("another backend") };

@@ -48,6 +48,8 @@ class Context:
 
     def __init__(self, target, bucket: str, size: str):
         self.target, self.bucket, self.size = target, bucket, size
+        # What a suite starts for itself, ended after the last case.
+        self.closing = contextlib.ExitStack()
         self.credentials = sigv4.Credentials(target.access_key, target.secret_key, target.region)
         self.raw = raw.RawClient(target.endpoint, self.credentials)
         self.s3 = self.client()

@@ -124,6 +124,23 @@ def awscli_copies_and_syncs(t):
 
 
 @case(seconds=ACCEPTANCE_SECONDS)
+def awscli_mixes_empty_files_with_parts(t):
+    """Three connections that carry empty files and parts in turn: see `Expect` in the gate."""
+    with empty_directory() as directory:
+        for name in [f"{place}{number}" for place in "ac" for number in range(6)]:
+            open(os.path.join(directory, name), "w").close()
+        with open(os.path.join(directory, "b"), "wb") as file:
+            file.write(os.urandom(40_000_000))
+        config = os.path.join(directory, "config")
+        with open(t.target.environment()["AWS_CONFIG_FILE"]) as known, open(config, "w") as file:
+            file.write(f"{known.read().rstrip()}\ns3 =\n  max_concurrent_requests = 3\n")
+        run(t, "aws", "s3", "cp", "--recursive", "--only-show-errors", "--exclude", "config", directory, f"s3://{t.bucket}/mixed",
+            environment={"AWS_CONFIG_FILE": config})
+        equal(t.s3.head_object(Bucket=t.bucket, Key="mixed/b")["ContentLength"], 40_000_000, "size")
+    remove(t, "mixed/")
+
+
+@case(seconds=ACCEPTANCE_SECONDS)
 def boto3_uploads_and_downloads(t):
     if not all_clients(t):
         return

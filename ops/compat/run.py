@@ -26,9 +26,19 @@ import target  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SUITES = ("s3_objects", "s3_metadata", "s3_listing", "s3_multipart", "s3_checksums", "s3_protocol", "refusals",
-          "refusals_keys", "roundtrip", "scanner", "secrecy")
-# What makes no sense without a gateway.
-GATEWAY_ONLY = ("secrecy",)
+          "refusals_keys", "decryptor", "roundtrip", "scanner", "secrecy", "tamper", "tamper_tls", "tamper_answers", "cuts",
+          "cuts_storage")
+# What makes no sense without a gateway, or needs one kind of storage behind it: an S3 server to lie in the place of.
+GATEWAY_ONLY = ("secrecy", "decryptor", "tamper", "tamper_tls", "tamper_answers", "cuts", "cuts_storage")
+FILESYSTEM_ONLY = ("tamper_tls",)
+SERVER_ONLY = ("tamper_answers", "cuts_storage")
+
+
+def applies(suite: str, options) -> bool:
+    """Whether a suite is for this target."""
+    if options.direct:
+        return suite not in GATEWAY_ONLY
+    return suite not in (SERVER_ONLY if options.backend == "filesystem" else FILESYSTEM_ONLY)
 
 
 def arguments():
@@ -64,7 +74,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.environ.pop("AWS_CA_BUNDLE", None)
     for name in SUITES:
-        if not (options.direct and name in GATEWAY_ONLY):
+        if applies(name, options):
             importlib.import_module(name)
     chosen = [each for each in cases.CASES if not options.only or any(text in f"{each.module}.{each.name}" for text in options.only)]
     name, results = options.backend or f"{options.direct} alone", []
@@ -80,6 +90,7 @@ def main() -> int:
             reason = None
             if each.module not in contexts:
                 context = cases.Context(under_test, f"{each.module.replace('_', '-')}-{secrets.token_hex(4)}", options.size)
+                stack.enter_context(context.closing)
                 try:
                     context.create_bucket(context.bucket)
                 except Exception as error:  # Every case of the suite then fails for this reason.

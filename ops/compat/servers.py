@@ -14,6 +14,7 @@ import secrets
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -78,9 +79,13 @@ def tail(log, lines=15) -> str:
         return "\n  " + "\n  ".join(file.read().splitlines()[-lines:])
 
 
-def answers(port: int, path: str, accepted=(200,)) -> bool:
+def answers(port: int, path: str, accepted=(200,), tls=False) -> bool:
     """Whether a GET on loopback is answered with one of the accepted statuses."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    if tls:
+        # Whether it answers is asked, not who it is.
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=2, context=ssl._create_unverified_context())
+    else:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
         connection.request("GET", path)
         return connection.getresponse().status in accepted

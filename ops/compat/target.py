@@ -2,6 +2,7 @@
 
 import configparser
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -73,10 +74,10 @@ class Gateway(Target):
 
     is_gateway = True
 
-    def __init__(self, binary: str, backend: servers.Server | None = None, arguments=()):
+    def __init__(self, binary: str, backend: servers.Server | None = None, arguments=(), data=None):
         self.binary, self.backend, self.arguments = binary, backend, list(arguments)
         self.outer = tempfile.mkdtemp(prefix="sealgate-gateway-")
-        self.data = os.path.join(self.outer, "data")
+        self.data = data or os.path.join(self.outer, "data")
         self.log = os.path.join(self.outer, "log")
         self.port = servers.free_port()
         try:
@@ -106,9 +107,10 @@ class Gateway(Target):
             self.process = servers.start_process(command, stdin=subprocess.DEVNULL, stdout=output,
                                                  stderr=subprocess.STDOUT, env=environment, cwd=self.outer)
         files = [os.path.join(self.data, name) for name in ("credentials", "config")]
+        tls = "--tls-certificate" in self.arguments
         servers.wait_until(
             "sealgate dev", self.process,
-            lambda: all(map(os.path.exists, files)) and servers.answers(self.port, "/", range(200, 500)),
+            lambda: all(map(os.path.exists, files)) and servers.answers(self.port, "/", range(200, 500), tls),
             log=self.log,
         )
 
@@ -122,6 +124,11 @@ class Gateway(Target):
         if status != 0:
             raise TargetError(f"ended with {status} after Ctrl-C{servers.tail(self.log)}")
 
+    def kill(self):
+        """SIGKILL, as a crash."""
+        self.process.kill()
+        self.process.wait()
+
     def restart(self):
         """Stops and starts it over the same data; also after a stop that failed, so that only one case suffers."""
         try:
@@ -131,6 +138,15 @@ class Gateway(Target):
             self.start()
             raise
         self.start()
+
+    def welcome(self, what: str) -> str:
+        """What it printed after a word at its last start."""
+        with open(self.log, errors="replace") as file:
+            return re.findall(rf"^{what} +(\S+)", file.read(), re.M)[-1]
+
+    def metrics_url(self) -> str:
+        """Where its node's metrics are."""
+        return self.welcome("Health, metrics").replace("/healthz", "/metrics")
 
     def raw_roots(self) -> list[str]:
         """Directories with everything that was stored, as raw bytes."""

@@ -10,12 +10,14 @@ use std::{
 };
 
 use actix::{Actor, AsyncContext as _, Context, Handler, Message, StreamHandler};
+use futures_util::{Stream, stream};
 use sealgate_proto::v1;
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::WatchStream;
 
 use crate::{
+    Clock,
     identity::Identity,
     metrics::{Answer, Metrics},
     registry::{Registry, Version, records::Tenants},
@@ -25,7 +27,8 @@ use crate::{
 
 const MAILBOX: usize = 4096;
 const DEBOUNCE: Duration = Duration::from_millis(100);
-const DIGEST_EVERY: Duration = Duration::from_secs(10);
+/// In seconds.
+const DIGEST_EVERY: u64 = 10;
 /// A node that does not answer a push for so long loses its stream.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// The longest text of a NACK that is kept, in bytes.
@@ -46,7 +49,7 @@ struct Push {
     sent: tokio::time::Instant,
 }
 
-struct Stream {
+struct Subscriber {
     id: u64,
     identity: Arc<Identity>,
     out: mpsc::Sender<Outgoing>,
@@ -75,7 +78,7 @@ pub(crate) struct Fanout {
     acks: watch::Sender<u64>,
     keys: SigningKeys,
     encoded: HashMap<Tenants, Arc<Encoded>>,
-    streams: BTreeMap<String, Stream>,
+    streams: BTreeMap<String, Subscriber>,
     reports: BTreeMap<String, NodeReport>,
     last_acked: HashMap<String, (Version, [u8; 32])>,
     pushed_urgent: u64,
@@ -208,7 +211,23 @@ impl Actor for Fanout {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
         ctx.add_stream(WatchStream::new(self.registry.changes()));
-        ctx.run_interval(DIGEST_EVERY, |actor, _| actor.tick());
+        ctx.add_stream(ticks(Arc::clone(self.registry.clock())));
+    }
+}
+
+/// It is time for a digest.
+struct Tick;
+
+fn ticks(clock: Arc<dyn Clock>) -> impl Stream<Item = Tick> {
+    stream::unfold(clock, |clock| async {
+        clock.sleep(DIGEST_EVERY).await;
+        Some((Tick, clock))
+    })
+}
+
+impl StreamHandler<Tick> for Fanout {
+    fn handle(&mut self, _: Tick, _: &mut Self::Context) {
+        self.tick();
     }
 }
 
@@ -249,7 +268,7 @@ impl Handler<Subscribe> for Fanout {
         let report = self.reports.entry(node.clone()).or_default();
         report.connected = true;
         report.software = hello.software.chars().filter(|c| !c.is_control()).take(128).collect();
-        self.streams.insert(node.clone(), Stream { id, identity, out, outstanding: None });
+        self.streams.insert(node.clone(), Subscriber { id, identity, out, outstanding: None });
         self.metrics.nodes(1);
         self.push(&node);
     }
@@ -336,6 +355,27 @@ impl Handler<Pending> for Fanout {
     fn handle(&mut self, message: Pending, _: &mut Self::Context) -> Vec<String> {
         let behind = |node: &&String| self.last_acked.get(*node).is_none_or(|(acked, _)| *acked < message.0);
         self.streams.keys().filter(behind).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use actix::{Handler, Message};
+
+    use super::Fanout;
+
+    /// Makes the actor panic, as a bug in a handler would.
+    #[derive(Message)]
+    #[rtype(result = "()")]
+    pub(crate) struct Panic;
+
+    impl Handler<Panic> for Fanout {
+        type Result = ();
+
+        #[allow(clippy::panic, reason = "what it is for")]
+        fn handle(&mut self, _: Panic, _: &mut Self::Context) {
+            panic!("as the test wants it")
+        }
     }
 }
 

@@ -123,6 +123,10 @@ impl RawConfig {
         if !names.contains(&self.buckets.default_backend) {
             return Err(format!("buckets.default_backend: one of {}", names.join(", ")));
         }
+        for backend in self.backends.iter().filter(|backend| !backend.work_bucket.is_empty()) {
+            sealgate_policies::check_bucket_name(&backend.work_bucket)
+                .map_err(|error| format!("backends.{}.work_bucket: {error}", backend.name))?;
+        }
         let (key_rate, key_burst) =
             (self.keys.rate_per_second.unwrap_or(KEY_RATE), self.keys.burst.unwrap_or(KEY_BURST));
         if !(1..=1_000_000).contains(&key_rate) || !(1..=1_000_000).contains(&key_burst) {

@@ -54,6 +54,10 @@ impl Registry {
         }
         let backend_bucket = format!("{}{name}", defaults.backend_prefix);
         check_bucket_name(&backend_bucket).map_err(|error| Error::Invalid(error.to_string()))?;
+        if defaults.is_work_bucket(&defaults.default_backend, &backend_bucket) {
+            // Deleting it would take the records of all other buckets' uploads with it.
+            return Err(Error::AlreadyExists("taken".to_owned()));
+        }
         let record = BucketRecord {
             name: name.to_owned(),
             id: BucketId::random()?,

@@ -7,7 +7,14 @@ use super::{
     records::{Issued, NodeRecord, Tenants, node_key},
     tenants::check_label,
 };
-use crate::{Error, pki::NodeIdentity};
+use crate::{
+    Error,
+    identity::Identity,
+    pki::{NODE_LIFE, NodeIdentity},
+};
+
+/// The most certificates of a node that hold at the same time and can be renewed.
+const MAX_ISSUED: usize = 64;
 
 impl Registry {
     /// Issues a certificate for a node, 30 days long. Earlier certificates of the node stay valid to their end, so that
@@ -36,6 +43,49 @@ impl Registry {
         Ok(identity)
     }
 
+    /// The end of a node's certificate; `None` when it is time for another.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] for one that is revoked or was never issued.
+    pub(crate) fn renewal_due(&self, identity: &Identity) -> Result<Option<u64>, Error> {
+        let state = self.state();
+        let issued = state.nodes.get(&identity.node).map_or(&[][..], |node| &node.issued);
+        let of = issued.iter().find(|issued| issued.serial == identity.serial);
+        let not_after = of.ok_or_else(revoked)?.not_after;
+        Ok((not_after.saturating_sub(self.now()) > NODE_LIFE / 3).then_some(not_after))
+    }
+
+    /// Issues a certificate for the key that a node has proved, with the name and the tenants of the one that it proved it
+    /// with; gives it in PEM, with its end.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] when that one was revoked meanwhile, [`Error::Exhausted`] when the node asks without using
+    /// what it gets.
+    pub(crate) fn renew_node(&self, identity: &Identity) -> Result<(String, u64), Error> {
+        let (state, now) = (self.state(), self.now());
+        let Some(known) = state.nodes.get(&identity.node).filter(|known| {
+            known.tenants == identity.tenants && state.knows_certificate(&known.name, &identity.serial, now)
+        }) else {
+            return Err(revoked());
+        };
+        let mut record = NodeRecord::clone(known);
+        record.issued.retain(|issued| issued.not_after > now);
+        if record.issued.len() >= MAX_ISSUED {
+            return Err(Error::Exhausted(format!("the node has {MAX_ISSUED} certificates that hold")));
+        }
+        let (certificate, serial) = self.authority().renew_node(
+            &identity.node,
+            &identity.tenants.to_texts(),
+            &identity.public_key,
+            now,
+        )?;
+        let not_after = now + NODE_LIFE;
+        record.issued.push(Issued { serial, not_after });
+        let key = node_key(&identity.node);
+        self.commit(&[self.unchanged(&key)?], vec![Op::Put(key, encode(&record)?)], false)?;
+        Ok((certificate, not_after))
+    }
+
     /// Revokes all certificates of a node: its streams end and new connections are refused.
     ///
     /// # Errors
@@ -47,4 +97,8 @@ impl Registry {
         let key = node_key(name);
         self.commit(&[self.unchanged(&key)?], vec![Op::Put(key, encode(&record)?)], true)
     }
+}
+
+fn revoked() -> Error {
+    Error::Unauthenticated("the certificate is revoked, over, or was never issued".to_owned())
 }

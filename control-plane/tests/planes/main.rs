@@ -3,6 +3,7 @@
 
 mod admin;
 mod buckets;
+mod certificates;
 mod keys;
 mod push;
 mod support;

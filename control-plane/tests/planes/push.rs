@@ -1,6 +1,9 @@
 //! Config push: snapshots, ACK and NACK, tenants, midnight, restart.
 
-use sealgate_control_plane::{registry::records::Tenants, signing};
+use sealgate_control_plane::{
+    registry::records::{RuleRecord, Tenants},
+    signing,
+};
 
 use crate::support::{admin, now, start, start_at, until_status};
 
@@ -176,5 +179,59 @@ async fn deleting_a_credential_returns_when_the_node_has_it() {
     )
     .await;
     assert_eq!((status, &answer["pending"]), (201, &serde_json::json!(["n1"])));
+    world.handle.stop().await;
+}
+
+#[actix_rt::test]
+async fn every_ten_seconds_comes_a_digest_whether_or_not_anything_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = start(dir.path()).await;
+    let (tenant, ..) = world.tenant_with_bucket("t", "bucket").await;
+    let mut stream = world.node("n1", Tenants::All).await.subscribe().await;
+    let mut running = stream.snapshot().await;
+    for round in 0..3 {
+        stream.ack(&running).await;
+        let version = running.snapshot.version;
+        // The actor has taken the ACK in, and waits for the next tick, when it answers this.
+        until_status(&world, |status| status["nodes"]["n1"]["acked"][1] == version).await;
+        world.clock.advance(10);
+        let digest = stream.digest().await;
+        assert_eq!((digest.epoch, digest.version), (running.snapshot.epoch, version));
+        assert_eq!(digest.digest, running.digest);
+        if round == 1 {
+            until_status(&world, |_| true).await;
+            // Not a second sooner: the next message is the push of a change, no digest before it.
+            world.clock.advance(9);
+            world.handle.registry().begin_create(tenant, "second", "").unwrap();
+            running = stream.snapshot().await;
+            world.clock.advance(1);
+            // The node has not acknowledged the change yet: it is told what it runs.
+            assert_eq!(stream.digest().await.version, version);
+        }
+    }
+    world.handle.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_large_snapshot_comes_in_pieces() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = start(dir.path()).await;
+    let tenant = world.handle.ensure_tenant("t").await.unwrap();
+    let rules: Vec<RuleRecord> =
+        (0..100).map(|number| RuleRecord { prefix: format!("{number:0>600}"), plain: true }).collect();
+    for number in 0..40 {
+        let name = format!("bucket-{number}");
+        world.handle.registry().begin_create(tenant, &name, "").unwrap();
+        world.handle.registry().set_rules(&name, rules.clone()).unwrap();
+    }
+    let mut stream = world.node("n1", Tenants::All).await.subscribe().await;
+    // Its digest and length are those announced with each piece: `snapshot` compares them.
+    let received = stream.snapshot().await;
+    assert!(received.chunks >= 3, "{} pieces", received.chunks);
+    assert_eq!(received.snapshot.buckets.len(), 40);
+    assert!(received.snapshot.buckets.iter().all(|bucket| bucket.rules.len() == 100));
+    stream.ack(&received).await;
+    let version = received.snapshot.version;
+    until_status(&world, |status| status["nodes"]["n1"]["acked"][1] == version).await;
     world.handle.stop().await;
 }

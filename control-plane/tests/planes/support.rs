@@ -98,8 +98,14 @@ pub async fn start(dir: &Path) -> World {
 }
 
 pub async fn start_at(dir: &Path, now: u64) -> World {
+    start_with(dir, now, |_| {}).await
+}
+
+/// Starts one with a config that was changed.
+pub async fn start_with(dir: &Path, now: u64, change: impl FnOnce(&mut Config)) -> World {
     let mut config = Config::dev(dir, vec!["eu-central-1".to_owned(), "us-east-1".to_owned()]).unwrap();
     config.admin_listen.set_port(0);
+    change(&mut config);
     let token = config.admin_token().unwrap().to_string();
     let kms = Arc::new(CountingKms {
         inner: LocalKms::open_or_create(&config.keyring, &config.unlock.read().unwrap()).unwrap(),
@@ -205,6 +211,8 @@ pub struct Received {
     pub nonce: Vec<u8>,
     pub digest: Vec<u8>,
     pub snapshot: v1::Snapshot,
+    /// In how many messages it came.
+    pub chunks: usize,
 }
 
 pub struct Subscription {
@@ -215,20 +223,31 @@ pub struct Subscription {
 impl Subscription {
     /// The next whole snapshot, checked against its digest.
     pub async fn snapshot(&mut self) -> Received {
-        let mut data = Vec::new();
+        let (mut data, mut chunks) = (Vec::new(), 0);
         loop {
             let message = tokio::time::timeout(Duration::from_secs(20), self.inbound.message());
             let message = message.await.expect("no snapshot came").unwrap().expect("the stream ended");
             let Some(v1::control_message::Message::Snapshot(chunk)) = message.message else { continue };
             assert!(chunk.data.len() <= sealgate_proto::SNAPSHOT_CHUNK);
             data.extend_from_slice(&chunk.data);
+            chunks += 1;
             if chunk.last {
                 assert_eq!(data.len() as u64, chunk.total);
                 assert_eq!(Sha256::digest(&data)[..], chunk.digest[..]);
                 let snapshot = v1::Snapshot::decode(&data[..]).unwrap();
                 assert_eq!((snapshot.epoch, snapshot.version), (chunk.epoch, chunk.version));
-                return Received { nonce: chunk.nonce, digest: chunk.digest, snapshot };
+                return Received { nonce: chunk.nonce, digest: chunk.digest, snapshot, chunks };
             }
+        }
+    }
+
+    /// The next message, which must be a digest.
+    pub async fn digest(&mut self) -> v1::Digest {
+        let message = tokio::time::timeout(Duration::from_secs(20), self.inbound.message());
+        let message = message.await.expect("no digest came").unwrap().expect("the stream ended");
+        match message.message {
+            Some(v1::control_message::Message::Digest(digest)) => digest,
+            other => panic!("not a digest: {other:?}"),
         }
     }
 

@@ -29,6 +29,8 @@ pub mod table;
 mod text;
 pub mod trailer;
 pub mod upload_record;
+#[cfg(test)]
+mod vectors;
 mod wire;
 mod wrap;
 

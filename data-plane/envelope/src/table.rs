@@ -20,7 +20,7 @@ pub struct PartEntry {
     pub size: u64,
     /// Salt of the attempt that was completed.
     pub salt: [u8; SALT],
-    /// The part's ETag as its client knows it, see [`crate::etag::etag16`].
+    /// The backend's ETag of the part, see [`crate::etag::etag16`].
     pub etag: [u8; 16],
     /// The part's own checksum, if the client gave or asked for one.
     pub checksum: Option<Checksum>,

@@ -218,10 +218,10 @@ fn aad(keys: &ObjectKeys, kind: Kind, total: u64, len: u32, recovery: &[u8; reco
 }
 
 fn parse(kind: Kind, plaintext_len: u64, text: &[u8]) -> Result<TrailerPlain, Error> {
-    let short = || Error::Trailer("text ends early");
+    let short = || Error::Table("text ends early");
     let mut reader = Reader::new(text);
     if reader.u64().ok_or_else(short)? != plaintext_len {
-        return Err(Error::Trailer("plaintext length does not match the size"));
+        return Err(Error::Table("plaintext length does not match the size"));
     }
     let count = reader.u16().ok_or_else(short)?;
     let checksums = checksum::take_list(&mut reader, checksum_room(kind, plaintext_len))?;
@@ -230,7 +230,7 @@ fn parse(kind: Kind, plaintext_len: u64, text: &[u8]) -> Result<TrailerPlain, Er
     }
     let parts = (0..count).map(|_| PartEntry::take(&mut reader)).collect::<Result<_, _>>()?;
     if reader.rest().iter().any(|byte| *byte != 0) {
-        return Err(Error::Trailer("padding is not zero"));
+        return Err(Error::Table("padding is not zero"));
     }
     Ok(TrailerPlain { plaintext_len, parts, checksums })
 }

@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::rc::Rc;
 
-use sealgate_envelope::{BucketId, hidden};
+use sealgate_envelope::{BucketId, GatewayId, hidden};
 use sealgate_proto::v1 as wire;
 use tracing::{info, warn};
 
-use super::{registry_failed, wait};
+use super::{registry_failed, wait, work};
 use crate::backend::{
     Backend, BackendError, DeleteKey, GetOptions, ListFrom, ListOptions, PutOptions, UploadListOptions,
 };
@@ -33,16 +33,16 @@ pub async fn delete(admitted: &Admitted) -> Result<Reply, S3Error> {
         Err(Kept::Failed(error)) if error.is("NoSuchBucket") => {}
         used => used.map_err(|kept| kept.told(admitted))?,
     }
-    let mut control = node.control.clone();
+    let control = &node.control;
     let reference = wire::BucketRef { bucket_id: bucket.id.as_bytes().to_vec() };
     let applied = control
-        .buckets
+        .buckets()
         .begin_delete(reference.clone())
         .await
         .map_err(|status| registry_failed(&status, &bucket.name))?;
     wait(node, &applied.into_inner()).await?;
-    if let Err(kept) = remove(&bucket, &backend).await {
-        match control.buckets.abort_delete(reference).await {
+    if let Err(kept) = remove(admitted.snapshot.gateway, &bucket, &backend).await {
+        match control.buckets().abort_delete(reference).await {
             // Else the client's next write would meet a bucket in deletion.
             Ok(applied) => drop(wait(node, &applied.into_inner()).await),
             Err(status) => warn!(
@@ -54,7 +54,7 @@ pub async fn delete(admitted: &Admitted) -> Result<Reply, S3Error> {
         return Err(kept.told(admitted));
     }
     let applied = control
-        .buckets
+        .buckets()
         .commit_delete(reference)
         .await
         .map_err(|status| registry_failed(&status, &bucket.name))?;
@@ -64,7 +64,7 @@ pub async fn delete(admitted: &Admitted) -> Result<Reply, S3Error> {
 }
 
 /// Why a bucket stays.
-enum Kept {
+pub(super) enum Kept {
     /// Something visible, or an upload in progress, is in it.
     Used(S3Error),
     /// The backend failed.
@@ -96,12 +96,12 @@ pub async fn delete_pending(node: &Node, backends: &Backends, seen: &mut HashSet
         let Some(backend) = backends.get(&bucket.backend).filter(|_| seen.contains(&bucket.id)) else {
             continue;
         };
-        let mut control = node.control.clone();
+        let control = &node.control;
         let reference = wire::BucketRef { bucket_id: bucket.id.as_bytes().to_vec() };
-        let told = match remove(bucket, backend).await {
-            Ok(()) => control.buckets.commit_delete(reference).await.map(|_| "deleted"),
+        let told = match remove(snapshot.gateway, bucket, backend).await {
+            Ok(()) => control.buckets().commit_delete(reference).await.map(|_| "deleted"),
             Err(Kept::Used(_)) => {
-                control.buckets.abort_delete(reference).await.map(|_| "kept: it is not empty")
+                control.buckets().abort_delete(reference).await.map(|_| "kept: it is not empty")
             }
             Err(Kept::Failed(error)) => {
                 warn!(bucket = bucket.name, %error, "a bucket cannot be deleted now; it is tried again");
@@ -153,12 +153,18 @@ async fn refuse_if_used(bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<()
 }
 
 /// Removes hidden objects and the bucket. When the backend then refuses, what recovery needs is written back.
-async fn remove(bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<(), Kept> {
+async fn remove(gateway: GatewayId, bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<(), Kept> {
     // Writes that were let in before the state changed may have come since.
     match refuse_if_used(bucket, backend).await {
-        Err(Kept::Failed(error)) if error.is("NoSuchBucket") => return Ok(()),
+        // Whoever deleted it may not have come to its records.
+        Err(Kept::Failed(error)) if error.is("NoSuchBucket") => {
+            return work::remove_records(gateway, bucket, backend).await;
+        }
         used => used?,
     }
+    // Before the bucket: once it is gone there must be nothing left that could fail. Should it stay after all, it lost
+    // nothing but the means to repeat a Complete that had succeeded.
+    work::remove_records(gateway, bucket, backend).await?;
     let mut kept = Vec::new();
     let Err(failure) = empty_and_delete(bucket, backend, &mut kept).await else { return Ok(()) };
     // What recovery needs goes back: the bucket may stay in use.

@@ -95,10 +95,10 @@ struct Fetch<'a> {
 }
 
 impl Fetch<'_> {
-    async fn by_id(mut self, id: IkId) -> Result<Arc<NodeKey>, KeyError> {
+    async fn by_id(self, id: IkId) -> Result<Arc<NodeKey>, KeyError> {
         let request =
             wire::GetRequest { bucket_id: self.bucket.id.as_bytes().to_vec(), ik_id: id.as_bytes().to_vec() };
-        match self.control.keys.get(request).await {
+        match self.control.keys().get(request).await {
             Ok(answer) => self.take_in(answer.into_inner(), Some(id)),
             Err(status) => {
                 let error = key_error(&status);
@@ -110,10 +110,10 @@ impl Fetch<'_> {
         }
     }
 
-    async fn active(mut self) -> Result<Arc<NodeKey>, KeyError> {
+    async fn active(self) -> Result<Arc<NodeKey>, KeyError> {
         for _ in 0..PLACE_ATTEMPTS {
             let request = wire::ActiveRequest { bucket_id: self.bucket.id.as_bytes().to_vec() };
-            let answer = self.control.keys.active(request).await.map_err(|status| key_error(&status))?;
+            let answer = self.control.keys().active(request).await.map_err(|status| key_error(&status))?;
             let place = match answer.into_inner().answer {
                 Some(wire::active_response::Answer::Key(key)) => return self.take_in(key, None),
                 Some(wire::active_response::Answer::Place(place)) => place,
@@ -125,7 +125,7 @@ impl Fetch<'_> {
                 ik_id: place.ik_id,
                 record_digest: digest.to_vec(),
             };
-            match self.control.keys.confirm(request).await {
+            match self.control.keys().confirm(request).await {
                 Ok(answer) => return self.take_in(answer.into_inner(), None),
                 // The record was replaced between the two calls: ask for the newest again.
                 Err(status)

@@ -17,6 +17,7 @@ use super::attempts;
 use super::gateway_part::{self, Stashed};
 use super::notes::{self, Notes, algorithm, from_format, to_format};
 use super::part::GATEWAY_PART;
+use super::plain;
 use super::uploads::{OpenUpload, load};
 use crate::backend::{Backend, BackendError, Conditions, GetOptions, PartEntry as BackendPart, PutOutcome};
 use crate::body::checksum::Checksum;
@@ -95,6 +96,10 @@ fn late(done: Result<Reply, S3Error>, path: &str) -> Bytes {
 async fn finish(admitted: Rc<Admitted>, parts: Vec<CompletedPart>) -> Result<Reply, S3Error> {
     let (bucket, backend) = admitted.writable_bucket()?;
     let key = admitted.request.need_key()?;
+    if !bucket.encrypts(key) {
+        let outcome = plain::complete(&admitted, &bucket, &backend, key, &parts).await?;
+        return completed(&admitted, key, etag::without_quotes(&outcome.etag), None, &outcome);
+    }
     let upload_id = admitted.request.query.get("uploadId").unwrap_or_default();
     let upload = load(&admitted, &bucket, &backend, key, upload_id).await?;
     let completing =
@@ -104,18 +109,24 @@ async fn finish(admitted: Rc<Admitted>, parts: Vec<CompletedPart>) -> Result<Rep
     if let Err(error) = notes::remove(&backend, &bucket.work_bucket, &upload).await {
         tracing::warn!(bucket = bucket.name, key, %error, "notes of a completed upload stay until the sweep");
     }
-    let host = admitted.header("host").unwrap_or_default();
     let shown = checksum.as_ref().map(|(checksum, composite)| ObjectChecksum {
         checksum,
         parts: composite.then_some(completing.parts.len()),
     });
-    let document = completed_document(
-        &format!("http://{host}{}", admitted.request.raw_path),
-        admitted.request.need_bucket()?,
-        key,
-        &etag::to_client(&outcome.etag),
-        shown.as_ref(),
-    );
+    completed(&admitted, key, &etag::to_client(&outcome.etag), shown.as_ref(), &outcome)
+}
+
+/// The answer; `etag` is what the client sees, without quotes.
+fn completed(
+    admitted: &Admitted,
+    key: &str,
+    etag: &str,
+    checksum: Option<&ObjectChecksum<'_>>,
+    outcome: &PutOutcome,
+) -> Result<Reply, S3Error> {
+    let host = admitted.header("host").unwrap_or_default();
+    let location = format!("http://{host}{}", admitted.request.raw_path);
+    let document = completed_document(&location, admitted.request.need_bucket()?, key, etag, checksum);
     let mut reply = reply::xml(StatusCode::OK, document);
     if let Some(version) = &outcome.version_id {
         reply::set(reply.headers_mut(), "x-amz-version-id", version);
@@ -356,17 +367,7 @@ impl Completing<'_> {
         if stored_size(size).is_none_or(|stored| stored > most) {
             return Err(S3Error::entity_too_large(size, most));
         }
-        if let Some(told) = self.admitted.header("x-amz-mp-object-size")
-            && told.parse() != Ok(size)
-        {
-            return Err(S3Error::with(
-                Code::InvalidRequest,
-                format!(
-                    "The provided 'x-amz-mp-object-size' header value {told} does not match what was computed: {size}"
-                ),
-            ));
-        }
-        Ok(())
+        check_told_size(self.admitted, size)
     }
 
     async fn seal(&self, plan: &Plan) -> Result<Vec<u8>, S3Error> {
@@ -441,6 +442,19 @@ impl Completing<'_> {
     }
 }
 
+/// Holds the size that the client announced for the object against what its parts add up to.
+pub(super) fn check_told_size(admitted: &Admitted, size: u64) -> Result<(), S3Error> {
+    match admitted.header("x-amz-mp-object-size") {
+        Some(told) if told.parse() != Ok(size) => Err(S3Error::with(
+            Code::InvalidRequest,
+            format!(
+                "The provided 'x-amz-mp-object-size' header value {told} does not match what was computed: {size}"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
 fn raced() -> S3Error {
     S3Error::with(
         Code::OperationAborted,
@@ -460,7 +474,7 @@ enum PlanError {
     Refused(S3Error),
 }
 
-fn invalid_part(part: &CompletedPart) -> S3Error {
+pub(super) fn invalid_part(part: &CompletedPart) -> S3Error {
     S3Error::new(Code::InvalidPart)
         .field("PartNumber", part.number.to_string())
         .field("ETag", part.etag.clone())

@@ -24,7 +24,7 @@ pub async fn create(admitted: &Admitted) -> Result<Reply, S3Error> {
     let (bucket, backend) = admitted.writable_bucket()?;
     let key = admitted.request.need_key()?;
     if !bucket.encrypts(key) {
-        return Err(S3Error::not_implemented("multipart uploads in plain prefixes"));
+        return super::plain::create(admitted, &bucket, &backend, key).await;
     }
     let checksum = wanted_checksum(admitted)?;
     let ik = active_key(admitted, &bucket).await?;

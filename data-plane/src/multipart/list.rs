@@ -8,8 +8,9 @@ use sealgate_envelope::{Note, hidden};
 
 use super::notes::{self, Notes, from_format};
 use super::part::GATEWAY_PART;
+use super::plain;
 use super::uploads::load;
-use crate::backend::UploadListOptions;
+use crate::backend::{PartEntry as BackendPart, UploadListOptions};
 use crate::gate::{Admitted, no_content};
 use crate::listing::owner;
 use crate::reply::{self, Reply};
@@ -26,7 +27,7 @@ pub async fn abort(admitted: &Admitted) -> Result<Reply, S3Error> {
     let (bucket, backend) = admitted.bucket()?;
     let key = admitted.request.need_key()?;
     let upload_id = admitted.request.query.get("uploadId").unwrap_or_default();
-    // Aborting works without a record, and without its key.
+    // Aborting works without a record, and without its key. One that was begun before the prefix became plain has one too.
     let upload = load(admitted, &bucket, &backend, key, upload_id).await.ok();
     backend
         .abort_upload(&bucket.backend_bucket, key, upload_id)
@@ -55,19 +56,13 @@ pub async fn parts(admitted: &Admitted) -> Result<Reply, S3Error> {
     let most = number(admitted, "max-parts", 1_000)?.min(1_000);
     let failed = |error| admitted.backend_failed(error);
     let stored = notes::all_parts(&backend, &bucket.backend_bucket, key, upload_id).await.map_err(failed)?;
-    let upload = load(admitted, &bucket, &backend, key, upload_id).await?;
-    let notes = Notes::read(&backend, &bucket.work_bucket, &upload).await.map_err(failed)?;
-    let mut listed: Vec<PartEntry> = Vec::new();
-    for part in stored.iter().filter(|part| part.number != GATEWAY_PART && part.number > marker) {
-        if let Some(written) = notes.of(part.number, &part.etag) {
-            listed.push(entry(part.number, &part.etag, part.last_modified, &written.note));
-        }
-    }
-    if marker < GATEWAY_PART
-        && let Some((etag, written)) = notes.newest(GATEWAY_PART)
-    {
-        listed.push(entry(GATEWAY_PART, etag, written.at, &written.note));
-    }
+    let (mut listed, checksum) = if bucket.encrypts(key) {
+        let upload = load(admitted, &bucket, &backend, key, upload_id).await?;
+        let notes = Notes::read(&backend, &bucket.work_bucket, &upload).await.map_err(failed)?;
+        (noted(&stored, &notes, marker), upload.checksum)
+    } else {
+        (plain::listed(&stored, marker), None)
+    };
     let truncated = listed.len() > most as usize;
     listed.truncate(most as usize);
     let document = list_parts(&PartList {
@@ -79,9 +74,7 @@ pub async fn parts(admitted: &Admitted) -> Result<Reply, S3Error> {
         marker,
         next_marker: listed.last().filter(|_| truncated).map(|part| part.number),
         max_parts: most.into(),
-        checksum: upload
-            .checksum
-            .map(|(code, kind)| (notes::algorithm(code), kind == ChecksumType::FullObject)),
+        checksum: checksum.map(|(code, kind)| (notes::algorithm(code), kind == ChecksumType::FullObject)),
         parts: listed,
     });
     Ok(reply::xml(StatusCode::OK, document))
@@ -130,6 +123,22 @@ pub async fn uploads(admitted: &Admitted) -> Result<Reply, S3Error> {
         common_prefixes: page.common_prefixes,
     });
     Ok(reply::xml(StatusCode::OK, document))
+}
+
+/// The parts that have a note, after a marker.
+fn noted(stored: &[BackendPart], notes: &Notes, marker: u16) -> Vec<PartEntry> {
+    let mut listed = Vec::new();
+    for part in stored.iter().filter(|part| part.number != GATEWAY_PART && part.number > marker) {
+        if let Some(written) = notes.of(part.number, &part.etag) {
+            listed.push(entry(part.number, &part.etag, part.last_modified, &written.note));
+        }
+    }
+    if marker < GATEWAY_PART
+        && let Some((etag, written)) = notes.newest(GATEWAY_PART)
+    {
+        listed.push(entry(GATEWAY_PART, etag, written.at, &written.note));
+    }
+    listed
 }
 
 fn entry(number: u16, etag: &str, at: SystemTime, note: &Note) -> PartEntry {

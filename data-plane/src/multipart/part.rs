@@ -27,7 +27,7 @@ use crate::s3::error::{Code, S3Error};
 use crate::snapshot::Bucket;
 
 /// The largest part of plaintext, as S3 has it.
-const MAX_PART: u64 = 5 << 30;
+pub(super) const MAX_PART: u64 = 5 << 30;
 
 /// The backend's part number that belongs to the gateway. A client's own part of that number is kept in a stash only.
 pub const GATEWAY_PART: u16 = 10_000;
@@ -39,6 +39,9 @@ pub const GATEWAY_PART: u16 = 10_000;
 pub async fn upload(admitted: &Admitted, body: Incoming) -> Result<Reply, S3Error> {
     let (bucket, backend) = admitted.writable_bucket()?;
     let key = admitted.request.need_key()?;
+    if !bucket.encrypts(key) {
+        return super::plain::upload(admitted, &bucket, &backend, key, body).await;
+    }
     let number = part_number(admitted)?;
     let upload_id = admitted.request.query.get("uploadId").unwrap_or_default();
     let upload = load(admitted, &bucket, &backend, key, upload_id).await?;
@@ -87,7 +90,7 @@ pub async fn upload(admitted: &Admitted, body: Incoming) -> Result<Reply, S3Erro
     Ok(reply)
 }
 
-fn part_number(admitted: &Admitted) -> Result<u16, S3Error> {
+pub(super) fn part_number(admitted: &Admitted) -> Result<u16, S3Error> {
     let text = admitted.request.query.get("partNumber").unwrap_or_default();
     text.parse().ok().filter(|number| (1..=10_000).contains(number)).ok_or_else(|| {
         S3Error::invalid_argument(

@@ -195,7 +195,11 @@ impl Object<'_> {
     }
 }
 
-fn plain_metadata(admitted: &Admitted) -> Result<(BTreeMap<String, String>, HeaderMap), S3Error> {
+/// What the client stores beside the bytes of a plain object: user metadata, and headers that describe the body.
+///
+/// # Errors
+/// As [`client_metadata`].
+pub fn plain_metadata(admitted: &Admitted) -> Result<(BTreeMap<String, String>, HeaderMap), S3Error> {
     let mut metadata = BTreeMap::new();
     let mut headers = HeaderMap::new();
     for (name, value) in client_metadata(admitted)? {

@@ -14,6 +14,8 @@ use sealgate_data_plane::backend::{
     PutOutcome, StoredRange, StreamError, Upload, UploadListOptions,
 };
 
+use super::tls::{self, Authority};
+
 /// A backend and what keeps it alive.
 pub struct Opened {
     pub backend: Rc<dyn Backend>,
@@ -43,6 +45,15 @@ pub fn open_s3(name: &str) -> Opened {
     Opened { backend: Rc::new(S3Backend::new(config).unwrap()), directory: None, wire }
 }
 
+/// The same server behind TLS of an authority that is made here.
+pub fn open_s3_over_tls(name: &str) -> Opened {
+    let authority = Authority::new();
+    let address = tls::before(endpoint(name), authority.server("localhost", |_| {}));
+    let mut config = s3_config_at(name, &format!("https://localhost:{}", address.port()));
+    config.ca_pem = Some(authority.pem.into_bytes());
+    Opened { backend: Rc::new(S3Backend::new(config).unwrap()), directory: None, wire: None }
+}
+
 fn variable(name: &str, what: &str) -> String {
     let full = format!("SEALGATE_TEST_S3_{name}_{what}");
     std::env::var(&full).unwrap_or_else(|_| {
@@ -56,6 +67,10 @@ fn endpoint(name: &str) -> String {
 }
 
 fn s3_config(name: &str) -> S3Config {
+    s3_config_at(name, &variable(name, "ENDPOINT"))
+}
+
+fn s3_config_at(name: &str, endpoint: &str) -> S3Config {
     let server = match name {
         "SEAWEEDFS" => ServerKind::SeaweedFs,
         "VERSITYGW" => ServerKind::VersityGw,
@@ -65,7 +80,7 @@ fn s3_config(name: &str) -> S3Config {
     let credentials =
         StaticCredentials::new(variable(name, "ACCESS_KEY"), variable(name, "SECRET_KEY"), None);
     let region = variable(name, "REGION");
-    let mut config = S3Config::new(&variable(name, "ENDPOINT"), &region, Arc::new(credentials)).unwrap();
+    let mut config = S3Config::new(endpoint, &region, Arc::new(credentials)).unwrap();
     config.server = server;
     config
 }

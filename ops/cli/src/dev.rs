@@ -9,6 +9,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use sealgate_control_plane::registry::records::Tenants;
@@ -101,6 +102,8 @@ async fn serve(arguments: &Arguments) -> Result<(), Failure> {
                 certificate: identity.cert_pem.clone(),
                 key: Zeroizing::new(identity.key_pem.as_str().to_owned()),
             },
+            // Each start issues another.
+            files: None,
         },
     )?;
     let node = DataPlane::start(config, SystemClock::shared())?;
@@ -225,6 +228,8 @@ fn node_config(arguments: &Arguments, control_plane: ControlPlaneConfig) -> Resu
         workers: default_workers(),
         domains,
         tls,
+        // No balancer stands before it.
+        drain_wait: Duration::ZERO,
         drain_seconds: 30,
         control_plane,
         backends: BTreeMap::from([("default".to_owned(), backend)]),

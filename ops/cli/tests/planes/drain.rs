@@ -1,16 +1,20 @@
 //! The end of a node: what is in flight is completed, or leaves nothing behind.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use sealgate_data_plane::backend::fs::FsBackend;
+use sealgate_data_plane::clock::{ManualClock, SystemClock};
+use sealgate_data_plane::plane::DataPlane;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::process::Plane;
 use super::s3::{Client, bytes};
 use super::storage::list;
-use super::world::{ControlProcess, World, health, identity, soon, until};
+use super::world::{ControlProcess, World, health, identity, issue, soon, tenant, until};
 
 const SIZE: usize = 3 << 20;
 
@@ -84,6 +88,42 @@ async fn a_slow_put_is_completed_while_readiness_is_off_and_nobody_new_gets_in()
     let client = draining.client.at(draining.node.address);
     until("a config", async || client.send("GET", "/", "").await.status == 200).await;
     assert_eq!(client.get("/bucket/object").await.ok().body, body);
+}
+
+#[actix_rt::test]
+async fn readiness_goes_first_and_clients_are_served_until_the_balancer_has_noticed() {
+    let world = World::new();
+    let control = world.control().await;
+    let client = tenant(&control).await;
+    let clock = ManualClock::at(SystemClock::shared().unix());
+    let mut config = world
+        .node_config(format!("https://{}", control.grpc_addr()), identity(&issue(&control, "one").await));
+    config.drain_wait = Duration::from_secs(5);
+    let node = DataPlane::start(config, Arc::clone(&clock) as _).unwrap();
+    soon("the first config", node.node().wait_applied(0, 1)).await;
+    let (client, admin) = (client.at(node.address()), node.admin_address());
+    client.put("/bucket", "").await.ok();
+    assert_eq!(health(admin, "/readyz").await.unwrap().status, 200);
+
+    let stopping = actix_rt::spawn(node.stop());
+    until("readiness off", async || health(admin, "/readyz").await.unwrap().status == 503).await;
+    // Each request has a connection of its own: all of them are new.
+    client.put("/bucket/object", "text").await.ok();
+    clock.advance(Duration::from_millis(4_999));
+    let body = bytes(SIZE, 1);
+    let mut stream = half_put(&client, &body).await;
+    until_begun(&world).await;
+    assert_eq!(client.get("/bucket/object").await.ok().body, "text");
+    assert!(!stopping.is_finished());
+
+    clock.advance(Duration::from_millis(1));
+    until("the listener's end", async || TcpStream::connect(client.address).await.is_err()).await;
+    stream.write_all(&body[SIZE / 2..]).await.unwrap();
+    let mut answer = String::new();
+    soon("the answer", stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    soon("the node's end", stopping).await.unwrap();
+    control.stop().await;
 }
 
 #[actix_rt::test]

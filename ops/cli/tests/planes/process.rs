@@ -4,10 +4,13 @@ use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sealgate_control_plane as control;
 use sealgate_data_plane as data;
+
+use super::commits::Halting;
 
 /// Which plane, and the config file's path.
 const ROLE: &str = "ITEST_ROLE";
@@ -135,7 +138,10 @@ fn be_a_plane() {
             }
             "control" => {
                 let checked = control::Config::load(&config).unwrap();
-                let plane = control::ControlPlane::start(checked).await.unwrap();
+                let parts = control::Parts::open(&checked).await.unwrap();
+                let store = Arc::new(Halting::new(parts.store, &config));
+                let parts = control::Parts { store, ..parts };
+                let plane = control::ControlPlane::start_with(checked, parts).await.unwrap();
                 tell(&config, plane.grpc_addr(), plane.admin_addr());
                 data::process::stop_signal().await.unwrap();
                 plane.stop().await;

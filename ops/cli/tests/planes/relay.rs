@@ -232,7 +232,7 @@ impl wire::config_server::Config for Service {
                 }
             }
         });
-        let answer = self.upstream().config.subscribe(ReceiverStream::new(outbound)).await?.into_inner();
+        let answer = self.upstream().config().subscribe(ReceiverStream::new(outbound)).await?.into_inner();
         let shared = Arc::clone(&self.0);
         let pushed = answer.inspect(move |message| {
             if let Ok(wire::ControlMessage {
@@ -263,28 +263,28 @@ impl wire::keys_server::Keys for Service {
         request: Request<wire::ActiveRequest>,
     ) -> Result<Response<wire::ActiveResponse>, Status> {
         self.at(Moment::ActiveAsked).await?;
-        let answer = self.upstream().keys.active(request.into_inner()).await?;
+        let answer = self.upstream().keys().active(request.into_inner()).await?;
         self.at(Moment::ActiveAnswered).await?;
         Ok(answer)
     }
 
     async fn confirm(&self, request: Request<wire::ConfirmRequest>) -> Result<Response<wire::Key>, Status> {
         self.at(Moment::ConfirmAsked).await?;
-        let answer = self.upstream().keys.confirm(request.into_inner()).await?;
+        let answer = self.upstream().keys().confirm(request.into_inner()).await?;
         self.at(Moment::ConfirmAnswered).await?;
         Ok(answer)
     }
 
     async fn get(&self, request: Request<wire::GetRequest>) -> Result<Response<wire::Key>, Status> {
         self.at(Moment::GetAsked).await?;
-        self.upstream().keys.get(request.into_inner()).await
+        self.upstream().keys().get(request.into_inner()).await
     }
 
     async fn records(
         &self,
         request: Request<wire::RecordsRequest>,
     ) -> Result<Response<wire::RecordsResponse>, Status> {
-        self.upstream().keys.records(request.into_inner()).await
+        self.upstream().keys().records(request.into_inner()).await
     }
 }
 
@@ -294,36 +294,36 @@ impl wire::buckets_server::Buckets for Service {
         &self,
         request: Request<wire::BeginCreateRequest>,
     ) -> Result<Response<wire::Bucket>, Status> {
-        self.upstream().buckets.begin_create(request.into_inner()).await
+        self.upstream().buckets().begin_create(request.into_inner()).await
     }
     async fn commit_create(
         &self,
         request: Request<wire::BucketRef>,
     ) -> Result<Response<wire::Applied>, Status> {
-        self.upstream().buckets.commit_create(request.into_inner()).await
+        self.upstream().buckets().commit_create(request.into_inner()).await
     }
     async fn abort_create(
         &self,
         request: Request<wire::BucketRef>,
     ) -> Result<Response<wire::Applied>, Status> {
-        self.upstream().buckets.abort_create(request.into_inner()).await
+        self.upstream().buckets().abort_create(request.into_inner()).await
     }
     async fn begin_delete(
         &self,
         request: Request<wire::BucketRef>,
     ) -> Result<Response<wire::Applied>, Status> {
-        self.upstream().buckets.begin_delete(request.into_inner()).await
+        self.upstream().buckets().begin_delete(request.into_inner()).await
     }
     async fn commit_delete(
         &self,
         request: Request<wire::BucketRef>,
     ) -> Result<Response<wire::Applied>, Status> {
-        self.upstream().buckets.commit_delete(request.into_inner()).await
+        self.upstream().buckets().commit_delete(request.into_inner()).await
     }
     async fn abort_delete(
         &self,
         request: Request<wire::BucketRef>,
     ) -> Result<Response<wire::Applied>, Status> {
-        self.upstream().buckets.abort_delete(request.into_inner()).await
+        self.upstream().buckets().abort_delete(request.into_inner()).await
     }
 }

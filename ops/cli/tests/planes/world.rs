@@ -79,6 +79,21 @@ impl World {
         ControlPlane::start_with(config, parts).await.unwrap()
     }
 
+    /// A control plane in this process, whose nodes keep the hidden objects of uploads apart.
+    pub async fn control_with_work_bucket(&self, name: &str) -> Handle {
+        self.try_control_with_work_bucket(name).await.unwrap()
+    }
+
+    /// The same, if it starts.
+    pub async fn try_control_with_work_bucket(
+        &self,
+        name: &str,
+    ) -> Result<Handle, sealgate_control_plane::Error> {
+        let mut config = self.control_config();
+        config.defaults.backends = vec![("default".to_owned(), name.to_owned())];
+        ControlPlane::start(config).await
+    }
+
     fn control_config(&self) -> ControlConfig {
         let regions = vec![REGION.to_owned()];
         let mut config = ControlConfig::dev(&self.dir.path().join("control"), regions).unwrap();
@@ -115,7 +130,8 @@ impl World {
         std::fs::write(file("crt.pem"), &identity.certificate).unwrap();
         std::fs::write(file("key.pem"), identity.key.as_bytes()).unwrap();
         let text = format!(
-            "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\nworkers = 1\n[control_plane]\n\
+            "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\nworkers = 1\ndrain_wait_seconds = 0\n\
+             [control_plane]\n\
              endpoint = {endpoint:?}\nserver_name = \"localhost\"\nca = {:?}\ncertificate = {:?}\nkey = {:?}\n\
              [backends.default]\nkind = \"filesystem\"\nroot = {:?}\n",
             file("ca.pem"),
@@ -137,8 +153,14 @@ impl World {
             workers: 1,
             domains: Vec::new(),
             tls: None,
+            drain_wait: Duration::ZERO,
             drain_seconds: 20,
-            control_plane: ControlPlaneConfig { endpoint, server_name: "localhost".to_owned(), identity },
+            control_plane: ControlPlaneConfig {
+                endpoint,
+                server_name: "localhost".to_owned(),
+                identity,
+                files: None,
+            },
             backends: BTreeMap::from([("default".to_owned(), backend)]),
         }
     }
@@ -164,7 +186,7 @@ impl World {
 /// A control plane in a process of its own.
 pub struct ControlProcess {
     pub plane: Plane,
-    path: PathBuf,
+    pub path: PathBuf,
     token: String,
 }
 
@@ -177,6 +199,17 @@ impl ControlProcess {
     /// A request to the admin API that must succeed.
     pub async fn admin(&self, method: &str, path: &str, body: Value) -> Value {
         admin(self.plane.admin, &self.token, method, path, body).await
+    }
+
+    /// A request to the admin API, whatever becomes of it.
+    pub fn try_admin(
+        &self,
+        method: &'static str,
+        path: &'static str,
+        body: Value,
+    ) -> impl Future<Output = Result<Answer, String>> + use<> {
+        let (address, token) = (self.plane.admin, self.token.clone());
+        async move { try_admin(address, &token, method, path, body).await }
     }
 
     /// A tenant with a credential.
@@ -210,6 +243,18 @@ impl ControlProcess {
 
 /// One request to an admin API that must succeed.
 pub async fn admin(address: SocketAddr, token: &str, method: &str, path: &str, body: Value) -> Value {
+    let answer = try_admin(address, token, method, path, body).await.unwrap().ok();
+    serde_json::from_slice(&answer.body).unwrap()
+}
+
+/// One request to an admin API. A transport failure is an error: it was killed, or is gone.
+async fn try_admin(
+    address: SocketAddr,
+    token: &str,
+    method: &str,
+    path: &str,
+    body: Value,
+) -> Result<Answer, String> {
     let request = Request::builder()
         .method(method)
         .uri(path)
@@ -218,8 +263,7 @@ pub async fn admin(address: SocketAddr, token: &str, method: &str, path: &str, b
         .header("content-type", "application/json")
         .body(Full::new(Bytes::from(body.to_string())))
         .unwrap();
-    let answer = exchange(address, request).await.unwrap().ok();
-    serde_json::from_slice(&answer.body).unwrap()
+    exchange(address, request).await
 }
 
 /// What a node's health port says.

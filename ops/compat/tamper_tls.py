@@ -1,0 +1,50 @@
+"""The tamper table over TLS, where a cut answer must not look like an ended one either."""
+
+import json
+import os
+import ssl
+import tempfile
+import urllib.request
+import warnings
+
+import cases
+import target
+import urllib3.exceptions
+from tamper import register
+from tamper_rows import ROWS
+from tamper_table import Table
+
+
+def certificate(t, directory: str) -> list[str]:
+    """Options for a gateway with a certificate; whose it is, is not the question here, so that a node's will do."""
+    with open(os.path.join(t.target.data, "control-plane", "admin-token")) as file:
+        token = file.read().strip()
+    request = urllib.request.Request(
+        f"{t.target.welcome('Admin API')}/v1/nodes", json.dumps({"name": "tls", "tenants": ["*"]}).encode(),
+        {"authorization": f"Bearer {token}", "content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        issued = json.load(answer)
+    options = []
+    for name, field in (("--tls-certificate", "certificate"), ("--tls-key", "private_key")):
+        options += [name, os.path.join(directory, field)]
+        with open(options[-1], "w") as file:
+            file.write(issued[field])
+    return options
+
+
+def table(t) -> Table:
+    if not hasattr(t, "table"):
+        directory = t.closing.enter_context(tempfile.TemporaryDirectory(prefix="sealgate-tls-"))
+        gateway = target.Gateway(t.target.binary, arguments=certificate(t, directory))
+        t.closing.callback(gateway.stop)
+        over_tls = cases.Context(gateway, t.bucket, t.size)
+        warnings.simplefilter("ignore", urllib3.exceptions.InsecureRequestWarning)
+        over_tls.s3 = over_tls.client(verify=False)
+        over_tls.create_bucket(t.bucket)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        t.table = Table(over_tls, context)
+    return t.table
+
+
+register(ROWS, __name__, table)
