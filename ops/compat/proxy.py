@@ -158,6 +158,10 @@ class Exchange:
         """Takes bytes of the request's body and gives them to nobody."""
         if self.request.headers.get("expect", "").lower() == "100-continue":
             self.client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.drain(left)
+
+    def drain(self, left: int):
+        """Takes what still comes of the request's body; ends the exchange when the other side hangs up."""
         while left:
             piece = self.client.recv(min(left, 1 << 18))
             if not piece:
