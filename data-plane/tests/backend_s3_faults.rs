@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use sealgate_data_plane::backend::s3::{S3Backend, S3Config, ServerKind, StaticCredentials};
 use sealgate_data_plane::backend::{
-    Backend as _, BackendError, ByteStream, GetOptions, PutOptions, StreamError, Upload,
+    Backend as _, BackendError, ByteStream, GetOptions, PutOptions, StoredRange, StreamError, Upload,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -315,5 +315,21 @@ fn nonsense_is_refused() {
                 "{outcome:?}"
             );
         }
+    });
+}
+
+/// MinIO's answer to a suffix range.
+#[test]
+fn a_range_of_nothing_is_the_range_of_an_empty_object() {
+    run(|| async {
+        let port = server(|_, mut stream| async move {
+            head(&mut stream).await;
+            let answer = "HTTP/1.1 206 Partial Content\r\nETag: \"a\"\r\nLast-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Range: bytes 0--1/0\r\nContent-Length: 0\r\n\r\n";
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        })
+        .await;
+        let options = GetOptions { range: Some(StoredRange::Suffix(77)), ..GetOptions::default() };
+        let error = backend(port, |_| {}).get("bucket", "key", options).await.expect_err("no byte to give");
+        assert!(error.is("InvalidRange"), "{error}");
     });
 }

@@ -213,12 +213,17 @@ class Table:
         return "right" if found == "right" else "refused"
 
 
-def outcome(seen: wire.Seen, body: bytes, status=200) -> str:
-    """422, cut or right; fails when a byte is wrong, or a whole answer has too few or too many."""
+def outcome(seen: wire.Seen, body: bytes, status=200, nonsense=False) -> str:
+    """422, cut or right; fails when a byte is wrong, or a whole answer has too few or too many.
+
+    503 where the storage's answer may be `nonsense` in itself.
+    """
     if seen.status is None:
         # The storage's bytes came so fast that the head had not left yet: nothing of the answer did.
         true(not seen.body and not seen.complete, f"half a head: {seen}")
         return "cut"
+    if nonsense and (seen.status, seen.code) == (503, "SlowDown"):
+        return "503"
     if not seen.ok:
         true(seen.status == 422 and seen.complete and seen.code == "ObjectIntegrityError", f"answered {seen}")
         true(body[:64] not in seen.body or len(body) < 16, "plaintext stands in an error")

@@ -281,11 +281,9 @@ impl Completing<'_> {
             let backend_etag = etag::without_quotes(&etag::to_backend(&part.etag)).to_owned();
             let note = &notes.of(part.number, &backend_etag).ok_or_else(invalid)?.note;
             if part.number != GATEWAY_PART {
-                // Some servers list every attempt at a part.
-                let stored = listed
-                    .iter()
-                    .find(|stored| stored.number == part.number && stored.etag == backend_etag)
-                    .ok_or_else(invalid)?;
+                // Some servers list every attempt at a part, the oldest first.
+                let named = |stored: &&BackendPart| stored.number == part.number && stored.etag == backend_etag;
+                let stored = listed.iter().find(named).ok_or_else(invalid)?;
                 if Some(stored.size) != chunks_size(note.size) {
                     return Err(invalid());
                 }

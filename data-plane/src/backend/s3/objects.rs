@@ -104,14 +104,14 @@ pub(super) async fn get(
     let answer = client.send(&call).await?.successful(&call).await?;
     let length = answer::content_length(&answer.headers)?;
     let range = match (answer.status, options.range) {
-        (StatusCode::PARTIAL_CONTENT, Some(_)) => Some(answer::content_range(&answer.headers)?),
-        (StatusCode::OK, _) => None,
+        (StatusCode::PARTIAL_CONTENT, Some(_)) if length > 0 => Some(answer::content_range(&answer.headers)?),
+        (StatusCode::OK, _) | (StatusCode::PARTIAL_CONTENT, Some(_)) => None,
         (status, _) => return Err(BackendError::Protocol(format!("GET answered with {status}"))),
     };
     if range.is_some_and(|(first, last, _)| last - first + 1 != length) {
         return Err(BackendError::Protocol("Content-Range and Content-Length differ".to_owned()));
     }
-    // Some servers answer an empty object's range with the whole of it instead of 416.
+    // Some servers answer an empty object's range with the whole of it, or with a range of no bytes, instead of 416.
     if options.range.is_some() && range.is_none() {
         if length == 0 {
             return Err(BackendError::s3(416, "InvalidRange", "the object is empty"));
