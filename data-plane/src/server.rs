@@ -27,8 +27,9 @@ use crate::worker::{Backends, Worker};
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most that one connection buffers, either way: large reads and writes are what saves CPU.
 const BUFFER: usize = 512 << 10;
-/// A head beyond this is refused by the HTTP parser itself; S3's own limit is checked after.
-const HEAD_LIMIT: usize = 64 << 10;
+/// A head beyond this is refused by the HTTP parser itself, with a bare 431. S3's own limit is far below and checked after:
+/// what lies between is read so that it gets S3's own error, and no more, since nobody is known to be a client yet.
+const HEAD_LIMIT: usize = 128 << 10;
 const MAX_HEADERS: usize = 256;
 /// How long a client may take nothing of an answer.
 const STALL: Duration = Duration::from_secs(300);

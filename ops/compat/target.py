@@ -1,12 +1,14 @@
 """What the suites talk to: a gateway that they start themselves, or any S3 endpoint."""
 
 import configparser
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
 import tempfile
+import urllib.request
 
 import servers
 
@@ -113,6 +115,17 @@ class Gateway(Target):
             lambda: all(map(os.path.exists, files)) and servers.answers(self.port, "/", range(200, 500), tls),
             log=self.log,
         )
+
+    def admin(self, method: str, path: str, document: dict):
+        """A request to the gateway's admin API that must succeed, by the address and the token that it tells whoever starts it."""
+        with open(self.log, encoding="utf-8", errors="replace") as file:
+            told = re.findall(r"^Admin API +(http://\S+)", file.read(), re.MULTILINE)
+        with open(os.path.join(self.data, "control-plane", "admin-token")) as file:
+            token = file.read().strip()
+        request = urllib.request.Request(told[-1] + path, json.dumps(document).encode(), method=method, headers={
+            "Authorization": f"Bearer {token}", "Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
 
     def interrupt(self):
         """Ctrl-C: it must drain and end with 0."""

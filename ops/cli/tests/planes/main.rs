@@ -9,6 +9,7 @@ mod commits;
 mod completes;
 mod drain;
 mod fetches;
+mod heads;
 mod ik_order;
 mod keys;
 mod plain;

@@ -6,6 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::Bytes;
 use prost::Message as _;
 use sealgate_control_plane::ManualClock as ControlClock;
+use sealgate_control_plane::registry::records::RuleRecord;
 use sealgate_data_plane::clock::{Clock as _, ManualClock, SystemClock};
 use sealgate_data_plane::plane::DataPlane;
 
@@ -44,6 +45,59 @@ async fn a_refused_push_leaves_the_old_config_running() {
     next.version += 1;
     assert!(matches!(relay.push(&next, "good").await, Verdict::Ack));
     assert_eq!(node.node().applied(), (good.epoch, good.version + 1));
+    node.stop().await;
+    control.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_snapshot_in_pieces_is_taken_whole_or_not_at_all() {
+    let world = World::new();
+    let control = world.control().await;
+    let relay = Relay::start(control.grpc_addr(), issue(&control, "one").await).await;
+    let node = world.node(relay.endpoint(), relay.identity()).await;
+    let mut snapshot = relay.snapshot().await;
+    let running = node.node().applied();
+    snapshot.version += 1;
+    // A byte that was changed on the way, in the second of three pieces.
+    let changed = relay.push_pieces(&snapshot, "changed", 3, |number, piece| {
+        if number == 1 {
+            piece.data[0] ^= 1;
+        }
+    });
+    let Verdict::Nack { resource, reason } = changed.await else { panic!("a changed piece was taken") };
+    assert_eq!((resource.as_str(), node.node().applied()), ("snapshot", running));
+    assert!(reason.contains("digest"), "{reason}");
+    // One that says of itself that it is the last, and is not.
+    let short = relay.push_pieces(&snapshot, "short", 3, |number, piece| piece.last = number >= 1);
+    assert!(matches!(short.await, Verdict::Nack { .. }), "two pieces of three were taken");
+    assert_eq!(node.node().applied(), running);
+
+    assert!(matches!(relay.push_pieces(&snapshot, "whole", 3, |_, _| {}).await, Verdict::Ack));
+    assert_eq!(node.node().applied(), (running.0, running.1 + 1));
+    node.stop().await;
+    control.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_snapshot_larger_than_one_message_reaches_a_node() {
+    let world = World::new();
+    let control = world.control().await;
+    let id = control.ensure_tenant("tests").await.unwrap();
+    let rules: Vec<RuleRecord> =
+        (0..100).map(|number| RuleRecord { prefix: format!("{number:0>600}"), plain: true }).collect();
+    for number in 0..40 {
+        let name = format!("bucket-{number}");
+        let bucket = control.registry().begin_create(id, &name, "").unwrap();
+        control.registry().commit_create(bucket.id).unwrap();
+        control.registry().set_rules(&name, rules.clone()).unwrap();
+    }
+    let endpoint = format!("https://{}", control.grpc_addr());
+    let node = world.node(endpoint, identity(&issue(&control, "one").await)).await;
+    let snapshot = node.node().snapshot().unwrap();
+    assert_eq!(snapshot.buckets().count(), 40);
+    let prefixes: usize =
+        snapshot.buckets().flat_map(|bucket| &bucket.rules).map(|rule| rule.prefix.len()).sum();
+    assert!(prefixes > 2 * sealgate_proto::SNAPSHOT_CHUNK, "{prefixes} bytes fit into two messages");
     node.stop().await;
     control.stop().await;
 }

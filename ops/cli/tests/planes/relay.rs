@@ -151,19 +151,33 @@ impl Relay {
 
     /// Pushes a snapshot as the control plane would, and gives the node's verdict.
     pub async fn push(&self, snapshot: &wire::Snapshot, nonce: &str) -> Verdict {
+        self.push_pieces(snapshot, nonce, 1, |_, _| {}).await
+    }
+
+    /// The same in so many pieces, each of which may be changed on the way.
+    pub async fn push_pieces(
+        &self,
+        snapshot: &wire::Snapshot,
+        nonce: &str,
+        pieces: usize,
+        change: impl Fn(usize, &mut wire::SnapshotChunk),
+    ) -> Verdict {
         let data = snapshot.encode_to_vec();
         let nonce = format!("relay {nonce}").into_bytes();
-        let chunk = wire::SnapshotChunk {
-            nonce: nonce.clone(),
-            epoch: snapshot.epoch,
-            version: snapshot.version,
-            digest: Sha256::digest(&data).to_vec(),
-            total: data.len() as u64,
-            data,
-            last: true,
-        };
         let mut verdicts = self.shared.verdicts.subscribe();
-        self.shared.pushes.send(chunk).unwrap();
+        for (number, piece) in data.chunks(data.len().div_ceil(pieces)).enumerate() {
+            let mut chunk = wire::SnapshotChunk {
+                nonce: nonce.clone(),
+                epoch: snapshot.epoch,
+                version: snapshot.version,
+                digest: Sha256::digest(&data).to_vec(),
+                total: data.len() as u64,
+                data: piece.to_vec(),
+                last: number + 1 == pieces,
+            };
+            change(number, &mut chunk);
+            self.shared.pushes.send(chunk).unwrap();
+        }
         let given = verdicts.wait_for(|verdicts| verdicts.contains_key(&nonce));
         super::world::soon("a verdict", given).await.unwrap()[&nonce].clone()
     }
