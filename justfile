@@ -35,6 +35,10 @@ advisories:
 vectors:
     @bash -c "{{use_tools}}; SEALGATE_WRITE_VECTORS=1 cargo nextest run --locked -p sealgate-envelope --lib vectors"
 
+# Fuzz targets, an hour each: `just fuzz --seconds 60 envelope note`
+fuzz *ARGS='--seconds 3600':
+    @bash -c "{{use_tools}}; ops/fuzz/run {{ARGS}}"
+
 # CPU-seconds per GiB against nginx, for the real gateway
 bench *ARGS:
     @bash -c "{{use_tools}}; ops/bench/run {{ARGS}}"

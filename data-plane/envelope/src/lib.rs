@@ -14,6 +14,8 @@ pub mod chunk;
 pub mod envelope;
 pub mod error;
 pub mod etag;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod hidden;
 pub mod ids;
 pub mod ik_record;

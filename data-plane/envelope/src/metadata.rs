@@ -103,7 +103,7 @@ fn encode(metadata: &Metadata) -> Result<Vec<u8>, Error> {
     }
 }
 
-fn decode(plain: &[u8]) -> Result<Metadata, Error> {
+pub(crate) fn decode(plain: &[u8]) -> Result<Metadata, Error> {
     let (coding, body) = plain.split_first().ok_or(Error::Metadata("empty text"))?;
     let inflated;
     let body = match *coding {

@@ -72,16 +72,7 @@ impl NoteName {
         let refused = || Error::Note("does not open");
         let (salt, sealed) = self.payload.split_first_chunk::<SALT>().ok_or_else(refused)?;
         let aad = aad(upload_id, self.part, &self.etag).ok_or_else(refused)?;
-        let plain = keys.one_shot(LABEL, salt)?.open(&aad, sealed).ok_or_else(refused)?;
-        let short = || Error::Note("text ends early");
-        let mut reader = Reader::new(&plain);
-        let salt = reader.array().ok_or_else(short)?;
-        let size = reader.u40().ok_or_else(short)?;
-        let list = checksum::take_list(&mut reader, usize::MAX)?;
-        if list.iter().any(|full| full.composite) || !reader.is_empty() {
-            return Err(Error::Note("composite checksum, or bytes after the list"));
-        }
-        Ok(Note { salt, size, checksums: list.into_iter().map(|full| full.checksum).collect() })
+        parse_text(&keys.one_shot(LABEL, salt)?.open(&aad, sealed).ok_or_else(refused)?)
     }
 
     /// From a whole key.
@@ -134,6 +125,19 @@ impl NoteName {
     pub fn backend_etag(&self) -> &str {
         &self.etag
     }
+}
+
+/// chunk salt[12] ‖ size u40 ‖ checksums; nothing follows.
+pub(crate) fn parse_text(plain: &[u8]) -> Result<Note, Error> {
+    let short = || Error::Note("text ends early");
+    let mut reader = Reader::new(plain);
+    let salt = reader.array().ok_or_else(short)?;
+    let size = reader.u40().ok_or_else(short)?;
+    let list = checksum::take_list(&mut reader, usize::MAX)?;
+    if list.iter().any(|full| full.composite) || !reader.is_empty() {
+        return Err(Error::Note("composite checksum, or bytes after the list"));
+    }
+    Ok(Note { salt, size, checksums: list.into_iter().map(|full| full.checksum).collect() })
 }
 
 /// "sealgate" ‖ lp(upload id) ‖ part u16 ‖ lp(backend ETag without quotes).

@@ -217,7 +217,7 @@ fn aad(keys: &ObjectKeys, kind: Kind, total: u64, len: u32, recovery: &[u8; reco
     [b"sealgate", &head[..], object.as_bytes(), &total.to_be_bytes(), &len.to_be_bytes(), recovery].concat()
 }
 
-fn parse(kind: Kind, plaintext_len: u64, text: &[u8]) -> Result<TrailerPlain, Error> {
+pub(crate) fn parse(kind: Kind, plaintext_len: u64, text: &[u8]) -> Result<TrailerPlain, Error> {
     let short = || Error::Table("text ends early");
     let mut reader = Reader::new(text);
     if reader.u64().ok_or_else(short)? != plaintext_len {

@@ -8,6 +8,8 @@
 
 mod commit;
 mod conditions;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod listing;
 mod names;
 pub mod offline;

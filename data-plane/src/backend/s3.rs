@@ -8,6 +8,8 @@ mod client;
 mod config;
 mod connection;
 mod framing;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod listing;
 mod multipart;
 mod objects;

@@ -101,6 +101,8 @@ def parse_name(name: str) -> dict:
             salt = unb64(salt, "name")
             demand(len(salt) == 12, "name", "not a salt")
             return {"kind": "stash", "record": record, "part": part_number(part, "name"), "salt": salt.hex()}
+        case ["u", record, "gone", at] if is_hex(record, 64) and re.fullmatch(r"[0-9]{12}", at):
+            return {"kind": "gone", "record": record, "at": int(at)}
     raise Refused("name", "no hidden name has this form")
 
 

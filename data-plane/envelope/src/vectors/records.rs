@@ -444,6 +444,7 @@ pub(super) fn names() -> Names {
         name(upload.record_key(), "upload", &[&record]),
         name(upload.stash_key(1, &salt), "stash", &[&record, "1", &hex::encode(salt)]),
         name(upload.stash_key(10_000, &salt), "stash", &[&record, "10000", &hex::encode(salt)]),
+        name(upload.gone_key(1_800_000_000), "gone", &[&record, "1800000000"]),
         name(format!("{}{HEX}/AAAA", upload.part_notes_prefix(12)), "note", &[&record, "12", HEX, "000000"]),
         name(format!("{}_YTA/AA", upload.part_notes_prefix(12)), "note", &[&record, "12", "a0", "00"]),
         name(format!("{}_/AA", upload.part_notes_prefix(12)), "note", &[&record, "12", "", "00"]),
@@ -459,6 +460,7 @@ pub(super) fn names() -> Names {
         refused_text("name", "an upper-case IK", under(&format!("ik/{}/{HEX}", ik.to_uppercase()))),
         refused_text("name", "a short digest", under(&format!("ik/{ik}/{}", &HEX[1..]))),
         refused_text("name", "a short record", under(&format!("u/{}/r", &record[1..]))),
+        refused_text("name", "a mark of eleven digits", upload.gone_key(1).replace("/0", "/")),
         refused_text("name", "another letter", under(&format!("u/{record}/x"))),
         refused_text("name", "a stash of part 0", stash.replace("/00001/", "/00000/")),
         refused_text(

@@ -10,5 +10,6 @@ mod metadata;
 mod names;
 mod reference;
 mod setup;
+mod splits;
 mod tables;
 mod trailers;

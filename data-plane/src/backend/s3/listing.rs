@@ -57,7 +57,7 @@ pub(super) async fn list_buckets(client: &Client) -> Result<Vec<(String, SystemT
     Ok(buckets)
 }
 
-fn parse_page(document: &[u8], v2: bool, plain_markers: bool) -> Result<ListPage, BackendError> {
+pub(super) fn parse_page(document: &[u8], v2: bool, plain_markers: bool) -> Result<ListPage, BackendError> {
     let mut page = ListPage::default();
     let (mut encoded, mut truncated) = (false, false);
     let (mut marker, mut token) = (None, None);
@@ -155,7 +155,7 @@ pub(super) async fn list_uploads(
     parse_uploads(&document, client.config.server.leaves_markers_plain())
 }
 
-fn parse_uploads(document: &[u8], plain: bool) -> Result<UploadPage, BackendError> {
+pub(super) fn parse_uploads(document: &[u8], plain: bool) -> Result<UploadPage, BackendError> {
     let mut page = UploadPage::default();
     let (mut encoded, mut truncated) = (false, false);
     let mut next = (String::new(), String::new());

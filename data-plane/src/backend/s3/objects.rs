@@ -182,7 +182,7 @@ pub(super) async fn delete_many(
 
 /// One entry of a DeleteResult.
 #[derive(Default)]
-struct Deleted {
+pub(super) struct Deleted {
     key: String,
     version_id: Option<String>,
     marker: bool,
@@ -190,7 +190,7 @@ struct Deleted {
     failed: Option<(String, String)>,
 }
 
-fn deletion_answers(document: &[u8]) -> Result<Vec<Deleted>, BackendError> {
+pub(super) fn deletion_answers(document: &[u8]) -> Result<Vec<Deleted>, BackendError> {
     let mut answers = Vec::new();
     let mut current = Deleted::default();
     let (mut code, mut message) = (String::new(), String::new());
