@@ -23,10 +23,11 @@ use super::config::S3Config;
 use super::framing::OutBody;
 use crate::backend::BackendError;
 
-/// Bytes read from a socket at a time, at most.
-const BUFFER: usize = 1 << 20;
+/// Bytes read from a socket at a time. Two such reads wait for a client that takes nothing: one that is being opened and
+/// one that hyper has read ahead.
+const READ: usize = 256 << 10;
 
-/// The longest head of an answer: the size of the buffer does not bound it.
+/// The longest head of an answer.
 const MAX_HEAD: usize = 64 << 10;
 
 /// A connection that takes one request after another. Dropping it closes it.
@@ -115,7 +116,7 @@ impl Pool {
         let received = Rc::new(Cell::new(0));
         let io = TokioIo::new(Counted { socket, received: received.clone() });
         let (sender, connection) = http1::Builder::new()
-            .max_buf_size(BUFFER)
+            .read_buf_exact_size(Some(READ))
             .max_header_size(MAX_HEAD)
             .handshake(io)
             .await

@@ -4,11 +4,12 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use sealgate_control_plane::Handle;
 use sealgate_data_plane::backend::s3::{S3Config, StaticCredentials};
 use sealgate_data_plane::clock::SystemClock;
 use sealgate_data_plane::config::BackendConfig;
@@ -17,15 +18,15 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 
-use super::s3::bytes;
+use super::s3::{Client, bytes};
 use super::world::{World, identity, issue, soon, tenant};
 
-/// The most that a node may hold for a client that stalls, in bytes: a full buffer of the client's connection, the frame
-/// that filled it, the piece that is being opened and the one that is read ahead.
-const GET_BOUND: u64 = (1 << 20) + 3 * (256 << 10);
-/// The most for a backend that stalls: a full buffer of the listener's connection, one read of it that waits to be sealed,
-/// a batch of chunks, and a full buffer of the backend's connection with the frame that filled it.
-const PUT_BOUND: u64 = 4 << 20;
+/// The most that a node may hold for a client that stalls, in bytes. By construction less: a full buffer of the client's
+/// connection (256 KiB), the frame that filled it (128), the piece that is being opened (256), the one read ahead (256).
+const GET_BOUND: u64 = 1 << 20;
+/// The most for a backend that stalls: two reads of the listener's connection (512 KiB each at most), a batch of chunks
+/// (128) that is sealed and one that is framed, and a full buffer of the backend's connection with the frame that filled it.
+const PUT_BOUND: u64 = 2 << 20;
 /// More than all socket buffers of a connection together.
 const SIZE: usize = 48 << 20;
 /// A figure that stays the same for so many looks, 10 ms apart, has come to rest.
@@ -81,8 +82,47 @@ fn read_from(dir: &Path) -> u64 {
     read
 }
 
+/// A client that takes the first 256 KiB of an object and then nothing, until it is told to go on.
+struct Lazy {
+    stream: TcpStream,
+    taken: Vec<u8>,
+}
+
+impl Lazy {
+    async fn start(client: &Client, path: &str) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(64 << 10).unwrap();
+        let mut stream = socket.connect(client.address).await.unwrap();
+        stream.write_all(client.head("GET", path, "connection: close\r\n").as_bytes()).await.unwrap();
+        let mut taken = vec![0; 256 << 10];
+        soon("the first bytes", stream.read_exact(&mut taken)).await.unwrap();
+        Self { stream, taken }
+    }
+
+    /// Bytes that have left the node for this client.
+    fn passed_on(&self) -> u64 {
+        let (near, far) = (self.stream.local_addr().unwrap(), self.stream.peer_addr().unwrap());
+        self.taken.len() as u64 + queues(far, near).0 + queues(near, far).1
+    }
+
+    /// Takes all, and gives the body.
+    async fn go_on(mut self) -> Vec<u8> {
+        soon("the rest", self.stream.read_to_end(&mut self.taken)).await.unwrap();
+        let start = self.taken.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+        self.taken.split_off(start)
+    }
+}
+
+#[track_caller]
+fn check_held(read: u64, passed_on: u64) {
+    assert!(read > passed_on, "{read} bytes read, {passed_on} passed on: the wrong figures were looked at");
+    let held = read - passed_on;
+    assert!(held <= GET_BOUND, "the node holds {held} bytes for a client that stalls");
+    assert!(read < SIZE as u64 / 2, "all was read at once");
+}
+
 #[actix_rt::test]
-async fn a_client_that_stalls_stops_the_reading_of_the_backend() {
+async fn a_client_that_stalls_stops_the_reading_of_the_disk() {
     let world = World::new();
     let control = world.control().await;
     let client = tenant(&control).await;
@@ -93,27 +133,99 @@ async fn a_client_that_stalls_stops_the_reading_of_the_backend() {
     let body = bytes(SIZE, 1);
     client.put("/bucket/object", body.clone()).await.ok();
 
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(64 << 10).unwrap();
-    let mut stream = socket.connect(node.address()).await.unwrap();
-    let (near, far) = (stream.local_addr().unwrap(), stream.peer_addr().unwrap());
-    stream.write_all(client.head("GET", "/bucket/object", "connection: close\r\n").as_bytes()).await.unwrap();
-    let mut taken = vec![0; 256 << 10];
-    soon("the first bytes", stream.read_exact(&mut taken)).await.unwrap();
-
+    let lazy = Lazy::start(&client, "/bucket/object").await;
     let read = at_rest(|| read_from(&world.backend())).await;
-    let on_the_way = queues(far, near).0 + queues(near, far).1;
-    let passed_on = taken.len() as u64 + on_the_way;
-    assert!(read > passed_on, "{read} bytes read, {passed_on} passed on: the wrong file was looked at");
-    let held = read - passed_on;
-    assert!(held <= GET_BOUND, "the node holds {held} bytes for a client that stalls");
-    assert!(read < SIZE as u64 / 2, "all was read at once");
-
-    soon("the rest", stream.read_to_end(&mut taken)).await.unwrap();
-    let start = taken.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
-    assert!(taken[start..] == body, "what came after the stall is not the object");
+    check_held(read, lazy.passed_on());
+    assert!(lazy.go_on().await == body, "what came after the stall is not the object");
     node.stop().await;
     control.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_client_that_stalls_stops_the_reading_of_the_server() {
+    let world = World::new();
+    let control = world.control().await;
+    let client = tenant(&control).await;
+    let sink = free_address().await;
+    tokio::task::spawn_local(sealgate_bench::sink::serve(sink));
+    let relay = Counting::start(sink).await;
+    let node = s3_node(&world, &control, relay.address).await;
+    let client = client.at(node.address());
+    client.put("/bucket", "").await.ok();
+    let body = bytes(SIZE, 1);
+    client.put("/bucket/keep", body.clone()).await.ok();
+
+    let lazy = Lazy::start(&client, "/bucket/keep").await;
+    at_rest(|| relay.most().1).await;
+    let (node_end, sent) = relay.most();
+    let on_the_way = queues(relay.address, node_end).0 + queues(node_end, relay.address).1;
+    check_held(sent - on_the_way, lazy.passed_on());
+    assert!(lazy.go_on().await == body, "what came after the stall is not the object");
+    node.stop().await;
+    control.stop().await;
+}
+
+async fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+/// A node over an S3 server, plain HTTP.
+async fn s3_node(world: &World, control: &Handle, server: SocketAddr) -> DataPlane {
+    let identity = identity(&issue(control, "one").await);
+    let mut config = world.node_config(format!("https://{}", control.grpc_addr()), identity);
+    let credentials = StaticCredentials::new("backend".to_owned(), "secret".to_owned(), None);
+    let s3 = S3Config::new(&format!("http://{server}"), "us-east-1", Arc::new(credentials)).unwrap();
+    config.backends.insert("default".to_owned(), BackendConfig::S3(Box::new(s3)));
+    let node = DataPlane::start(config, SystemClock::shared()).unwrap();
+    soon("the first config", node.node().wait_applied(0, 1)).await;
+    node
+}
+
+/// Between a node and its S3 server: counts what went to the node, connection by connection.
+struct Counting {
+    address: SocketAddr,
+    connections: Arc<Mutex<Vec<(SocketAddr, u64)>>>,
+}
+
+impl Counting {
+    async fn start(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::<Mutex<Vec<_>>>::default();
+        let all = Arc::clone(&connections);
+        tokio::spawn(async move {
+            while let Ok((node, from)) = listener.accept().await {
+                let (mut requests, mut out) = node.into_split();
+                let (mut answers, mut inward) = TcpStream::connect(server).await.unwrap().into_split();
+                let all = Arc::clone(&all);
+                let number = {
+                    let mut all = all.lock().unwrap();
+                    all.push((from, 0));
+                    all.len() - 1
+                };
+                tokio::spawn(async move {
+                    let _ = tokio::io::copy(&mut requests, &mut inward).await;
+                });
+                tokio::spawn(async move {
+                    let mut piece = vec![0; 64 << 10];
+                    while let Ok(count @ 1..) = answers.read(&mut piece).await {
+                        let mut left = &piece[..count];
+                        while !left.is_empty() {
+                            let Ok(written) = out.write(left).await else { return };
+                            left = &left[written..];
+                            all.lock().unwrap()[number].1 += written as u64;
+                        }
+                    }
+                });
+            }
+        });
+        Self { address, connections }
+    }
+
+    /// The node's end of the connection that most was sent on, and how much.
+    fn most(&self) -> (SocketAddr, u64) {
+        *self.connections.lock().unwrap().iter().max_by_key(|(_, sent)| *sent).unwrap()
+    }
 }
 
 /// An S3 server that takes everything, and stops in the body of one key.
@@ -212,14 +324,7 @@ async fn a_backend_that_stalls_stops_the_reading_of_the_client() {
     let control = world.control().await;
     let client = tenant(&control).await;
     let backend = Stalling::start("/object").await;
-    let mut config = world
-        .node_config(format!("https://{}", control.grpc_addr()), identity(&issue(&control, "one").await));
-    let credentials = StaticCredentials::new("backend".to_owned(), "secret".to_owned(), None);
-    let s3 =
-        S3Config::new(&format!("http://{}", backend.address), "us-east-1", Arc::new(credentials)).unwrap();
-    config.backends.insert("default".to_owned(), BackendConfig::S3(Box::new(s3)));
-    let node = DataPlane::start(config, SystemClock::shared()).unwrap();
-    soon("the first config", node.node().wait_applied(0, 1)).await;
+    let node = s3_node(&world, &control, backend.address).await;
     let client = client.at(node.address());
     client.put("/bucket", "").await.ok();
 
