@@ -10,7 +10,7 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::{IpAddr, SocketAddr},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -123,7 +123,7 @@ impl Config {
     /// When the directory or a secret cannot be written.
     pub fn dev(data_dir: &Path, regions: Vec<String>) -> Result<Self, ConfigError> {
         let failed = |error: std::io::Error| ConfigError(format!("{}: {error}", data_dir.display()));
-        fs::create_dir_all(data_dir).map_err(failed)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(failed)?;
         let (key, token) = (data_dir.join("keyring.key"), data_dir.join("admin-token"));
         let mut random = Zeroizing::new([0_u8; 32]);
         generate(&key, &mut random, |random| Zeroizing::new(random.to_vec())).map_err(failed)?;

@@ -141,7 +141,7 @@ def power(rounds: int, dice: random.Random) -> storm.Counts:
 
 @breaks
 def full(_rounds: int, _dice: random.Random) -> storm.Counts:
-    with disks.Disk(160) as disk, gateway(os.path.join(disk.root, "data")) as running:
+    with disks.Disk(96) as disk, gateway(os.path.join(disk.root, "data")) as running:
         bucket = bucket_of(running, "storms")
         writers = storm.Storm(running, bucket, 20, "put")
         writers.start()
@@ -165,6 +165,9 @@ def full(_rounds: int, _dice: random.Random) -> storm.Counts:
             counts.losses.append("not every writer came to the end of the disk")
         refused_bucket = writers.raw.request("PUT", "/no-space-left")
         print(f"  a new bucket then: {refused_bucket}")
+        if running.process.poll() is not None:
+            counts.losses.append(f"the gateway ended on a full disk{servers.tail(running.log)}")
+            return counts
         counts.add(writers.verify())
         counts.add(small.verify())
         for freed in range(number):

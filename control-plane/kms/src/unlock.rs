@@ -58,10 +58,7 @@ impl Unlock {
         let bytes = read(path, 33)?;
         let mut key = Zeroizing::new([0_u8; 32]);
         if bytes.len() != key.len() {
-            return Err(KmsError::Unavailable(format!(
-                "{}: a key file has exactly 32 bytes",
-                path.display()
-            )));
+            return Err(KmsError::Denied(format!("{}: a key file has exactly 32 bytes", path.display())));
         }
         key.copy_from_slice(&bytes);
         Ok(Self::Key(key))

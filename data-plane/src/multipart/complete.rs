@@ -282,7 +282,8 @@ impl Completing<'_> {
             let note = &notes.of(part.number, &backend_etag).ok_or_else(invalid)?.note;
             if part.number != GATEWAY_PART {
                 // Some servers list every attempt at a part, the oldest first.
-                let named = |stored: &&BackendPart| stored.number == part.number && stored.etag == backend_etag;
+                let named =
+                    |stored: &&BackendPart| stored.number == part.number && stored.etag == backend_etag;
                 let stored = listed.iter().find(named).ok_or_else(invalid)?;
                 if Some(stored.size) != chunks_size(note.size) {
                     return Err(invalid());

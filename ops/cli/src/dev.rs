@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use sealgate_data_plane::config::{
 use sealgate_data_plane::control::NodeIdentity;
 use sealgate_data_plane::plane::DataPlane;
 use sealgate_data_plane::process;
+use tracing::warn;
 use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
 
@@ -87,7 +88,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 async fn serve(arguments: &Arguments) -> Result<(), Failure> {
     let data = &arguments.data;
-    fs::create_dir_all(data).map_err(|error| format!("{}: {error}", data.display()))?;
+    create_directory(data)?;
+    let _lock = lock(data)?;
     let control = start_control_plane(arguments).await?;
     let tenant = control.ensure_tenant(TENANT).await?;
     ensure_credentials(&control, tenant, data).await?;
@@ -106,32 +108,63 @@ async fn serve(arguments: &Arguments) -> Result<(), Failure> {
             files: None,
         },
     )?;
-    let node = DataPlane::start(config, SystemClock::shared())?;
+    let node = DataPlane::start(config, SystemClock::shared())
+        .map_err(|error| format!("the data plane on {}: {error}", arguments.listen))?;
     node.node().wait_applied(0, 1).await;
     write_config(arguments, node.address())?;
     let mut applied = node.node().watch_applied();
-    write_whole(&data.join("recovery"), control.recovery_card()?.as_bytes())?;
+    write_card(&control, data)?;
     print_welcome(arguments, &control, &node)?;
     let stop = process::stop_signal();
     let mut stop = std::pin::pin!(stop);
-    loop {
+    let ended: Result<(), Failure> = loop {
         tokio::select! {
-            stopped = &mut stop => {
-                stopped?;
-                break;
-            }
-            () = control.failed() => return Err("the control plane failed; see the log above".into()),
+            stopped = &mut stop => break stopped.map_err(Failure::from),
+            () = control.failed() => break Err("the control plane failed; see the log above".into()),
             changed = applied.changed() => {
-                changed?;
-                // A bucket came or went: the card names it.
-                write_whole(&data.join("recovery"), control.recovery_card()?.as_bytes())?;
+                if let Err(error) = changed {
+                    break Err(error.into());
+                }
+                // A bucket came or went: the card names it. Clients are served without it, too: a full disk ends nothing.
+                if let Err(error) = write_card(&control, data) {
+                    warn!(%error, "the recovery card could not be written; it is tried again at the next change");
+                }
             }
         }
-    }
+    };
     eprintln!("Draining …");
     node.stop().await;
     control.stop().await;
-    Ok(())
+    ended
+}
+
+fn write_card(control: &Handle, data: &Path) -> Result<(), Failure> {
+    write_whole(&data.join("recovery"), control.recovery_card()?.as_bytes())
+}
+
+/// Makes a directory of the owner's alone.
+fn create_directory(path: &Path) -> Result<(), Failure> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| format!("{}: {error}", path.display()).into())
+}
+
+/// One `sealgate dev` a directory: held until the process ends.
+fn lock(data: &Path) -> Result<fs::File, Failure> {
+    let path = data.join("lock");
+    let file = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    let file = file.map_err(|error| format!("{}: {error}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(format!(
+            "another `sealgate dev` runs over {}; stop it, or give another directory with --data",
+            data.display()
+        )
+        .into()),
+        Err(fs::TryLockError::Error(error)) => Err(format!("{}: {error}", path.display()).into()),
+    }
 }
 
 async fn start_control_plane(arguments: &Arguments) -> Result<Handle, Failure> {
@@ -176,7 +209,7 @@ fn node_config(arguments: &Arguments, control_plane: ControlPlaneConfig) -> Resu
     let backend = match &arguments.s3_endpoint {
         None => {
             let root = arguments.data.join("backend");
-            fs::create_dir_all(&root).map_err(|error| format!("{}: {error}", root.display()))?;
+            create_directory(&root)?;
             BackendConfig::Filesystem { root }
         }
         Some(endpoint) => {

@@ -57,6 +57,12 @@ impl PlaceArguments {
         self.fs_root.clone().or_else(|| self.data.as_ref().map(|data| data.join("backend")))
     }
 
+    /// Where else a lone body's IK record may lie.
+    pub fn beside_body(&self) -> Option<PathBuf> {
+        self.body.as_ref()?;
+        self.data.as_ref().map(|data| data.join("backend")).filter(|root| root.is_dir())
+    }
+
     /// The place, and the key in it.
     ///
     /// # Errors

@@ -36,7 +36,10 @@ pub fn run(arguments: &Arguments, out: Output) -> Outcome<()> {
             Failure::usage("names a bucket, not an object").hint("give s3://BUCKET/KEY, or --key KEY")
         );
     }
-    let keys = arguments.keys.keys(arguments.place.data.as_deref(), source.as_ref())?;
+    let keys = arguments
+        .keys
+        .keys(arguments.place.data.as_deref(), source.as_ref())?
+        .with_buckets(arguments.place.beside_body());
     let found = source.find(&key)?;
     let bare = arguments.place.body.is_some() && !found.metadata.contains_key(ENVELOPE);
     let proof = if arguments.without_envelope || bare { Proof::Recovery } else { Proof::Envelope };

@@ -66,7 +66,10 @@ pub fn run(arguments: &Arguments, out: Output) -> Outcome<()> {
     if shown.is_empty() || arguments.place.body.is_some() || arguments.place.location().is_some() {
         stored(arguments, &mut shown)?;
     }
-    out.fields(&Value::Object(shown))
+    let malformed = shown.iter().find_map(|(name, value)| Some((name, value.get("problem")?.as_str()?)));
+    let malformed = malformed.map(|(name, problem)| Failure::integrity(name, &problem));
+    out.fields(&Value::Object(shown))?;
+    malformed.map_or(Ok(()), Err)
 }
 
 fn stored(arguments: &Arguments, shown: &mut Map<String, Value>) -> Outcome<()> {

@@ -9,10 +9,11 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use sealgate_data_plane::backend::fs::offline;
 use sealgate_envelope::{BucketId, Ik, IkId, IkRecord, RecoveryCard, TenantId, hidden};
 use sealgate_kms::{Keyring, KmsError, Unlock};
 
-use super::source::Source;
+use super::source::{Directory, Source};
 use crate::failure::{Exit, Failure, Outcome};
 
 /// The largest IK record, in bytes: its fields are bounded.
@@ -44,6 +45,7 @@ pub struct Keys<'a> {
     source: &'a dyn Source,
     logical_bucket: Option<BucketId>,
     given: Vec<(String, Vec<u8>)>,
+    beside: Option<PathBuf>,
     opened: RefCell<HashMap<IkId, Rc<[OpenedIk]>>>,
 }
 
@@ -56,7 +58,14 @@ impl<'a> Keys<'a> {
         logical_bucket: Option<BucketId>,
     ) -> Self {
         let opened = RefCell::default();
-        Self { card, files, keyring: OnceCell::new(), source, logical_bucket, given: Vec::new(), opened }
+        let (keyring, given, beside) = (OnceCell::new(), Vec::new(), None);
+        Self { card, files, keyring, source, logical_bucket, given, beside, opened }
+    }
+
+    /// Looks for records in all buckets of a filesystem backend too: for a body that lies outside its bucket.
+    pub fn with_buckets(mut self, root: Option<PathBuf>) -> Self {
+        self.beside = root;
+        self
     }
 
     /// Adds a record from a file, or all files below a directory.
@@ -112,17 +121,13 @@ impl<'a> Keys<'a> {
         if !given.is_empty() {
             return Ok(given);
         }
-        let mut keys = Vec::new();
-        self.source.list(&hidden::ik_records_prefix(ik), &mut |key| {
-            let key = key?;
-            if keys.len() < MAX_COPIES {
-                keys.push(key);
+        let mut found = records(self.source, ik)?;
+        if let Some(root) = &self.beside {
+            for bucket in offline::buckets(root).map_err(|error| Failure::file(root, &error))? {
+                found.extend(records(&Directory::new(root.clone(), bucket), ik)?);
             }
-            Ok(())
-        })?;
-        keys.into_iter()
-            .map(|key| Ok((self.source.name(&key), self.source.small(&key, MAX_RECORD)?)))
-            .collect()
+        }
+        Ok(found)
     }
 
     /// Nothing when the pair is known already.
@@ -168,6 +173,19 @@ impl<'a> Keys<'a> {
         let opened = opened.map_err(|error| Failure::kms(&"keyring", &error))?;
         Ok(self.keyring.get_or_init(|| opened))
     }
+}
+
+/// Names and bytes of the records in a bucket that carry the IK's id.
+fn records(source: &dyn Source, ik: IkId) -> Outcome<Vec<(String, Vec<u8>)>> {
+    let mut keys = Vec::new();
+    source.list(&hidden::ik_records_prefix(ik), &mut |key| {
+        let key = key?;
+        if keys.len() < MAX_COPIES {
+            keys.push(key);
+        }
+        Ok(())
+    })?;
+    keys.into_iter().map(|key| Ok((source.name(&key), source.small(&key, MAX_RECORD)?))).collect()
 }
 
 /// What to report of several: that the keys are missing or wrong says more than that something planted was refused.

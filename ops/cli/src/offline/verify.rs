@@ -39,7 +39,10 @@ pub fn run(arguments: &Arguments, out: Output) -> Outcome<()> {
     let mut summary = Summary::default();
     if arguments.place.body.is_some() {
         let (source, key) = arguments.place.open()?;
-        let keys = arguments.keys.keys(arguments.place.data.as_deref(), source.as_ref())?;
+        let keys = arguments
+            .keys
+            .keys(arguments.place.data.as_deref(), source.as_ref())?
+            .with_buckets(arguments.place.beside_body());
         let checked = object(source.as_ref(), &key, &keys, arguments.quick);
         summary.count(&source.name(&key), checked, out)?;
     } else if let Some(location) = arguments.place.location() {
@@ -51,7 +54,17 @@ pub fn run(arguments: &Arguments, out: Output) -> Outcome<()> {
     } else {
         arguments.place.open()?;
     }
-    summary.report(arguments.quick, out)
+    let objects = summary.objects;
+    summary.report(arguments.quick, out)?;
+    let prefix = arguments.place.location().map(|location| location.key).or(arguments.place.key.clone());
+    match prefix {
+        // A mistyped prefix would pass for a sound backup for ever.
+        Some(prefix) if objects == 0 && !prefix.is_empty() => {
+            Err(Failure::new(Exit::NotFound, format!("no object's key begins with {prefix:?}"))
+                .hint("`sealgate ls` shows what is there; without a prefix the whole bucket is verified"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn bucket(

@@ -65,3 +65,12 @@ fn records_and_names() {
     assert_eq!(bad["envelope"]["problem"], "envelope header: not 188 characters");
     assert!(bad["hidden-name"]["problem"].is_string());
 }
+
+#[test]
+fn what_is_malformed_is_no_success() {
+    let world = World::new();
+    world.write("record", b"no record");
+    for arguments in [["--envelope", "AAAA"], ["--name", ".sealgate/v1/nothing"], ["--ik-record", "record"]] {
+        world.run(&["inspect", arguments[0], arguments[1]]).failed(4, &arguments[0][2..]);
+    }
+}

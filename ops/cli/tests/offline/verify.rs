@@ -43,11 +43,19 @@ fn damage_is_found_and_the_rest_is_still_checked() {
 }
 
 #[test]
+fn a_prefix_that_nothing_begins_with_is_no_sound_backup() {
+    let world = World::with_objects();
+    world.run(&["verify", "--data", ".", "s3://photos/nosuch/"]).failed(3, "no object's key begins with");
+}
+
+#[test]
 fn a_body_in_a_file() {
     let world = World::new();
     let mut stored = world.multipart(PARTS, &SIZES);
     world.write("ik", &world.record.to_bytes().unwrap());
     world.write("body", &stored.body);
+    // The record is found in the bucket, where it was written.
+    world.run(&["verify", "--data", ".", "--body", "body"]).succeeded();
     let arguments = ["verify", "--data", ".", "--body", "body", "--ik-record", "ik"];
     world.run(&arguments).succeeded();
     stored.body[6 << 20] ^= 1;
