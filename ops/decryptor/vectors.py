@@ -7,6 +7,7 @@ Prints a line for each vector that is not as it says, and `N passed, N failed`.
 """
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import os
@@ -16,11 +17,12 @@ from collections.abc import Callable
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from sealgate_format import keys, objects, primitives, records, sizes  # noqa: E402 (found through the line above)
+from sealgate_format import keyring, keys, objects, primitives, records, sizes  # noqa: E402 (found through the line above)
 from sealgate_format.primitives import Refused, unb64  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 VECTORS = os.path.join(ROOT, "data-plane", "envelope", "vectors")
+KEYRINGS = os.path.join(ROOT, "control-plane", "kms", "tests", "golden")
 
 
 class Suite:
@@ -212,6 +214,25 @@ def check_names(suite: Suite):
         suite.refused(vector["why"], vector["stage"], lambda: records.parse_marker(bytes.fromhex(vector["bytes"])))
 
 
+def check_keyrings(suite: Suite):
+    with open(os.path.join(KEYRINGS, "records.json"), encoding="utf-8") as file:
+        golden = json.load(file)
+    key, passphrase = bytes.fromhex(golden["key_file"]), golden["passphrase"].encode()
+    for name, secrets, wrong in (("key-file", {"key_file": key}, {"key_file": bytes(32)}),
+                                 ("passphrase", {"passphrase": passphrase + b"\n"}, {"passphrase": passphrase + b"\n\n"})):
+        with open(os.path.join(KEYRINGS, f"{name}.json"), encoding="utf-8") as file:
+            text = file.read()
+        ring = keyring.Keyring(text, **secrets)
+        suite.refused(f"{name}: another secret", "kms", lambda: keyring.Keyring(text, **wrong))
+        dated = text.replace('"created": 1800000001', '"created": 1800000003')
+        suite.refused(f"{name}: an entry with another date", "kms", lambda: keyring.Keyring(dated, **secrets))
+        for record in golden["records"]:
+            parsed = keys.parse_ik_record(bytes.fromhex(record))
+            suite.equal(f"{name}: IK", lambda: ring.unwrap(parsed).hex(), golden["ik"])
+            moved = dataclasses.replace(parsed, context=parsed.context + b"x")
+            suite.refused(f"{name}: another context", "kms", lambda: ring.unwrap(moved))
+
+
 def check_the_rest(suite: Suite):
     stored = suite.load("sizes")
     for plain, body in stored["pairs"]:
@@ -236,7 +257,7 @@ def main() -> int:
     parser.add_argument("--bodies", metavar="OUT")
     options = parser.parse_args()
     suite = Suite(options.directory)
-    for check in (check_objects, check_uploads, check_ik_records, check_names, check_the_rest):
+    for check in (check_objects, check_uploads, check_ik_records, check_names, check_keyrings, check_the_rest):
         check(suite)
     if options.bodies:
         os.makedirs(options.bodies, exist_ok=True)

@@ -5,8 +5,11 @@ mod object;
 mod s3;
 mod storage;
 
+/// A target's name, and what it does with an input.
+type Target = (&'static str, fn(&[u8]));
+
 /// Every target. `ops/fuzz/seeds.py` has seeds for each.
-pub const ALL: &[(&str, fn(&[u8]))] = &[
+pub const ALL: &[Target] = &[
     ("envelope", format::envelope),
     ("metadata", format::metadata),
     ("trailer", format::trailer),
