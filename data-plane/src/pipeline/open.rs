@@ -12,6 +12,10 @@ use super::pool::Buffer;
 use crate::backend::{ByteStream, StreamError};
 use crate::metrics::Metrics;
 
+/// Plaintext that is handed on at a time, in bytes. A connection's write gathers several such frames; a small one bounds
+/// what a client that stalls makes the node hold.
+const FRAME: usize = 2 * CHUNK;
+
 /// An object that is not what was written.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -92,7 +96,7 @@ impl Batch {
     }
 
     fn is_full(&self) -> bool {
-        self.buffer.as_ref().is_some_and(|buffer| buffer.room() < CHUNK)
+        self.buffer.as_ref().is_some_and(|buffer| buffer.len() + CHUNK > FRAME)
     }
 
     fn is_empty(&self) -> bool {

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use sealgate_envelope::size::STORED_CHUNK;
 use zeroize::Zeroize as _;
 
-/// Chunks in one buffer. The socket's writes gather several buffers; a small one bounds what a stalled stream holds.
-pub const BATCH: usize = 2;
+/// Chunks in one buffer: few system calls, and still little memory a stream.
+pub const BATCH: usize = 4;
 
 /// Room in one buffer, in bytes.
 pub const ROOM: usize = BATCH * STORED_CHUNK;

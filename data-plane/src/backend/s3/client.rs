@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::config::{Checksum, S3Config};
-use super::connection::{Connection, Pool};
+use super::connection::{Connection, Pool, Use};
 use super::framing::{Failure, Framed, Gate, OutBody, framed_length};
 use super::progress::Progress;
 use super::request::{Call, Payload, header_value};
@@ -31,14 +31,16 @@ pub(super) const COLLECTED: u64 = 256 * 1024;
 /// One worker's way to one server.
 pub(super) struct Client {
     pub(super) config: Rc<S3Config>,
+    uploads: Rc<Pool>,
     pool: Rc<Pool>,
 }
 
 impl Client {
     pub(super) fn new(config: S3Config) -> Result<Self, BackendError> {
         let config = Rc::new(config);
-        let pool = Rc::new(Pool::new(config.clone())?);
-        Ok(Self { config, pool })
+        let pool = |carries| Ok::<_, BackendError>(Rc::new(Pool::new(config.clone(), carries)?));
+        let (uploads, pool) = (pool(Use::Uploads)?, pool(Use::Other)?);
+        Ok(Self { config, uploads, pool })
     }
 
     /// Sends a request without a body.
@@ -79,7 +81,7 @@ impl Client {
     ) -> Result<Answer, (BackendError, Option<u64>)> {
         let body = if body.is_empty() { OutBody::Empty } else { OutBody::Whole(Some(body.clone())) };
         match timeout(wait, connection.sender.send_request(request.map(|()| body))).await {
-            Ok(Ok(response)) => Ok(self.answer(response, connection)),
+            Ok(Ok(response)) => Ok(self.answer(response, connection, &self.pool)),
             Ok(Err(error)) => Err((lost(&error), Some(connection.received()))),
             Err(_) => Err((BackendError::Unavailable("no answer in time".to_owned()), None)),
         }
@@ -125,9 +127,9 @@ impl Client {
         upload: Upload,
         checksum: Checksum,
     ) -> Result<Answer, BackendError> {
-        let mut connection = match self.pool.idle().await {
+        let mut connection = match self.uploads.idle().await {
             Some(connection) => connection,
-            None => self.pool.connect().await?,
+            None => self.uploads.connect().await?,
         };
         let (gate, failure) = (Arc::new(Gate::default()), Failure::default());
         let progress = Rc::new(Progress::new(Instant::now()));
@@ -162,7 +164,7 @@ impl Client {
         }
         match response {
             Ok(response) => {
-                let mut answer = self.answer(response, connection);
+                let mut answer = self.answer(response, connection, &self.uploads);
                 // An answer before the body's end: the rest will never be sent on this connection.
                 answer.body.reusable &= progress.is_sent();
                 Ok(answer)
@@ -171,12 +173,12 @@ impl Client {
         }
     }
 
-    fn answer(&self, response: http::Response<Incoming>, connection: Connection) -> Answer {
+    fn answer(&self, response: http::Response<Incoming>, connection: Connection, pool: &Rc<Pool>) -> Answer {
         let (head, incoming) = response.into_parts();
         let body = AnswerBody {
             incoming,
             connection: Some(connection),
-            pool: self.pool.clone(),
+            pool: Rc::clone(pool),
             idle: self.config.idle_timeout,
             reusable: true,
         };

@@ -27,6 +27,9 @@ use crate::backend::BackendError;
 /// one that hyper has read ahead.
 const READ: usize = 256 << 10;
 
+/// What a connection for uploads gathers before it writes; it takes one frame more.
+const WRITE: usize = 1 << 20;
+
 /// The longest head of an answer.
 const MAX_HEAD: usize = 64 << 10;
 
@@ -52,21 +55,31 @@ impl Drop for Connection {
     }
 }
 
-/// The connections of one worker to one server.
+/// What a connection carries: it decides what it buffers, and hyper has one figure for both ways.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Use {
+    /// Long bodies to the server, short answers.
+    Uploads,
+    /// All else: long answers among them.
+    Other,
+}
+
+/// The connections of one worker to one server, for one use.
 pub(super) struct Pool {
     config: Rc<S3Config>,
+    carries: Use,
     tls: Option<TlsConnector>,
     idle: RefCell<VecDeque<(Instant, Connection)>>,
 }
 
 impl Pool {
-    pub(super) fn new(config: Rc<S3Config>) -> Result<Self, BackendError> {
+    pub(super) fn new(config: Rc<S3Config>, carries: Use) -> Result<Self, BackendError> {
         let tls = config
             .https
             .then(|| tls_config(&config))
             .transpose()?
             .map(|tls| TlsConnector::from(Arc::new(tls)));
-        Ok(Self { config, tls, idle: RefCell::default() })
+        Ok(Self { config, carries, tls, idle: RefCell::default() })
     }
 
     /// A connection that waited, the youngest first.
@@ -115,8 +128,12 @@ impl Pool {
             .map_err(|error| unreachable(error.to_string()))?;
         let received = Rc::new(Cell::new(0));
         let io = TokioIo::new(Counted { socket, received: received.clone() });
-        let (sender, connection) = http1::Builder::new()
-            .read_buf_exact_size(Some(READ))
+        let mut builder = http1::Builder::new();
+        match self.carries {
+            Use::Uploads => builder.max_buf_size(WRITE),
+            Use::Other => builder.read_buf_exact_size(Some(READ)),
+        };
+        let (sender, connection) = builder
             .max_header_size(MAX_HEAD)
             .handshake(io)
             .await

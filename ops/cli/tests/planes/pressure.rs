@@ -21,12 +21,12 @@ use tokio::sync::Semaphore;
 use super::s3::{Client, bytes};
 use super::world::{World, identity, issue, soon, tenant};
 
-/// The most that a node may hold for a client that stalls, in bytes. By construction less: a full buffer of the client's
-/// connection (256 KiB), the frame that filled it (128), the piece that is being opened (256), the one read ahead (256).
+/// The most that a node may hold for a client that stalls, in bytes: a full buffer of the client's connection (384 KiB), the
+/// frame that filled it (128), the piece that is being opened (256) and the one that is read ahead (256).
 const GET_BOUND: u64 = 1 << 20;
-/// The most for a backend that stalls: two reads of the listener's connection (512 KiB each at most), a batch of chunks
-/// (128) that is sealed and one that is framed, and a full buffer of the backend's connection with the frame that filled it.
-const PUT_BOUND: u64 = 2 << 20;
+/// The most for a backend that stalls: a full buffer of the listener's connection, one read of it that waits to be sealed,
+/// a batch of chunks, and a full buffer of the backend's connection with the frame that filled it.
+const PUT_BOUND: u64 = 4 << 20;
 /// More than all socket buffers of a connection together.
 const SIZE: usize = 48 << 20;
 /// A figure that stays the same for so many looks, 10 ms apart, has come to rest.
