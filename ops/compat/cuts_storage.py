@@ -259,6 +259,11 @@ def refuse_at_once(exchange):
     exchange.drain(exchange.request.length)
 
 
+def unheard(exchange):
+    """Ends the connection before the storage learns of the request."""
+    exchange.hang_up()
+
+
 # A small body goes out at once: then a 500 is an answer like any other.
 UPLOADS = {"500 at once": refuse_at_once, "500 midway": refuse_midway, "cut midway": drop_midway(False), "reset midway": drop_midway(True)}
 
@@ -318,7 +323,9 @@ def stash_and_note(t):
     for number, place in enumerate(("/s/", "/n/"), start=1):
         upload = Upload(found.t, f"beside/{number}")
         query = [("partNumber", "1"), ("uploadId", upload.place["UploadId"])]
-        for what, act in (("500 at once", refuse_at_once), ("cut midway", drop_midway(False))):
+        # A note has no body to be cut in.
+        cut = drop_midway(False) if place == "/s/" else unheard
+        for what, act in (("500 at once", refuse_at_once), ("cut midway", cut)):
             asked = lambda: found.put(upload.key, data(LARGE, "part"), query)  # noqa: B023, E731 (used before the next round)
             for seen in found.lie(act, lambda request: request.method == "PUT" and "/.sealgate/v1/u/" in request.path and place in request.path, asked,  # noqa: B023
                                    place == "/n/" and act is refuse_at_once):
