@@ -16,6 +16,7 @@ import raw
 import sigv4
 
 CASE_SECONDS = 60
+SIZES = ("ci", "acceptance")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,18 +27,20 @@ class Case:
     name: str
     run: Callable
     seconds: int
+    # Which sizes of a run it belongs to.
+    sizes: tuple[str, ...]
 
 
 CASES: list[Case] = []
 
 
-def case(function=None, *, seconds=CASE_SECONDS):
+def case(function=None, *, seconds=CASE_SECONDS, sizes=SIZES):
     """Registers a case; it fails when it takes longer than `seconds`."""
 
     def register(function):
         module = function.__module__.rpartition(".")[2]
         assert not any(other.module == module and other.name == function.__name__ for other in CASES), function.__name__
-        CASES.append(Case(module, function.__name__, function, seconds))
+        CASES.append(Case(module, function.__name__, function, seconds, sizes))
         return function
 
     return register(function) if function else register

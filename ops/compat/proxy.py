@@ -116,6 +116,9 @@ class Proxy:
                 (act or Exchange.honest)(exchange)
                 if exchange.ends:
                     return
+                if exchange.storage_ends:
+                    storage.close()
+                    storage = None
         except (Lost, OSError):
             pass
         finally:
@@ -129,7 +132,7 @@ class Exchange:
 
     def __init__(self, client, request: Request, head: bytes):
         self.client, self.request, self.head, self.storage = client, request, head, None
-        self.ends = False
+        self.ends = self.storage_ends = False
 
     def honest(self):
         self.tell(self.forward())
@@ -185,7 +188,9 @@ class Exchange:
         else:
             answer.body = read_exact(self.storage, int(answer.header("content-length") or 0))
         if (answer.header("connection") or "").lower() == "close":
-            self.ends = True
+            # Between proxy and storage only: the gateway's connection may go on.
+            answer.headers = [(name, value) for name, value in answer.headers if name.lower() != "connection"]
+            self.storage_ends = True
         return answer
 
     def tell(self, answer: Answer):

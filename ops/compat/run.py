@@ -46,7 +46,7 @@ def arguments():
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--backend", choices=("filesystem", *servers.S3_SERVERS))
     where.add_argument("--direct", choices=tuple(servers.S3_SERVERS))
-    parser.add_argument("--size", choices=("ci", "acceptance"), default="ci")
+    parser.add_argument("--size", choices=cases.SIZES, default="ci")
     parser.add_argument("--only", nargs="+", default=[], metavar="TEXT", help="cases whose `suite.name` contains one of these")
     parser.add_argument("--json", metavar="FILE")
     return parser.parse_args()
@@ -76,7 +76,8 @@ def main() -> int:
     for name in SUITES:
         if applies(name, options):
             importlib.import_module(name)
-    chosen = [each for each in cases.CASES if not options.only or any(text in f"{each.module}.{each.name}" for text in options.only)]
+    chosen = [each for each in cases.CASES if options.size in each.sizes and (
+        not options.only or any(text in f"{each.module}.{each.name}" for text in options.only))]
     name, results = options.backend or f"{options.direct} alone", []
     with contextlib.ExitStack() as stack:
         try:

@@ -171,10 +171,13 @@ def _read(path: str) -> bytes:
 
 
 def _write(path: str, content: bytes):
+    """Makes the file hold the content, in place: nobody reads while the storage is altered."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(f"{path}.raw", "wb") as file:
-        file.write(content)
-    os.replace(f"{path}.raw", path)
+    with open(path, "r+b" if os.path.exists(path) else "w+b") as file:
+        if file.read() != content:
+            file.seek(0)
+            file.write(content)
+            file.truncate()
 
 
 def _names(key: str) -> list[str]:

@@ -17,13 +17,13 @@ def table(t) -> Table:
     return t.table
 
 
-def register(rows, module: str, table_of):
+def register(rows, module: str, table_of, **options):
     """A case for each row."""
     for row in rows:
         def run(t, row=row):
             table_of(t).attempt(row)
         run.__name__, run.__module__ = row.name, module
-        case(run)
+        case(run, **options)
 
 
 register(ROWS, __name__, table)

@@ -247,7 +247,7 @@ def spans(thing: Thing):
         yield "-77", (), {"range": "bytes=-77"}, size - 77, size
     at = 0
     for number, length in enumerate(thing.sizes, start=1):
-        if len(thing.sizes) > 1:
+        if len(thing.sizes) > 1 and length <= LAST_PART:
             yield f"part {number}", [("partNumber", str(number))], {}, at, at + length
         at += length
 

@@ -1,4 +1,7 @@
-"""The tamper table over TLS, where a cut answer must not look like an ended one either."""
+"""The tamper table over TLS, where a cut answer must not look like an ended one either.
+
+In CI only rows whose answer begins before the storage's bytes are found out: a refusal is the same bytes inside TLS.
+"""
 
 import json
 import os
@@ -47,4 +50,10 @@ def table(t) -> Table:
     return t.table
 
 
-register(ROWS, __name__, table)
+def begins(row) -> bool:
+    """Whether an answer to a whole GET has a status line, whatever follows."""
+    return "422" != row.whole or row.warm is not None
+
+
+register([row for row in ROWS if begins(row)], __name__, table)
+register([row for row in ROWS if not begins(row)], __name__, table, sizes=("acceptance",))

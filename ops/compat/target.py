@@ -105,6 +105,7 @@ class Gateway(Target):
         command = [self.binary, "dev", "--data", self.data, "--listen", f"127.0.0.1:{self.port}", "--admin-listen", "127.0.0.1:0", *self.arguments]
         if not os.access(self.binary, os.X_OK):
             raise TargetError(f"{self.binary} is missing: cargo build -p sealgate")
+        self.log_before = os.path.getsize(self.log) if os.path.exists(self.log) else 0
         with open(self.log, "ab") as output:
             self.process = servers.start_process(command, stdin=subprocess.DEVNULL, stdout=output,
                                                  stderr=subprocess.STDOUT, env=environment, cwd=self.outer)
@@ -112,7 +113,7 @@ class Gateway(Target):
         tls = "--tls-certificate" in self.arguments
         servers.wait_until(
             "sealgate dev", self.process,
-            lambda: all(map(os.path.exists, files)) and servers.answers(self.port, "/", range(200, 500), tls),
+            lambda: all(map(os.path.exists, files)) and servers.answers(self.port, "/", range(200, 500), tls) and "Ctrl-C" in self.printed(),
             log=self.log,
         )
 
@@ -152,10 +153,15 @@ class Gateway(Target):
             raise
         self.start()
 
+    def printed(self) -> str:
+        """What it printed and logged since its last start."""
+        with open(self.log, errors="replace") as file:
+            file.seek(self.log_before)
+            return file.read()
+
     def welcome(self, what: str) -> str:
         """What it printed after a word at its last start."""
-        with open(self.log, errors="replace") as file:
-            return re.findall(rf"^{what} +(\S+)", file.read(), re.M)[-1]
+        return re.findall(rf"^{what} +(\S+)", self.printed(), re.M)[0]
 
     def metrics_url(self) -> str:
         """Where its node's metrics are."""
