@@ -10,6 +10,13 @@ fn inspect(world: &World, arguments: &[&str]) -> Value {
     run.stdout_json()
 }
 
+/// What it shows of something that is no such thing at all.
+fn malformed(world: &World, arguments: &[&str]) -> Value {
+    let run = world.run(&[&["--json", "inspect"], arguments].concat());
+    assert_eq!(run.code(), 4);
+    run.stdout_json()
+}
+
 #[test]
 fn a_stored_object() {
     let world = World::with_objects();
@@ -45,7 +52,7 @@ fn a_swapped_and_a_cut_body() {
     let problems = shown["problems"].to_string();
     assert!(problems.contains("different objects") && problems.contains("5 plaintext bytes"), "{problems}");
     world.write("body", &one.body[..one.body.len() - 40]);
-    let shown = inspect(&world, &["--body", "body"]);
+    let shown = malformed(&world, &["--body", "body"]);
     assert!(shown["body"]["problem"].as_str().unwrap().contains("cut"), "{shown}");
 }
 
@@ -61,7 +68,7 @@ fn records_and_names() {
     assert_eq!(shown["hidden-name"]["is"], "IK record");
     let envelope = &world.single("k", b"x").metadata["sealgate"];
     assert_eq!(inspect(&world, &["--envelope", envelope])["envelope"]["plaintext-bytes"], 1);
-    let bad = inspect(&world, &["--envelope", "AAAA", "--name", ".sealgate/v1/other"]);
+    let bad = malformed(&world, &["--envelope", "AAAA", "--name", ".sealgate/v1/other"]);
     assert_eq!(bad["envelope"]["problem"], "envelope header: not 188 characters");
     assert!(bad["hidden-name"]["problem"].is_string());
 }
