@@ -195,7 +195,7 @@ fn a_large_body_is_not_sent_again() {
     run(|| async {
         let requests = Rc::default();
         let backend = backend(closing_server(Rc::clone(&requests)).await, |_| {});
-        put(&backend, watched(100).0).await.unwrap();
+        put(&backend, watched(LARGE).0).await.unwrap();
         let outcome = put(&backend, watched(LARGE).0).await;
         assert!(matches!(outcome, Err(BackendError::Unavailable(_))), "{outcome:?}");
         assert_eq!(*requests.borrow(), [0, 0]);

@@ -28,7 +28,7 @@ use crate::backend::BackendError;
 const READ: usize = 256 << 10;
 
 /// What a connection for uploads gathers before it writes; it takes one frame more.
-const WRITE: usize = 1 << 20;
+const WRITE: usize = 512 << 10;
 
 /// The longest head of an answer.
 const MAX_HEAD: usize = 64 << 10;

@@ -201,7 +201,12 @@ impl Framed {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         loop {
             if let Some(piece) = self.ready.pop_front() {
-                self.progress.taken();
+                // hyper does not ask again once it has as many bytes as were announced.
+                if self.finished && self.ready.is_empty() {
+                    self.progress.sent();
+                } else {
+                    self.progress.taken();
+                }
                 return Poll::Ready(Some(piece));
             }
             if self.finished {
