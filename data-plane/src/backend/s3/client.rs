@@ -164,6 +164,11 @@ impl Client {
         }
         match response {
             Ok(response) => {
+                if connection.is_broken() && response.status().is_success() {
+                    return Err(BackendError::Protocol(
+                        "success for a body that was not taken whole".to_owned(),
+                    ));
+                }
                 let mut answer = self.answer(response, connection, &self.uploads);
                 // An answer before the body's end: the rest will never be sent on this connection.
                 answer.body.reusable &= progress.is_sent();

@@ -36,16 +36,21 @@ const MAX_HEAD: usize = 64 << 10;
 /// A connection that takes one request after another. Dropping it closes it.
 pub(super) struct Connection {
     pub(super) sender: SendRequest<OutBody>,
-    /// Bytes that came in so far.
-    received: Rc<Cell<u64>>,
+    seen: Rc<Seen>,
     task: AbortHandle,
     /// Whether it has served a request before: then the server may have closed it meanwhile.
     pub(super) reused: bool,
 }
 
 impl Connection {
+    /// Bytes that came in so far.
     pub(super) fn received(&self) -> u64 {
-        self.received.get()
+        self.seen.received.get()
+    }
+
+    /// Whether the server stopped taking bytes: not all that was sent has arrived.
+    pub(super) fn is_broken(&self) -> bool {
+        self.seen.broken.get()
     }
 }
 
@@ -98,7 +103,7 @@ impl Pool {
 
     /// Takes a connection back whose last answer was read to its end.
     pub(super) fn put(&self, connection: Connection) {
-        if connection.sender.is_closed() {
+        if connection.sender.is_closed() || connection.is_broken() {
             return;
         }
         let mut idle = self.idle.borrow_mut();
@@ -126,8 +131,8 @@ impl Pool {
             .await
             .map_err(|_| unreachable("no connection in time".to_owned()))?
             .map_err(|error| unreachable(error.to_string()))?;
-        let received = Rc::new(Cell::new(0));
-        let io = TokioIo::new(Counted { socket, received: received.clone() });
+        let seen = Rc::new(Seen::default());
+        let io = TokioIo::new(Watched { socket, seen: Rc::clone(&seen) });
         let mut builder = http1::Builder::new();
         match self.carries {
             Use::Uploads => builder.max_buf_size(WRITE),
@@ -143,7 +148,7 @@ impl Pool {
                 tracing::debug!(%error, "backend connection ended");
             }
         });
-        Ok(Connection { sender, received, task: task.abort_handle(), reused: false })
+        Ok(Connection { sender, seen, task: task.abort_handle(), reused: false })
     }
 }
 
@@ -176,13 +181,38 @@ enum Socket {
     Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
 }
 
-/// Counts what comes in: whether a byte of an answer had arrived decides whether a request may be sent again.
-struct Counted {
-    socket: Socket,
-    received: Rc<Cell<u64>>,
+/// What went over a connection.
+#[derive(Default)]
+struct Seen {
+    /// Bytes that came in: whether one of an answer had arrived decides whether a request may be sent again.
+    received: Cell<u64>,
+    /// Whether a write failed.
+    broken: Cell<bool>,
 }
 
-impl AsyncRead for Counted {
+/// A socket whose writes end when the server takes no more, and whose reads go on: a server that refuses an upload answers
+/// and closes without having read it, and hyper would throw the answer away with the first write that fails.
+struct Watched {
+    socket: Socket,
+    seen: Rc<Seen>,
+}
+
+impl Watched {
+    /// Lets what is written from now on go nowhere. What the server said, or that it said nothing, is for the reads to tell.
+    fn written(&self, outcome: Poll<io::Result<usize>>, length: usize) -> Poll<io::Result<usize>> {
+        match outcome {
+            Poll::Ready(Err(error))
+                if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
+            {
+                self.seen.broken.set(true);
+                Poll::Ready(Ok(length))
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+impl AsyncRead for Watched {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -194,17 +224,22 @@ impl AsyncRead for Counted {
             Socket::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             Socket::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, buffer),
         };
-        this.received.set(this.received.get() + (buffer.filled().len() - before) as u64);
+        this.seen.received.set(this.seen.received.get() + (buffer.filled().len() - before) as u64);
         outcome
     }
 }
 
-impl AsyncWrite for Counted {
+impl AsyncWrite for Watched {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().socket {
+        let this = self.get_mut();
+        if this.seen.broken.get() {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let outcome = match &mut this.socket {
             Socket::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Socket::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, bytes),
-        }
+        };
+        this.written(outcome, bytes.len())
     }
 
     fn poll_write_vectored(
@@ -212,10 +247,16 @@ impl AsyncWrite for Counted {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().socket {
+        let this = self.get_mut();
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        if this.seen.broken.get() {
+            return Poll::Ready(Ok(length));
+        }
+        let outcome = match &mut this.socket {
             Socket::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Socket::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, slices),
-        }
+        };
+        this.written(outcome, length)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -226,7 +267,11 @@ impl AsyncWrite for Counted {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().socket {
+        let this = self.get_mut();
+        if this.seen.broken.get() {
+            return Poll::Ready(Ok(()));
+        }
+        match &mut this.socket {
             Socket::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Socket::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
         }
