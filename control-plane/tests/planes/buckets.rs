@@ -72,10 +72,11 @@ async fn a_deletion_begins_when_all_connected_nodes_refuse_writes() {
     let dir = tempfile::tempdir().unwrap();
     let world = start(dir.path()).await;
     let (_, _, bucket) = world.tenant_with_bucket("t", "bucket").await;
+    // Before the stream: its certificate is a change, too.
+    let mut deleter = world.node("n2", Tenants::All).await.buckets();
     let mut stream = world.node("n1", Tenants::All).await.subscribe().await;
     let first = stream.snapshot().await;
     stream.ack(&first).await;
-    let mut deleter = world.node("n2", Tenants::All).await.buckets();
     let begin = deleter.begin_delete(v1::BucketRef { bucket_id: bucket.as_bytes().to_vec() });
     let mut begin = std::pin::pin!(begin);
     let received = tokio::select! {

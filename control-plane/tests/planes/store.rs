@@ -1,6 +1,9 @@
 //! A store whose disk fails when a test says so, and what the control plane does then.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use sealgate_control_plane::registry::records::Tenants;
 use sealgate_store::{
@@ -11,19 +14,9 @@ use crate::support::{admin, admin_with, start};
 
 /// sled, until its disk fails.
 pub struct Fragile {
-    inner: SledStore,
-    failed: AtomicBool,
-}
-
-impl Fragile {
-    pub fn new(inner: SledStore) -> Self {
-        Self { inner, failed: AtomicBool::new(false) }
-    }
-
-    /// From now on, as after a sync that failed.
-    pub fn fail(&self) {
-        self.failed.store(true, Ordering::SeqCst);
-    }
+    pub inner: SledStore,
+    /// From when this is set, as after a sync that failed. Apart from the store, which nobody may hold beyond its end.
+    pub failed: Arc<AtomicBool>,
 }
 
 impl Store for Fragile {
@@ -72,7 +65,7 @@ async fn a_store_that_takes_no_changes_is_seen_and_what_it_has_is_served() {
     };
     gauge(" 1").await;
 
-    world.store.fail();
+    world.store_failed.store(true, Ordering::SeqCst);
     assert_eq!(admin(&world, "POST", "/v1/tenants", r#"{"name":"acme"}"#).await.0, 503);
     let (status, text) = admin_with(&world, "GET", "/readyz", "", "").await;
     assert_eq!(status, 503, "{text}");
