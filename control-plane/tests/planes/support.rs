@@ -4,7 +4,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -90,7 +90,7 @@ impl Kms for CountingKms {
 pub struct World {
     pub handle: Handle,
     pub kms: Arc<CountingKms>,
-    pub store: Arc<Fragile>,
+    pub store_failed: Arc<AtomicBool>,
     pub clock: Arc<ManualClock>,
     pub token: String,
 }
@@ -119,15 +119,13 @@ pub async fn start_with(dir: &Path, now: u64, change: impl FnOnce(&mut Config)) 
         gate: Semaphore::new(1000),
     });
     let clock = Arc::new(ManualClock::new(now));
-    let store = Arc::new(Fragile::new(SledStore::open(&dir.join("store")).unwrap()));
-    let parts = Parts {
-        store: Arc::clone(&store) as _,
-        kms: Arc::clone(&kms) as Arc<dyn Kms>,
-        clock: Arc::clone(&clock) as _,
-    };
+    let store_failed = Arc::new(AtomicBool::new(false));
+    let store = SledStore::open(&dir.join("store")).unwrap();
+    let store = Arc::new(Fragile { inner: store, failed: Arc::clone(&store_failed) });
+    let parts = Parts { store, kms: Arc::clone(&kms) as Arc<dyn Kms>, clock: Arc::clone(&clock) as _ };
     let handle = ControlPlane::start_with(config, parts).await.unwrap();
     kms.unwraps.store(0, Ordering::SeqCst);
-    World { handle, kms, store, clock, token }
+    World { handle, kms, store_failed, clock, token }
 }
 
 impl World {
