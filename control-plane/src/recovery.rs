@@ -18,6 +18,8 @@ use crate::{
 
 /// The file's name in the data directory.
 pub(crate) const FILE: &str = "recovery-card";
+/// Changes that come together are one write, which keeps out of the way of the store's own.
+const GATHER: Duration = Duration::from_secs(1);
 /// How soon a write that failed is tried again.
 const RETRY: Duration = Duration::from_secs(60);
 
@@ -42,7 +44,11 @@ pub(crate) async fn keep(registry: Arc<Registry>, path: PathBuf) {
         let written = tokio::task::spawn_blocking(move || write(&to, &card(&of.state())?)).await;
         let changed = changes.changed();
         let gone = match written {
-            Ok(Ok(())) => changed.await.is_err(),
+            Ok(Ok(())) => {
+                let gone = changed.await.is_err();
+                tokio::time::sleep(GATHER).await;
+                gone
+            }
             Ok(Err(error)) => {
                 tracing::error!(%error, file = %path.display(), "the recovery card is not written; it is tried again");
                 matches!(tokio::time::timeout(RETRY, changed).await, Ok(Err(_)))
