@@ -4,10 +4,12 @@
 //! finds it dead, and rebuilds it from the store. Messages go by `send` with a timeout, or by `try_send`: both respect
 //! the mailbox's bound.
 
+mod acks;
 mod fanout;
 mod registry;
 mod slot;
 
+pub(crate) use acks::Acks;
 #[cfg(test)]
 pub(crate) use fanout::testing;
 pub(crate) use fanout::{Fanout, Outgoing, Pending, Report, Status, Subscribe, Unsubscribe};

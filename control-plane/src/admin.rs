@@ -12,7 +12,6 @@ use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use actix_web::{App, HttpServer, dev::Server, middleware::from_fn, web};
 use sealgate_kms::Kms;
-use tokio::sync::watch;
 
 pub(crate) use auth::Token;
 use problem::Problem;
@@ -20,7 +19,7 @@ pub(crate) use tenants::make as make_tenant;
 
 use crate::{
     Error,
-    actors::{Fanout, Pending, RegistryActor, Run, Slot},
+    actors::{Acks, Fanout, RegistryActor, Run, Slot},
     keys::KeyService,
     metrics::Metrics,
     registry::{Registry, Version},
@@ -28,8 +27,6 @@ use crate::{
 
 /// The largest body of a request, in bytes.
 const MAX_BODY: usize = 256 << 10;
-/// How long a change waits for the nodes before it answers with those that are behind.
-const ACKS_WITHIN: Duration = Duration::from_secs(5);
 /// How long POST /v1/buckets waits for a node to make the bucket.
 const ACTIVE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -38,7 +35,7 @@ pub(crate) struct Api {
     pub(crate) registry: Arc<Registry>,
     pub(crate) writer: Arc<Slot<RegistryActor>>,
     pub(crate) fanout: Arc<Slot<Fanout>>,
-    pub(crate) acks: watch::Receiver<u64>,
+    pub(crate) acks: Acks,
     pub(crate) kms: Arc<dyn Kms>,
     pub(crate) keys: Arc<KeyService>,
     pub(crate) metrics: Arc<Metrics>,
@@ -53,20 +50,9 @@ impl Api {
         self.writer.send(Run::new(change)).await?
     }
 
-    /// Waits until every connected node runs this version; after 5 s, gives those that do not.
+    /// The connected nodes that do not run this version, though they had a moment for it.
     async fn applied(&self, version: Version) -> Result<Vec<String>, Error> {
-        let mut acks = self.acks.clone();
-        let deadline = tokio::time::Instant::now() + ACKS_WITHIN;
-        loop {
-            acks.mark_unchanged();
-            let behind = self.fanout.send(Pending(version)).await?;
-            if behind.is_empty() {
-                return Ok(behind);
-            }
-            if !matches!(tokio::time::timeout_at(deadline, acks.changed()).await, Ok(Ok(()))) {
-                return Ok(behind);
-            }
-        }
+        self.acks.behind(version).await
     }
 }
 

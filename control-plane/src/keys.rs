@@ -15,6 +15,8 @@ pub(crate) use service::{Active, Answered, KeyService};
 pub const ACTIVE_LIFE: u64 = 86_400;
 /// Seconds that it goes on beyond that when no new one can be made.
 pub const ACTIVE_GRACE: u64 = 86_400;
+/// Seconds of that which a node gets at a time.
+pub const GRACE_PORTION: u64 = 60;
 /// Seconds after which a node asks again.
 pub const SOFT: u64 = 300;
 /// Seconds without use after which a node forgets an IK.

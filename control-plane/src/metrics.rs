@@ -2,7 +2,7 @@
 
 use opentelemetry::{
     KeyValue,
-    metrics::{Counter, MeterProvider as _, UpDownCounter},
+    metrics::{Counter, Gauge, MeterProvider as _, UpDownCounter},
 };
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Encoder as _, Registry, TextEncoder};
@@ -10,7 +10,7 @@ use prometheus::{Encoder as _, Registry, TextEncoder};
 use crate::Error;
 
 /// The names, as they are declared; the exporter adds `_total` to counters.
-pub const NAMES: [&str; 7] = [
+pub const NAMES: [&str; 8] = [
     "sealgate_control_key_fetches",
     "sealgate_control_kms_calls",
     "sealgate_control_pushes",
@@ -18,6 +18,7 @@ pub const NAMES: [&str; 7] = [
     "sealgate_control_connected_nodes",
     "sealgate_control_actor_restarts",
     "sealgate_control_degraded_keys",
+    "sealgate_control_store_writable",
 ];
 
 /// What a node asked the Keys service for.
@@ -89,6 +90,7 @@ pub struct Metrics {
     nodes: UpDownCounter<i64>,
     restarts: Counter<u64>,
     degraded: Counter<u64>,
+    store_writable: Gauge<u64>,
 }
 
 fn label(value: &dyn std::fmt::Debug) -> String {
@@ -108,7 +110,7 @@ impl Metrics {
             .map_err(|error| Error::Internal(format!("metrics: {error}")))?;
         let provider = SdkMeterProvider::builder().with_reader(exporter).build();
         let meter = provider.meter("sealgate-control-plane");
-        let [fetches, kms_calls, pushes, answers, nodes, restarts, degraded] = NAMES;
+        let [fetches, kms_calls, pushes, answers, nodes, restarts, degraded, store_writable] = NAMES;
         Ok(Self {
             registry,
             fetches: meter.u64_counter(fetches).with_description("Requests for intermediate keys").build(),
@@ -120,6 +122,10 @@ impl Metrics {
             degraded: meter
                 .u64_counter(degraded)
                 .with_description("Keys served without a fresh proof of the KEK")
+                .build(),
+            store_writable: meter
+                .u64_gauge(store_writable)
+                .with_description("Whether the store takes changes")
                 .build(),
             _provider: provider,
         })
@@ -152,6 +158,10 @@ impl Metrics {
 
     pub(crate) fn degraded(&self) {
         self.degraded.add(1, &[]);
+    }
+
+    pub(crate) fn store_writable(&self, writable: bool) {
+        self.store_writable.record(u64::from(writable), &[]);
     }
 
     /// The Prometheus text format.

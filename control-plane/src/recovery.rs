@@ -1,8 +1,27 @@
 //! The recovery card: which tenants, buckets and KEKs the offline tools may believe. Not secret.
 
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
 use sealgate_envelope::{RecoveryCard, recovery_card::CardBucket};
 
-use crate::{Error, registry::State};
+use crate::{
+    Error,
+    registry::{Registry, State},
+};
+
+/// The file's name in the data directory.
+pub(crate) const FILE: &str = "recovery-card";
+/// Changes that come together are one write, which keeps out of the way of the store's own.
+const GATHER: Duration = Duration::from_secs(1);
+/// How soon a write that failed is tried again.
+const RETRY: Duration = Duration::from_secs(60);
 
 /// The card's text.
 pub(crate) fn card(state: &State) -> Result<String, Error> {
@@ -13,4 +32,45 @@ pub(crate) fn card(state: &State) -> Result<String, Error> {
     });
     let keks = state.tenants.values().map(|tenant| tenant.kek.clone());
     Ok(RecoveryCard::new(buckets.collect(), keks.collect())?.to_string())
+}
+
+/// Keeps the card in a file. It is looked at with each change of the registry, of which each day brings one: a file that was
+/// lost comes back.
+pub(crate) async fn keep(registry: Arc<Registry>, path: PathBuf) {
+    let mut changes = registry.changes();
+    loop {
+        changes.mark_unchanged();
+        let (of, to) = (Arc::clone(&registry), path.clone());
+        let written = tokio::task::spawn_blocking(move || write(&to, &card(&of.state())?)).await;
+        let changed = changes.changed();
+        let gone = match written {
+            Ok(Ok(())) => {
+                let gone = changed.await.is_err();
+                tokio::time::sleep(GATHER).await;
+                gone
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, file = %path.display(), "the recovery card is not written; it is tried again");
+                matches!(tokio::time::timeout(RETRY, changed).await, Ok(Err(_)))
+            }
+            Err(_) => true,
+        };
+        if gone {
+            return;
+        }
+    }
+}
+
+/// Writes the card whole or not at all, unless it is there.
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    if fs::read(path).is_ok_and(|there| there == text.as_bytes()) {
+        return Ok(());
+    }
+    let temporary = path.with_extension("new");
+    let mut options = fs::OpenOptions::new();
+    let written = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary);
+    written
+        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&temporary, path))
+        .map_err(|error| Error::Unavailable(error.to_string()))
 }

@@ -172,6 +172,11 @@ impl Registry {
         &*self.store
     }
 
+    /// Whether changes can still be made. What was made is read all the same.
+    pub(crate) fn writable(&self) -> bool {
+        self.store.writable()
+    }
+
     pub(crate) fn now(&self) -> u64 {
         self.clock.now()
     }
@@ -190,7 +195,11 @@ impl Registry {
 
     /// Writes a change, then shows it. `urgent` changes are pushed without waiting for more.
     pub(crate) fn commit(&self, compare: &[Compare], ops: Vec<Op>, urgent: bool) -> Result<Version, Error> {
-        let revision = self.store.txn(compare, ops.clone())?;
+        let revision = self.store.txn(compare, ops.clone()).inspect_err(|error| {
+            if !self.writable() {
+                tracing::error!(%error, "the store takes no changes any more: start the control plane again");
+            }
+        })?;
         if ops.iter().any(|op| state::is_config(op.key())) {
             let mut next = State::clone(&self.state.load());
             next.version = revision;

@@ -20,7 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{
     Clock, Config, Error, NodeIdentity, SystemClock,
-    actors::{self, Fanout, RegistryActor, Run, Slot},
+    actors::{self, Acks, Fanout, RegistryActor, Run, Slot},
     admin::{self, Api, Token},
     clock::DAY,
     grpc::{BucketsService, ConfigService, KeysService, NodesService},
@@ -95,10 +95,11 @@ impl ControlPlane {
         let sealer = Sealer::load(&*store, &*kms).await?;
         let registry = Arc::new(Registry::open(store, sealer, Arc::clone(&clock), config.defaults.clone())?);
         let metrics = Arc::new(Metrics::new()?);
-        let (acks, acks_seen) = watch::channel(0);
+        let (acks_in, acks_seen) = watch::channel(0);
         let (writers, pushers) = (Arbiter::new(), Arbiter::new());
         let writer = Arc::new(writer_slot(&writers, &registry)?);
-        let fanout = Arc::new(fanout_slot(&pushers, &registry, &metrics, acks)?);
+        let fanout = Arc::new(fanout_slot(&pushers, &registry, &metrics, acks_in)?);
+        let acks = Acks::new(Arc::clone(&fanout), acks_seen);
         let keys = Arc::new(KeyService::new(
             Arc::clone(&registry),
             Arc::clone(&writer),
@@ -110,7 +111,7 @@ impl ControlPlane {
             registry: Arc::clone(&registry),
             writer: Arc::clone(&writer),
             fanout: Arc::clone(&fanout),
-            acks: acks_seen,
+            acks: acks.clone(),
             kms,
             keys: Arc::clone(&keys),
             metrics: Arc::clone(&metrics),
@@ -137,6 +138,7 @@ impl ControlPlane {
             tokio::spawn(issued.keep(Arc::clone(&clock))),
             tokio::spawn(keys.keeper()),
             tokio::spawn(midnight(Arc::clone(&clock), Arc::clone(&writer))),
+            tokio::spawn(recovery::keep(Arc::clone(&registry), config.data_dir.join(recovery::FILE))),
         ];
         let watchdogs = vec![
             watchdog(Arc::clone(&writer), Arc::clone(&metrics), failed.clone()),
@@ -148,7 +150,8 @@ impl ControlPlane {
         let config_service =
             ConfigService { registry: for_config, fanout: Arc::clone(&fanout), streams: AtomicU64::new(0) };
         let keys_service = KeysService { registry: for_keys, keys, limiter, metrics };
-        let buckets_service = BucketsService { registry: Arc::clone(&registry), writer: Arc::clone(&writer) };
+        let buckets_service =
+            BucketsService { registry: Arc::clone(&registry), writer: Arc::clone(&writer), acks };
         let nodes_service = NodesService { registry: Arc::clone(&registry), writer: Arc::clone(&writer) };
         let router = tonic::transport::Server::builder()
             .max_concurrent_streams(256)

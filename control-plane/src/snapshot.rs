@@ -86,6 +86,7 @@ pub(crate) fn bucket(record: &BucketRecord) -> v1::Bucket {
         BucketState::Creating => v1::BucketState::Creating,
         BucketState::Active => v1::BucketState::Active,
         BucketState::Deleting => v1::BucketState::Deleting,
+        BucketState::Restoring => v1::BucketState::Restoring,
     };
     v1::Bucket {
         name: record.name.clone(),

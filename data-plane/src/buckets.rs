@@ -4,12 +4,13 @@
 //! it, the control plane makes it active and pushes, and the client is answered when this node runs on that. Delete the
 //! same way, with hidden objects removed once nothing visible is left.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
 use hyper::body::Incoming;
-use sealgate_envelope::hidden;
+use sealgate_envelope::{BucketId, hidden};
 use sealgate_proto::v1 as wire;
 use tonic::Code as GrpcCode;
 use tracing::{info, warn};
@@ -115,6 +116,7 @@ pub async fn create(admitted: &Admitted, body: Incoming) -> Result<Reply, S3Erro
     let bucket =
         control.buckets().begin_create(request).await.map_err(|status| registry_failed(&status, name))?;
     let bucket = bucket.into_inner();
+    let id = bucket_id(&bucket).map_err(|error| admitted.backend_failed(error))?;
     let backend = admitted.worker.backends.get(&bucket.backend).ok_or_else(|| {
         S3Error::with(Code::InternalError, "The bucket's backend is not configured on this node.")
     })?;
@@ -122,18 +124,26 @@ pub async fn create(admitted: &Admitted, body: Incoming) -> Result<Reply, S3Erro
     let work_bucket = admitted.snapshot.work_bucket(&bucket.backend);
     if let Err(error) = make(backend.as_ref(), &bucket, work_bucket).await {
         let refused = admitted.backend_failed(error);
-        if let Err(status) = control.buckets().abort_create(reference).await {
-            warn!(
+        match control.buckets().abort_create(reference).await {
+            // The marker may be there all the same: written by a request whose answer was lost.
+            Ok(_) => unmake(backend.as_ref(), &bucket.backend_bucket, id).await,
+            Err(status) => warn!(
                 bucket = name,
                 reason = status.message(),
                 "the intent to create a bucket stays; it is tried again"
-            );
+            ),
         }
         return Err(refused);
     }
-    let applied =
-        control.buckets().commit_create(reference).await.map_err(|status| registry_failed(&status, name))?;
-    wait(node, &applied.into_inner()).await?;
+    let applied = match control.buckets().commit_create(reference).await {
+        Ok(applied) => applied.into_inner(),
+        Err(status) if status.code() == GrpcCode::NotFound => {
+            unmake(backend.as_ref(), &bucket.backend_bucket, id).await;
+            return Err(S3Error::new(Code::OperationAborted));
+        }
+        Err(status) => return Err(registry_failed(&status, name)),
+    };
+    wait(node, &applied).await?;
     info!(target: "audit", bucket = name, access_key_id = admitted.credential.access_key_id, "bucket created");
     Ok(created(name))
 }
@@ -181,12 +191,7 @@ pub async fn make(
     bucket: &wire::Bucket,
     work_bucket: Option<&str>,
 ) -> Result<(), BackendError> {
-    let id = bucket
-        .bucket_id
-        .as_slice()
-        .try_into()
-        .map(sealgate_envelope::BucketId::from_bytes)
-        .map_err(|_| BackendError::Protocol("the control plane's bucket id is malformed".to_owned()))?;
+    let id = bucket_id(bucket)?;
     if let Some(work_bucket) = work_bucket {
         work::ensure(backend, work_bucket).await?;
     }
@@ -205,18 +210,59 @@ pub async fn make(
         }
         Err(error) => return Err(error),
     }
+    put_marker(backend, &bucket.backend_bucket, id).await
+}
+
+/// Writes a bucket's logical id into it, unless it is there.
+///
+/// # Errors
+/// The backend's; `BucketAlreadyExists` when another id is there.
+async fn put_marker(backend: &dyn Backend, bucket: &str, id: BucketId) -> Result<(), BackendError> {
     let options = PutOptions {
         conditions: Conditions { if_none_match: Some("*".to_owned()), ..Conditions::default() },
         ..PutOptions::default()
     };
     let body = pipeline::upload(hidden::bucket_marker(id).to_vec());
-    match backend.put(&bucket.backend_bucket, hidden::BUCKET, options, body).await {
+    match backend.put(bucket, hidden::BUCKET, options, body).await {
         Ok(_) => Ok(()),
         Err(error) if error.is("PreconditionFailed") => {
-            if marker(backend, &bucket.backend_bucket).await? == Some(id) { Ok(()) } else { Err(taken()) }
+            if marker(backend, bucket).await? == Some(id) {
+                Ok(())
+            } else {
+                Err(taken())
+            }
         }
         Err(error) => Err(error),
     }
+}
+
+/// Takes the logical id of an intent that is no more out of the bucket that was made for it: with it there the name could
+/// never be used again. The bucket stays: it may be older than the intent, and the next one takes an empty one over.
+async fn unmake(backend: &dyn Backend, bucket: &str, id: BucketId) {
+    let unmade = async {
+        match marker(backend, bucket).await {
+            Ok(Some(there)) if there == id => {}
+            Ok(_) => return Ok(()),
+            Err(error) if error.is("NoSuchBucket") => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        backend.delete(bucket, hidden::BUCKET, None, Conditions::default()).await.map(drop)
+    };
+    if let Err(error) = unmade.await {
+        warn!(
+            backend_bucket = bucket,
+            %error,
+            "the id of a bucket that was not made may be in it; remove {} there to use its name",
+            hidden::BUCKET
+        );
+    }
+}
+
+fn bucket_id(bucket: &wire::Bucket) -> Result<BucketId, BackendError> {
+    let bytes = bucket.bucket_id.as_slice().try_into();
+    bytes
+        .map(BucketId::from_bytes)
+        .map_err(|_| BackendError::Protocol("the control plane's bucket id is malformed".to_owned()))
 }
 
 fn taken() -> BackendError {
@@ -224,10 +270,7 @@ fn taken() -> BackendError {
 }
 
 /// The logical id that lies in a backend bucket.
-async fn marker(
-    backend: &dyn Backend,
-    bucket: &str,
-) -> Result<Option<sealgate_envelope::BucketId>, BackendError> {
+async fn marker(backend: &dyn Backend, bucket: &str) -> Result<Option<BucketId>, BackendError> {
     match backend.get(bucket, hidden::BUCKET, GetOptions::default()).await {
         Ok(answer) => {
             let bytes = pipeline::collect(answer.body, 64).await?;
@@ -240,11 +283,22 @@ async fn marker(
     }
 }
 
-/// Makes the buckets that the admin API asked for, on whichever node sees them first; the others find them made.
-pub async fn make_pending(node: &Node, backends: &crate::worker::Backends) {
+/// How many looks lie between two attempts at a bucket that cannot be made.
+const LOOKS: u32 = 10;
+
+/// Makes the buckets that the admin API asked for, or that a node left half made; nodes that come later find them made.
+/// `seen` has how often each was met: the first look leaves them to the request that may be making one right now.
+pub async fn make_pending(
+    node: &Node,
+    backends: &crate::worker::Backends,
+    seen: &mut HashMap<BucketId, u32>,
+) {
     let Some(snapshot) = node.snapshot() else { return };
+    let mut creating = HashMap::new();
     for bucket in snapshot.buckets().filter(|bucket| bucket.state == BucketState::Creating) {
-        let Some(backend) = backends.get(&bucket.backend) else { continue };
+        let looks = seen.get(&bucket.id).copied().unwrap_or_default();
+        creating.insert(bucket.id, looks.wrapping_add(1));
+        let Some(backend) = backends.get(&bucket.backend).filter(|_| looks % LOOKS == 1) else { continue };
         let wanted = wire::Bucket {
             bucket_id: bucket.id.as_bytes().to_vec(),
             backend_bucket: bucket.backend_bucket.clone(),
@@ -257,8 +311,15 @@ pub async fn make_pending(node: &Node, backends: &crate::worker::Backends) {
         }
         let control = &node.control;
         let reference = wire::BucketRef { bucket_id: bucket.id.as_bytes().to_vec() };
-        if let Err(status) = control.buckets().commit_create(reference).await {
-            warn!(bucket = bucket.name, reason = status.message(), "a bucket was made, but not reported");
+        match control.buckets().commit_create(reference).await {
+            Ok(_) => {}
+            Err(status) if status.code() == GrpcCode::NotFound => {
+                unmake(backend.as_ref(), &bucket.backend_bucket, bucket.id).await;
+            }
+            Err(status) => {
+                warn!(bucket = bucket.name, reason = status.message(), "a bucket was made, but not reported");
+            }
         }
     }
+    *seen = creating;
 }

@@ -284,7 +284,7 @@ impl Admitted {
     /// As [`Admitted::bucket`], and OperationAborted while the bucket is being deleted.
     pub fn writable_bucket(&self) -> Result<(Arc<Bucket>, Rc<dyn Backend>), S3Error> {
         let (bucket, backend) = self.bucket()?;
-        if bucket.state == BucketState::Deleting {
+        if bucket.state != BucketState::Active {
             return Err(S3Error::with(Code::OperationAborted, "The bucket is being deleted."));
         }
         Ok((bucket, backend))

@@ -79,6 +79,7 @@ impl Node {
         }
         let ids: HashSet<_> = snapshot.buckets().map(|bucket| bucket.id).collect();
         self.keys.retain(|id| ids.contains(&id));
+        self.uploads.retain(|id| ids.contains(&id));
         self.snapshot.store(Some(snapshot));
         self.metrics.config_applied(new.1);
         self.applied.send_replace(new);
@@ -116,6 +117,13 @@ impl Node {
     pub fn end_connections(&self) {
         self.turn_unready();
         self.drain.send_replace(true);
+    }
+
+    /// Zeroizes what is secret: intermediate keys, those of open uploads, signing keys. Only a node that has ended may.
+    pub fn forget(&self) {
+        self.keys.clear();
+        self.uploads.retain(|_| false);
+        self.snapshot.store(None);
     }
 
     /// Becomes true when connections are to end.

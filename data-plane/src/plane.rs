@@ -1,6 +1,6 @@
 //! A node as a whole: started, watched, drained.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,8 +22,11 @@ use crate::{buckets, health, identity, server, subscriber, sweep};
 /// How often open uploads that nobody uses are looked for.
 const EVICT_UPLOADS_EVERY: Duration = Duration::from_secs(30);
 
-/// How often pending buckets are looked for when no config came.
-const MAKE_PENDING_EVERY: Duration = Duration::from_secs(30);
+/// How often buckets are looked for that are to be made. One is made at the second look.
+const MAKE_PENDING_EVERY: Duration = Duration::from_secs(3);
+
+/// How often buckets are looked for that are to be deleted, and work buckets when no config came.
+const DELETE_PENDING_EVERY: Duration = Duration::from_secs(30);
 
 /// Why a node could not start.
 #[derive(Debug, thiserror::Error)]
@@ -124,8 +127,11 @@ impl DataPlane {
         self.node.clock.sleep(wait).await;
         self.node.end_connections();
         self.server.stop(true).await;
-        self.node.keys.clear();
-        self.background.stop();
+        // First the thread that takes in configs and keys: what is zeroized stays so.
+        let background = self.background;
+        background.stop();
+        let _ = tokio::task::spawn_blocking(move || background.join()).await;
+        self.node.forget();
         self.health.stop(true).await;
         info!("node stopped");
     }
@@ -154,6 +160,7 @@ async fn run_background(
     actix_rt::spawn(keys::fetch::run(Arc::clone(&keys), control, Rc::clone(&backends), requests));
     actix_rt::spawn(async move { keys.keep_evicting().await });
     actix_rt::spawn(make_pending(Arc::clone(&node), Rc::clone(&backends)));
+    actix_rt::spawn(delete_pending(Arc::clone(&node), Rc::clone(&backends)));
     actix_rt::spawn(sweep_hourly(Arc::clone(&node), backends));
     let mut uploads = tokio::time::interval(EVICT_UPLOADS_EVERY);
     loop {
@@ -163,19 +170,28 @@ async fn run_background(
 }
 
 async fn make_pending(node: Arc<Node>, backends: Rc<Backends>) {
+    let mut looks = tokio::time::interval(MAKE_PENDING_EVERY);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut creating = HashMap::new();
+    loop {
+        looks.tick().await;
+        buckets::make_pending(&node, &backends, &mut creating).await;
+    }
+}
+
+async fn delete_pending(node: Arc<Node>, backends: Rc<Backends>) {
     let mut applied = node.watch_applied();
     let mut deleting = HashSet::new();
     let mut work_buckets = HashSet::new();
     let mut looked = tokio::time::Instant::now();
     loop {
         buckets::work::ensure_all(&node, &backends, &mut work_buckets).await;
-        buckets::make_pending(&node, &backends).await;
         // Deletions wait for a second look: the first may be of one that another request is carrying out.
-        if looked.elapsed() >= MAKE_PENDING_EVERY {
+        if looked.elapsed() >= DELETE_PENDING_EVERY {
             looked = tokio::time::Instant::now();
             buckets::removal::delete_pending(&node, &backends, &mut deleting).await;
         }
-        let _ = tokio::time::timeout(MAKE_PENDING_EVERY, applied.changed()).await;
+        let _ = tokio::time::timeout(DELETE_PENDING_EVERY, applied.changed()).await;
     }
 }
 

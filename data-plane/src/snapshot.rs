@@ -61,6 +61,8 @@ pub enum BucketState {
     Active,
     /// Being deleted: no writes.
     Deleting,
+    /// Taken out of deletion: no writes until what recovery needs is back in it.
+    Restoring,
 }
 
 /// A client's credential: what it may do and the signing keys that check its signatures. No secret is here.
@@ -183,6 +185,7 @@ impl Bucket {
             wire::BucketState::Creating => BucketState::Creating,
             wire::BucketState::Active => BucketState::Active,
             wire::BucketState::Deleting => BucketState::Deleting,
+            wire::BucketState::Restoring => BucketState::Restoring,
             wire::BucketState::Unspecified => return Err(rejected(resource, "unknown state")),
         };
         policies::check_bucket_name(&wire.name).map_err(|error| rejected(&resource, error.to_string()))?;

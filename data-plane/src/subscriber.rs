@@ -145,6 +145,13 @@ impl Subscriber {
         Ok(digest)
     }
 
+    fn runs(&self, wanted: &wire::Digest) -> bool {
+        self.node.snapshot().is_some_and(|running| {
+            (running.epoch, running.version) == (wanted.epoch, wanted.version)
+                && bool::from(running.digest.as_slice().ct_eq(&wanted.digest))
+        })
+    }
+
     fn received(&mut self, partial: &Partial) {
         let (nonce, epoch, version) = (partial.nonce.clone(), partial.epoch, partial.version);
         let answer = match self.apply(partial) {
@@ -190,10 +197,17 @@ impl StreamHandler<Result<wire::ControlMessage, tonic::Status>> for Subscriber {
                     ctx.stop();
                 }
             },
-            // The digest says what the node should run; a node that runs something else asks by saying Hello anew.
+            // The digest says what the node should run; a node that runs something else asks by saying Hello anew: its stream
+            // ends, and the next one begins with the whole config.
             Ok(Some(wire::control_message::Message::Digest(wanted))) => {
-                if (wanted.epoch, wanted.version) > self.node.applied() && self.partial.is_none() {
+                if self.partial.is_none() && !self.runs(&wanted) {
                     let (epoch, version) = self.node.applied();
+                    warn!(
+                        epoch,
+                        version,
+                        wanted = wanted.version,
+                        "this is not the config to run; asking for it"
+                    );
                     let hello =
                         wire::Hello { software: env!("CARGO_PKG_VERSION").to_owned(), epoch, version };
                     self.answer(wire::node_message::Message::Hello(hello));

@@ -148,7 +148,15 @@ pub async fn replace_missing_records(node: &Node, backends: &Backends) {
     }
 }
 
-async fn records_once(node: &Node, bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<(), String> {
+/// The same for one bucket.
+///
+/// # Errors
+/// Why the records cannot be had, or not be written.
+pub(crate) async fn records_once(
+    node: &Node,
+    bucket: &Bucket,
+    backend: &Rc<dyn Backend>,
+) -> Result<(), String> {
     let request = sealgate_proto::v1::RecordsRequest { bucket_id: bucket.id.as_bytes().to_vec() };
     let answer = node
         .control

@@ -113,6 +113,11 @@ pub trait Store: Send + Sync + 'static {
     /// The newest revision.
     fn revision(&self) -> Revision;
 
+    /// Whether it still takes writes. After a failed one it never does again: it must be opened anew.
+    fn writable(&self) -> bool {
+        true
+    }
+
     /// Writes all of `ops`, or nothing, if every condition holds. When it returns, the change is durable.
     ///
     /// # Errors

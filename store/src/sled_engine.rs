@@ -91,10 +91,14 @@ impl Store for SledStore {
         self.feed.newest()
     }
 
+    fn writable(&self) -> bool {
+        !self.broken.load(Ordering::SeqCst)
+    }
+
     fn txn(&self, compare: &[Compare], ops: Vec<Op>) -> Result<Revision, StoreError> {
         check(&ops)?;
         let _commit = self.commit.write().unwrap_or_else(PoisonError::into_inner);
-        if self.broken.load(Ordering::SeqCst) {
+        if !self.writable() {
             return Err(StoreError::Engine(
                 "an earlier write failed; the store must be opened again".to_owned(),
             ));
@@ -198,4 +202,35 @@ fn parse(bytes: &[u8]) -> Result<Versioned, StoreError> {
 
 fn engine(error: impl std::fmt::Display) -> StoreError {
     StoreError::Engine(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+    use std::fs::File;
+
+    use super::SledStore;
+    use crate::{Op, Store as _, StoreError};
+
+    #[test]
+    fn after_a_sync_that_failed_it_takes_no_writes_and_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = SledStore::open(dir.path()).unwrap();
+        let put = |key: &str| vec![Op::Put(key.to_owned(), vec![1])];
+        store.txn(&[], put("before")).unwrap();
+        assert!(store.writable());
+        // A device that cannot be synced.
+        let file = std::mem::replace(&mut store.file, File::open("/dev/null").unwrap());
+        assert!(matches!(store.txn(&[], put("lost")), Err(StoreError::Engine(_))));
+        assert!(!store.writable());
+        // The disk is well again; what the kernel dropped meanwhile is not.
+        store.file = file;
+        assert!(matches!(store.txn(&[], put("after")), Err(StoreError::Engine(_))));
+        assert!(!store.writable());
+        drop(store);
+        let store = SledStore::open(dir.path()).unwrap();
+        assert!(store.writable());
+        store.txn(&[], put("again")).unwrap();
+        assert!(store.get("before").unwrap().is_some());
+    }
 }

@@ -195,13 +195,27 @@ impl Fanout {
             self.end(&node);
         }
         self.push_all();
-        for (node, stream) in &self.streams {
-            if let Some((version, digest)) = self.last_acked.get(node) {
-                let (epoch, version, digest) = (version.epoch, version.version, digest.to_vec());
-                // A full channel has a push before it: the next digest will do.
-                let _ = stream.out.try_send(Outgoing::Digest(v1::Digest { epoch, version, digest }));
-            }
+        for node in self.streams.keys().cloned().collect::<Vec<_>>() {
+            let Some((Version { epoch, version }, digest)) = self.wanted(&node) else { continue };
+            let Some(stream) = self.streams.get(&node) else { continue };
+            let digest = v1::Digest { epoch, version, digest: digest.to_vec() };
+            // A full channel has a push before it: the next digest will do.
+            let _ = stream.out.try_send(Outgoing::Digest(digest));
         }
+    }
+
+    /// What a node runs once it has taken in what was sent to it; none when it has refused that.
+    fn wanted(&mut self, node: &str) -> Option<(Version, [u8; 32])> {
+        let stream = self.streams.get(node)?;
+        if let Some(push) = &stream.outstanding {
+            return Some((push.version, push.digest));
+        }
+        let refused = self.reports.get(node).and_then(|report| report.quarantined);
+        let tenants = stream.identity.tenants.clone();
+        // Of the snapshot itself, not of what the node said about it.
+        let snapshot = self.snapshot(&tenants).ok()?;
+        let version = snapshot.version;
+        (refused != Some((version.epoch, version.version))).then_some((version, snapshot.digest))
     }
 }
 

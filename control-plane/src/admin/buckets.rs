@@ -72,7 +72,7 @@ async fn create(api: web::Data<Api>, body: web::Json<NewBucket>) -> Result<HttpR
     }
 }
 
-/// 202: from now on nodes refuse writes; a node deletes the backend's bucket and commits.
+/// 202: from now on nodes refuse writes; a node deletes the backend's bucket and commits, or takes the deletion back.
 async fn remove(
     api: web::Data<Api>,
     name: web::Path<String>,
@@ -85,7 +85,7 @@ async fn remove(
             match (abort, registry.state().bucket(id).map(|bucket| bucket.state)) {
                 (false, _) => registry.begin_delete(id),
                 (true, Some(BucketState::Creating)) => registry.abort_create(id),
-                (true, _) => registry.abort_delete(id),
+                (true, _) => registry.begin_restore(id),
             }
         })
         .await?;

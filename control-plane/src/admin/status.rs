@@ -6,7 +6,7 @@ use actix_web::{HttpResponse, web};
 use serde_json::json;
 
 use super::{Api, Problem};
-use crate::{actors::Status, recovery, registry::records::BucketState};
+use crate::{Error, actors::Status, recovery, registry::records::BucketState};
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
@@ -49,14 +49,20 @@ async fn healthz() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain").body("ok\n")
 }
 
-/// Ready: both actors answer. The KMS may be away: what nodes hold goes on being served.
+/// Ready: both actors answer, and the store takes changes. The KMS may be away: what nodes hold goes on being served.
 async fn readyz(api: web::Data<Api>) -> Result<HttpResponse, Problem> {
     api.fanout.send(Status).await?;
     api.change(|_| Ok(())).await?;
+    if !api.registry.writable() {
+        let reason =
+            "the store takes no changes since a write failed: make room, start the control plane again";
+        return Err(Error::Unavailable(reason.to_owned()).into());
+    }
     Ok(HttpResponse::Ok().content_type("text/plain").body("ready\n"))
 }
 
 async fn metrics(api: web::Data<Api>) -> Result<HttpResponse, Problem> {
+    api.metrics.store_writable(api.registry.writable());
     let text = api.metrics.render()?;
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
 }

@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 use super::bucket_id;
 use crate::{
     Error,
-    actors::{RegistryActor, Run, Slot},
+    actors::{Acks, RegistryActor, Run, Slot},
     identity::Identity,
     registry::{Registry, Version},
     snapshot,
@@ -19,6 +19,7 @@ use crate::{
 pub(crate) struct BucketsService {
     pub(crate) registry: Arc<Registry>,
     pub(crate) writer: Arc<Slot<RegistryActor>>,
+    pub(crate) acks: Acks,
 }
 
 type Step = fn(&Registry, BucketId) -> Result<Version, Error>;
@@ -87,8 +88,16 @@ impl v1::buckets_server::Buckets for BucketsService {
         self.step(request, Registry::abort_create, "abort_create").await
     }
 
+    /// Answers when all connected nodes refuse writes. One that does not say so within 5 s is not waited for: what it still
+    /// lets in, the backend's refusal to delete a bucket with something in it protects.
     async fn begin_delete(&self, request: Request<v1::BucketRef>) -> Result<Response<v1::Applied>, Status> {
-        self.step(request, Registry::begin_delete, "begin_delete").await
+        let begun = self.step(request, Registry::begin_delete, "begin_delete").await?;
+        let &v1::Applied { epoch, version } = begun.get_ref();
+        let behind = self.acks.behind(Version { epoch, version }).await?;
+        if !behind.is_empty() {
+            tracing::warn!(?behind, "a bucket is deleted before all nodes refuse writes to it");
+        }
+        Ok(begun)
     }
 
     async fn commit_delete(&self, request: Request<v1::BucketRef>) -> Result<Response<v1::Applied>, Status> {

@@ -9,7 +9,7 @@ use sealgate_envelope::{BucketId, IkContext, IkId, IkRecord};
 use sealgate_kms::Kms;
 
 use super::{
-    ACTIVE_GRACE, ACTIVE_LIFE, HARD, PROVE_AFTER,
+    ACTIVE_GRACE, ACTIVE_LIFE, GRACE_PORTION, HARD, PROVE_AFTER,
     cache::{Held, Owner},
     unwrapper::Unwrapper,
 };
@@ -79,7 +79,7 @@ impl KeyService {
     /// The key for new objects, or the record that has to be placed first.
     pub(crate) async fn active(&self, identity: &Identity, bucket: BucketId) -> Result<Active, Error> {
         let record = self.bucket(identity, bucket)?;
-        if record.state == BucketState::Deleting {
+        if matches!(record.state, BucketState::Deleting | BucketState::Restoring) {
             return Err(Error::Precondition("the bucket is being deleted".to_owned()));
         }
         let making = self.making(bucket);
@@ -220,7 +220,11 @@ impl KeyService {
         let left = held.hard_until.saturating_sub(now);
         let portion =
             if held.degraded || now >= held.proved + PROVE_AFTER { HARD - PROVE_AFTER } else { HARD };
-        let active_until = created + ACTIVE_LIFE;
+        // Past its day it goes on for want of a new one: nodes ask again soon, and not at each write.
+        let active_until = match created + ACTIVE_LIFE {
+            end if now < end => end,
+            end => (now + GRACE_PORTION).min(end + ACTIVE_GRACE),
+        };
         Ok(Answered { held, id, state: entry.state, active_until, hard_seconds: left.min(portion) })
     }
 

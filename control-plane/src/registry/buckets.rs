@@ -84,7 +84,9 @@ impl Registry {
         match bucket.state {
             BucketState::Creating => self.set_state(&bucket, BucketState::Active),
             BucketState::Active => Ok(self.version()),
-            BucketState::Deleting => Err(Error::Precondition("the bucket is being deleted".to_owned())),
+            BucketState::Deleting | BucketState::Restoring => {
+                Err(Error::Precondition("the bucket is being deleted".to_owned()))
+            }
         }
     }
 
@@ -107,7 +109,7 @@ impl Registry {
     pub fn begin_delete(&self, id: BucketId) -> Result<Version, Error> {
         let bucket = self.known(id)?;
         match bucket.state {
-            BucketState::Active => self.set_state(&bucket, BucketState::Deleting),
+            BucketState::Active | BucketState::Restoring => self.set_state(&bucket, BucketState::Deleting),
             BucketState::Deleting => Ok(self.version()),
             BucketState::Creating => Err(Error::Precondition("the bucket is being created".to_owned())),
         }
@@ -120,19 +122,34 @@ impl Registry {
     pub fn commit_delete(&self, id: BucketId) -> Result<Version, Error> {
         let Some(bucket) = self.state().bucket(id).cloned() else { return Ok(self.version()) };
         match bucket.state {
-            BucketState::Deleting => self.remove(&bucket),
+            // Also when it was to be taken back: that came too late.
+            BucketState::Deleting | BucketState::Restoring => self.remove(&bucket),
             _ => Err(Error::Precondition("the bucket is not being deleted".to_owned())),
         }
     }
 
-    /// The backend's bucket could not be deleted: it is in use again.
+    /// Records the intent to take a deletion back. Key records may be gone from the bucket already, so it is a node that
+    /// ends it: with [`Self::abort_delete`], once they are back.
+    ///
+    /// # Errors
+    /// [`Error::Precondition`] while it is being created.
+    pub fn begin_restore(&self, id: BucketId) -> Result<Version, Error> {
+        let bucket = self.known(id)?;
+        match bucket.state {
+            BucketState::Deleting => self.set_state(&bucket, BucketState::Restoring),
+            BucketState::Restoring | BucketState::Active => Ok(self.version()),
+            BucketState::Creating => Err(Error::Precondition("the bucket is being created".to_owned())),
+        }
+    }
+
+    /// The backend's bucket was not deleted, and what recovery needs is in it: it is in use again.
     ///
     /// # Errors
     /// [`Error::Precondition`] while it is being created.
     pub fn abort_delete(&self, id: BucketId) -> Result<Version, Error> {
         let bucket = self.known(id)?;
         match bucket.state {
-            BucketState::Deleting => self.set_state(&bucket, BucketState::Active),
+            BucketState::Deleting | BucketState::Restoring => self.set_state(&bucket, BucketState::Active),
             BucketState::Active => Ok(self.version()),
             BucketState::Creating => Err(Error::Precondition("the bucket is being created".to_owned())),
         }

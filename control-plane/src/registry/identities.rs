@@ -16,9 +16,13 @@ use crate::{
 /// The most certificates of a node that hold at the same time and can be renewed.
 const MAX_ISSUED: usize = 64;
 
+/// The newest certificates of a node that one more leaves valid, itself counted: a node that is given one at each start must
+/// not outgrow its record.
+const MAX_KEPT: usize = 8;
+
 impl Registry {
-    /// Issues a certificate for a node, 30 days long. Earlier certificates of the node stay valid to their end, so that
-    /// it can change over; changing the tenants revokes them.
+    /// Issues a certificate for a node, 30 days long. The seven before it stay valid to their end, so that the node can
+    /// change over, older ones are revoked; changing the tenants revokes all of them.
     ///
     /// # Errors
     /// When the name is invalid or a tenant does not exist.
@@ -38,6 +42,8 @@ impl Registry {
         };
         record.issued.retain(|issued| issued.not_after > now);
         record.issued.push(Issued { serial: identity.serial.clone(), not_after: identity.not_after });
+        let outgrown = record.issued.len().saturating_sub(MAX_KEPT);
+        record.issued.drain(..outgrown);
         let key = node_key(name);
         self.commit(&[self.unchanged(&key)?], vec![Op::Put(key, encode(&record)?)], true)?;
         Ok(identity)

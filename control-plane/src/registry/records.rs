@@ -147,6 +147,8 @@ pub enum BucketState {
     Active,
     /// Being deleted: no writes.
     Deleting,
+    /// Taken out of deletion: no writes until a node has written back what recovery needs.
+    Restoring,
 }
 
 /// One encryption rule of a bucket.

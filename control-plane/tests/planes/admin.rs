@@ -1,5 +1,9 @@
 //! The admin API, as curl sees it.
 
+use std::time::Duration;
+
+use sealgate_control_plane::registry::records::Tenants;
+
 use crate::support::{admin, admin_with, start};
 
 #[actix_rt::test]
@@ -64,11 +68,56 @@ async fn tenants_credentials_nodes_and_buckets_are_made_and_listed() {
     assert_eq!(status["intents"][0], serde_json::json!({ "name": "data", "state": "deleting" }));
     assert_eq!(admin(&world, "DELETE", "/v1/buckets/data?abort=true", "").await.0, 202);
     let (_, status) = admin(&world, "GET", "/v1/status", "").await;
+    assert_eq!(status["intents"][0], serde_json::json!({ "name": "data", "state": "restoring" }));
+    // As a node does, once the key records are back.
+    world.handle.registry().abort_delete(world.handle.registry().state().buckets["data"].id).unwrap();
+    let (_, status) = admin(&world, "GET", "/v1/status", "").await;
     assert_eq!(status["intents"], serde_json::json!([]));
 
     let (_, card) = admin(&world, "GET", "/v1/recovery-card", "").await;
     let card: sealgate_envelope::RecoveryCard = card.as_str().unwrap().parse().unwrap();
     assert_eq!((card.buckets()[0].name.as_str(), card.keks().len()), ("data", 1));
+    world.handle.stop().await;
+}
+
+#[actix_rt::test]
+async fn the_recovery_card_lies_in_the_data_directory_and_comes_back_with_each_day() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = start(dir.path()).await;
+    let file = dir.path().join("recovery-card");
+    let until_written = async || {
+        let card = world.handle.recovery_card().unwrap();
+        let wait = async {
+            while std::fs::read_to_string(&file).ok().as_deref() != Some(card.as_str()) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), wait).await.expect("the card was not written");
+    };
+    until_written().await;
+    for name in ["first", "second"] {
+        world.tenant_with_bucket(name, name).await;
+        assert!(world.handle.recovery_card().unwrap().contains(name));
+        until_written().await;
+    }
+    std::fs::remove_file(&file).unwrap();
+    world.clock.advance(86_400);
+    until_written().await;
+    world.handle.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_node_that_is_given_certificate_after_certificate_keeps_the_newest() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = start(dir.path()).await;
+    let mut serials = Vec::new();
+    for _ in 0..10 {
+        serials.push(world.handle.issue_node("n1", Tenants::All).await.unwrap().serial);
+    }
+    let (_, nodes) = admin(&world, "GET", "/v1/nodes", "").await;
+    let kept = nodes[0]["issued"].as_array().unwrap().iter();
+    let kept: Vec<_> = kept.map(|issued| issued["serial"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(kept, serials[2..], "the record grows without end");
     world.handle.stop().await;
 }
 
@@ -94,7 +143,7 @@ async fn every_declared_metric_is_there_once_it_was_used() {
     let dir = tempfile::tempdir().unwrap();
     let world = start(dir.path()).await;
     let (_, _, bucket) = world.tenant_with_bucket("t", "bucket").await;
-    let node = world.node("n1", sealgate_control_plane::registry::records::Tenants::All).await;
+    let node = world.node("n1", Tenants::All).await;
     node.placed_key(bucket).await;
     let mut stream = node.subscribe().await;
     let received = stream.snapshot().await;
@@ -107,6 +156,7 @@ async fn every_declared_metric_is_there_once_it_was_used() {
         "sealgate_control_pushes_total",
         "sealgate_control_answers_total",
         "sealgate_control_connected_nodes",
+        "sealgate_control_store_writable",
     ] {
         assert!(text.contains(name), "{name} in {text}");
     }

@@ -47,6 +47,15 @@ async fn a_bucket_is_begun_committed_and_deleted_and_every_step_may_be_repeated(
     assert_eq!(world.handle.registry().state().buckets["new"].state, BucketState::Deleting);
     node.abort_delete(reference.clone()).await.unwrap();
     assert_eq!(world.handle.registry().state().buckets["new"].state, BucketState::Active);
+    let id = world.handle.registry().state().buckets["new"].id;
+    node.begin_delete(reference.clone()).await.unwrap();
+    for _ in 0..2 {
+        world.handle.registry().begin_restore(id).unwrap();
+        assert_eq!(world.handle.registry().state().buckets["new"].state, BucketState::Restoring);
+    }
+    assert_eq!(node.commit_create(reference.clone()).await.unwrap_err().code(), Code::FailedPrecondition);
+    node.abort_delete(reference.clone()).await.unwrap();
+    assert_eq!(world.handle.registry().state().buckets["new"].state, BucketState::Active);
     node.begin_delete(reference.clone()).await.unwrap();
     let gone = node.commit_delete(reference.clone()).await.unwrap().into_inner();
     assert_eq!(node.commit_delete(reference.clone()).await.unwrap().into_inner(), gone);
@@ -55,6 +64,29 @@ async fn a_bucket_is_begun_committed_and_deleted_and_every_step_may_be_repeated(
     assert_eq!(node.commit_create(reference).await.unwrap_err().code(), Code::NotFound);
     let next = node.begin_create(begin("new", &theirs, "")).await.unwrap().into_inner();
     assert_ne!(next.bucket_id, bucket.bucket_id, "a name that returns is another bucket");
+    world.handle.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_deletion_begins_when_all_connected_nodes_refuse_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = start(dir.path()).await;
+    let (_, _, bucket) = world.tenant_with_bucket("t", "bucket").await;
+    // Before the stream: its certificate is a change, too.
+    let mut deleter = world.node("n2", Tenants::All).await.buckets();
+    let mut stream = world.node("n1", Tenants::All).await.subscribe().await;
+    let first = stream.snapshot().await;
+    stream.ack(&first).await;
+    let begin = deleter.begin_delete(v1::BucketRef { bucket_id: bucket.as_bytes().to_vec() });
+    let mut begin = std::pin::pin!(begin);
+    let received = tokio::select! {
+        begun = &mut begin => panic!("answered before the other node knew: {begun:?}"),
+        received = stream.snapshot() => received,
+    };
+    assert_eq!(received.snapshot.buckets[0].state(), v1::BucketState::Deleting);
+    stream.ack(&received).await;
+    let begun = begin.await.unwrap().into_inner();
+    assert_eq!(begun.version, received.snapshot.version);
     world.handle.stop().await;
 }
 

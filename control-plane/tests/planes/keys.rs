@@ -148,8 +148,19 @@ async fn without_the_kms_the_active_key_goes_on_for_a_day_and_no_longer() {
     node.placed_key(bucket).await;
     world.kms.set_failure(Some(KmsError::Unavailable("test".to_owned())));
     world.clock.advance(1_000);
-    assert_eq!(node.placed_key(bucket).await.ik_id, old.ik_id, "degraded, not refused");
-    world.clock.advance(86_400);
+    let going_on = node.placed_key(bucket).await;
+    assert_eq!(going_on.ik_id, old.ik_id, "degraded, not refused");
+    assert_eq!(going_on.active_until, now() + 87_000 + 60, "else the node would ask at each write");
+    world.clock.advance(3_000);
+    until_status(&world, |status| status["keks_unproved"] == 1).await;
+    world.clock.advance(2 * 86_400 - 90_000 - 30);
+    let last = node.placed_key(bucket).await;
+    assert_eq!(
+        (last.ik_id, last.active_until),
+        (old.ik_id, now() + 2 * 86_400),
+        "and to the end of the grace"
+    );
+    world.clock.advance(30);
     assert_eq!(node.active(bucket).await.unwrap_err().code(), Code::Unavailable);
     world.handle.stop().await;
 }

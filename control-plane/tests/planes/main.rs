@@ -6,5 +6,6 @@ mod buckets;
 mod certificates;
 mod keys;
 mod push;
+mod store;
 mod support;
 mod transport;

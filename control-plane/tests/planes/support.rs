@@ -4,7 +4,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -20,7 +20,7 @@ use sealgate_kms::{Kms, KmsError, LocalKms};
 use sealgate_proto::v1::{
     self, buckets_client::BucketsClient, config_client::ConfigClient, keys_client::KeysClient,
 };
-use sealgate_store::{SledStore, Store};
+use sealgate_store::SledStore;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -28,6 +28,8 @@ use tonic::{
     Streaming,
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
+
+use crate::store::Fragile;
 
 /// Where the tests' clock starts: today's midnight, since TLS compares certificates with the real time.
 pub fn now() -> u64 {
@@ -88,6 +90,7 @@ impl Kms for CountingKms {
 pub struct World {
     pub handle: Handle,
     pub kms: Arc<CountingKms>,
+    pub store_failed: Arc<AtomicBool>,
     pub clock: Arc<ManualClock>,
     pub token: String,
 }
@@ -116,11 +119,13 @@ pub async fn start_with(dir: &Path, now: u64, change: impl FnOnce(&mut Config)) 
         gate: Semaphore::new(1000),
     });
     let clock = Arc::new(ManualClock::new(now));
-    let store: Arc<dyn Store> = Arc::new(SledStore::open(&dir.join("store")).unwrap());
+    let store_failed = Arc::new(AtomicBool::new(false));
+    let store = SledStore::open(&dir.join("store")).unwrap();
+    let store = Arc::new(Fragile { inner: store, failed: Arc::clone(&store_failed) });
     let parts = Parts { store, kms: Arc::clone(&kms) as Arc<dyn Kms>, clock: Arc::clone(&clock) as _ };
     let handle = ControlPlane::start_with(config, parts).await.unwrap();
     kms.unwraps.store(0, Ordering::SeqCst);
-    World { handle, kms, clock, token }
+    World { handle, kms, store_failed, clock, token }
 }
 
 impl World {

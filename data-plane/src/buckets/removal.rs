@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use sealgate_envelope::{BucketId, GatewayId, hidden};
 use sealgate_proto::v1 as wire;
 use tracing::{info, warn};
 
-use super::{registry_failed, wait, work};
+use super::{put_marker, registry_failed, wait, work};
 use crate::backend::{
     Backend, BackendError, DeleteKey, GetOptions, ListFrom, ListOptions, PutOptions, UploadListOptions,
 };
@@ -17,6 +18,7 @@ use crate::pipeline;
 use crate::reply::Reply;
 use crate::s3::error::{Code, S3Error};
 use crate::snapshot::{Bucket, BucketState};
+use crate::sweep::records_once;
 use crate::worker::Backends;
 
 /// Answers DeleteBucket. A bucket with something visible or an upload in progress is refused, and so is, by the backend
@@ -24,7 +26,8 @@ use crate::worker::Backends;
 /// recovery needs is written back: the key records and the logical id. Records of uploads that are over are not.
 ///
 /// # Errors
-/// BucketNotEmpty and the backend's; the bucket is in use as before, on this node at once.
+/// BucketNotEmpty and the backend's; the bucket is in use as before, on this node at once, or, when what recovery needs
+/// cannot be written back yet, as soon as a node could.
 pub async fn delete(admitted: &Admitted) -> Result<Reply, S3Error> {
     let (bucket, backend) = admitted.bucket()?;
     let node = &admitted.worker.node;
@@ -42,14 +45,12 @@ pub async fn delete(admitted: &Admitted) -> Result<Reply, S3Error> {
         .map_err(|status| registry_failed(&status, &bucket.name))?;
     wait(node, &applied.into_inner()).await?;
     if let Err(kept) = remove(admitted.snapshot.gateway, &bucket, &backend).await {
-        match control.buckets().abort_delete(reference).await {
+        match take_back(node, &bucket, &backend).await {
             // Else the client's next write would meet a bucket in deletion.
-            Ok(applied) => drop(wait(node, &applied.into_inner()).await),
-            Err(status) => warn!(
-                bucket = bucket.name,
-                reason = status.message(),
-                "the bucket stays in deletion; delete it again"
-            ),
+            Ok(applied) => drop(wait(node, &applied).await),
+            Err(reason) => {
+                warn!(bucket = bucket.name, reason, "the bucket stays in deletion; it is tried again");
+            }
         }
         return Err(kept.told(admitted));
     }
@@ -86,38 +87,69 @@ impl Kept {
     }
 }
 
-/// Carries out deletions that the admin API asked for, or that a node left half done: of buckets that were in deletion at
-/// the last look already, so as not to work against a request that is deleting one right now.
+/// Carries out deletions that the admin API asked for, or that a node left half done, and takes back those that it asked to
+/// take back: of buckets that were in deletion at the last look already, so as not to work against a request that is
+/// deleting one right now.
 pub async fn delete_pending(node: &Node, backends: &Backends, seen: &mut HashSet<BucketId>) {
     let Some(snapshot) = node.snapshot() else { return };
     let mut deleting = HashSet::new();
-    for bucket in snapshot.buckets().filter(|bucket| bucket.state == BucketState::Deleting) {
+    let ending =
+        |bucket: &&Arc<Bucket>| matches!(bucket.state, BucketState::Deleting | BucketState::Restoring);
+    for bucket in snapshot.buckets().filter(ending) {
         deleting.insert(bucket.id);
         let Some(backend) = backends.get(&bucket.backend).filter(|_| seen.contains(&bucket.id)) else {
             continue;
         };
-        let control = &node.control;
-        let reference = wire::BucketRef { bucket_id: bucket.id.as_bytes().to_vec() };
-        let told = match remove(snapshot.gateway, bucket, backend).await {
-            Ok(()) => control.buckets().commit_delete(reference).await.map(|_| "deleted"),
-            Err(Kept::Used(_)) => {
-                control.buckets().abort_delete(reference).await.map(|_| "kept: it is not empty")
-            }
-            Err(Kept::Failed(error)) => {
-                warn!(bucket = bucket.name, %error, "a bucket cannot be deleted now; it is tried again");
-                continue;
-            }
+        let removed = match bucket.state {
+            BucketState::Restoring => match backend.head_bucket(&bucket.backend_bucket).await {
+                // It came too late.
+                Err(error) if error.is("NoSuchBucket") => Ok(()),
+                _ => Err("kept: the deletion was taken back"),
+            },
+            _ => match remove(snapshot.gateway, bucket, backend).await {
+                Ok(()) => Ok(()),
+                Err(Kept::Failed(error)) if !error.is("BucketNotEmpty") => {
+                    warn!(bucket = bucket.name, %error, "a bucket cannot be deleted now; it is tried again");
+                    continue;
+                }
+                Err(_) => Err("kept: it is not empty"),
+            },
         };
-        match told {
+        let ended = match removed {
+            Ok(()) => commit_delete(node, bucket.id).await.map(|()| "deleted"),
+            Err(outcome) => take_back(node, bucket, backend).await.map(|_| outcome),
+        };
+        match ended {
             Ok(outcome) => {
                 info!(target: "audit", bucket = bucket.name, outcome, "a pending deletion was carried out");
             }
-            Err(status) => {
-                warn!(bucket = bucket.name, reason = status.message(), "a deletion was not reported")
+            Err(reason) => {
+                warn!(bucket = bucket.name, reason, "a bucket stays in deletion; it is tried again");
             }
         }
     }
     *seen = deleting;
+}
+
+async fn commit_delete(node: &Node, id: BucketId) -> Result<(), String> {
+    let reference = wire::BucketRef { bucket_id: id.as_bytes().to_vec() };
+    let committed = node.control.buckets().commit_delete(reference).await;
+    committed.map(drop).map_err(|status| status.message().to_owned())
+}
+
+/// Puts a bucket back into use, and before that all that recovery needs back into it: nodes have its keys in memory and would
+/// write under them at once, and no object may exist whose key record is not in its bucket.
+///
+/// # Errors
+/// Why it stays in deletion: something cannot be written back, or the control plane does not answer.
+async fn take_back(node: &Node, bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<wire::Applied, String> {
+    put_marker(backend.as_ref(), &bucket.backend_bucket, bucket.id)
+        .await
+        .map_err(|error| error.to_string())?;
+    records_once(node, bucket, backend).await?;
+    let reference = wire::BucketRef { bucket_id: bucket.id.as_bytes().to_vec() };
+    let aborted = node.control.buckets().abort_delete(reference).await;
+    aborted.map(tonic::Response::into_inner).map_err(|status| status.message().to_owned())
 }
 
 async fn refuse_if_used(bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<(), Kept> {
@@ -152,7 +184,8 @@ async fn refuse_if_used(bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<()
     Ok(())
 }
 
-/// Removes hidden objects and the bucket. When the backend then refuses, what recovery needs is written back.
+/// Removes hidden objects and the bucket. When the backend then refuses, what recovery needs is written back as far as it
+/// goes, with what only this bucket has; [`take_back`] demands the rest.
 async fn remove(gateway: GatewayId, bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<(), Kept> {
     // Writes that were let in before the state changed may have come since.
     match refuse_if_used(bucket, backend).await {
@@ -167,7 +200,7 @@ async fn remove(gateway: GatewayId, bucket: &Bucket, backend: &Rc<dyn Backend>) 
     work::remove_records(gateway, bucket, backend).await?;
     let mut kept = Vec::new();
     let Err(failure) = empty_and_delete(bucket, backend, &mut kept).await else { return Ok(()) };
-    // What recovery needs goes back: the bucket may stay in use.
+    // Also records that the store does not have, which may have been opened from an older copy.
     for (key, bytes) in kept {
         let body = pipeline::upload(bytes);
         if let Err(error) = backend.put(&bucket.backend_bucket, &key, PutOptions::default(), body).await {

@@ -92,6 +92,12 @@ impl Uploads {
             .retain(|_, entry| entry.used + IDLE > now);
     }
 
+    /// Forgets the uploads of buckets that `keep` refuses: they were deleted, or are not this node's any more.
+    pub fn retain(&self, keep: impl Fn(BucketId) -> bool) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.retain(|(bucket, ..), _| keep(*bucket));
+    }
+
     /// How many are kept.
     pub fn len(&self) -> usize {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).len()

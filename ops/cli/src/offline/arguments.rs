@@ -135,7 +135,7 @@ impl KeyArguments {
             Failure::usage(
                 "no recovery card: whose records may be believed must come from you, not from the bucket",
             )
-            .hint("give --recovery-card FILE; the card is printed when a bucket is made and exported daily")
+            .hint("give --recovery-card FILE; the control plane keeps it in data_dir/recovery-card")
         })?;
         let control = data.map(|data| data.join("control-plane"));
         let in_data = |name: &str| control.as_ref().map(|control| control.join(name));

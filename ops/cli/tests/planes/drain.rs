@@ -127,6 +127,28 @@ async fn readiness_goes_first_and_clients_are_served_until_the_balancer_has_noti
 }
 
 #[actix_rt::test]
+async fn a_node_that_has_ended_holds_no_key_of_any_kind() {
+    let world = World::new();
+    let control = world.control().await;
+    let client = tenant(&control).await;
+    let endpoint = format!("https://{}", control.grpc_addr());
+    let node = world.node(endpoint, identity(&issue(&control, "one").await)).await;
+    let client = client.at(node.address());
+    client.put("/bucket", "").await.ok();
+    let id = client.create_upload("/bucket/object").await;
+    client.put(&format!("/bucket/object?partNumber=1&uploadId={id}"), bytes(1_000, 1)).await.ok();
+    let inner = Arc::clone(node.node());
+    assert_eq!((inner.uploads.len(), inner.snapshot().is_some()), (1, true));
+    node.stop().await;
+    assert_eq!(
+        (inner.uploads.len(), inner.snapshot().is_some()),
+        (0, false),
+        "DEKs or signing keys are left"
+    );
+    control.stop().await;
+}
+
+#[actix_rt::test]
 async fn a_put_that_does_not_end_in_time_leaves_no_object() {
     let world = World::new();
     let mut draining = start(&world, 1).await;

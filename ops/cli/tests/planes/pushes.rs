@@ -11,7 +11,7 @@ use sealgate_data_plane::clock::{Clock as _, ManualClock, SystemClock};
 use sealgate_data_plane::plane::DataPlane;
 
 use super::relay::{Relay, Verdict};
-use super::world::{World, health, identity, issue, soon, tenant};
+use super::world::{World, health, identity, issue, soon, tenant, until};
 
 const DAY: u64 = 86_400;
 
@@ -98,6 +98,28 @@ async fn a_snapshot_larger_than_one_message_reaches_a_node() {
     let prefixes: usize =
         snapshot.buckets().flat_map(|bucket| &bucket.rules).map(|rule| rule.prefix.len()).sum();
     assert!(prefixes > 2 * sealgate_proto::SNAPSHOT_CHUNK, "{prefixes} bytes fit into two messages");
+    node.stop().await;
+    control.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_node_that_runs_another_config_than_it_should_gets_the_right_one_with_the_next_digest() {
+    let world = World::new();
+    let clock = Arc::new(ControlClock::new(SystemClock::shared().unix()));
+    let control = world.control_by(Arc::clone(&clock) as _).await;
+    let client = tenant(&control).await;
+    let relay = Relay::start(control.grpc_addr(), issue(&control, "one").await).await;
+    let node = world.node(relay.endpoint(), relay.identity()).await;
+    client.at(node.address()).put("/bucket", "").await.ok();
+    let right = node.node().snapshot().unwrap();
+    // Of the same version, so that only its bytes tell that it is another.
+    let mut other = relay.snapshot().await;
+    assert_eq!((other.epoch, other.version), (right.epoch, right.version));
+    other.buckets.clear();
+    assert!(matches!(relay.push(&other, "another").await, Verdict::Ack));
+    assert!(node.node().snapshot().unwrap().bucket("bucket").is_none());
+    clock.advance(10);
+    until("the right config", async || node.node().snapshot().unwrap().digest == right.digest).await;
     node.stop().await;
     control.stop().await;
 }

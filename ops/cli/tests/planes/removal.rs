@@ -1,9 +1,15 @@
 //! DeleteBucket: what goes with a bucket, and what comes back when the backend does not let it go.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
+use sealgate_control_plane::registry::records::BucketState;
 use sealgate_data_plane::backend::{BackendError, Conditions, PutOptions};
+use sealgate_data_plane::buckets::removal::delete_pending;
+use sealgate_data_plane::pipeline;
+use sealgate_data_plane::worker::Backends;
 use sealgate_envelope::hidden;
+use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -12,7 +18,7 @@ use super::s3::bytes;
 use super::steered::{Call, Moment};
 use super::steering::{Steering, unavailable};
 use super::storage::{check_key_records, key_records};
-use super::world::{soon, until};
+use super::world::{admin, soon, until};
 
 /// A bucket that was in use: its marker, a key record, and the record of an upload that is over.
 async fn used() -> Steering {
@@ -129,6 +135,107 @@ async fn a_bucket_that_came_into_use_meanwhile_loses_nothing() {
     let id = begun.1.await.unwrap();
     steering.storage.abort_upload("bucket", "object", &id).await.unwrap();
     check_kept(&steering, before).await;
+    steering.stop().await;
+}
+
+/// Two looks at what is being deleted: the first only remembers.
+async fn look_twice(steering: &Steering) {
+    let backends = Backends::from_iter([("default".to_owned(), Rc::clone(&steering.storage))]);
+    let mut seen = HashSet::new();
+    for _ in 0..2 {
+        delete_pending(steering.node.node(), &backends, &mut seen).await;
+    }
+    everywhere(steering).await;
+}
+
+/// Waits until both nodes run what the control plane has.
+async fn everywhere(steering: &Steering) {
+    let version = steering.control.registry().version();
+    for node in [&steering.node, &steering.other] {
+        soon("the config", node.node().wait_applied(version.epoch, version.version)).await;
+    }
+}
+
+/// Demands that nothing can be written through either node: the bucket's key records are not there.
+async fn check_refused(steering: &Steering, state: BucketState) {
+    everywhere(steering).await;
+    assert_eq!(steering.control.registry().state().buckets["bucket"].state, state);
+    for client in [&steering.steered, &steering.plain] {
+        let refused = client.put("/bucket/next", "text").await;
+        assert_eq!((refused.status.as_u16(), refused.tag("Code").as_str()), (409, "OperationAborted"));
+    }
+}
+
+#[actix_rt::test]
+async fn a_bucket_is_in_use_again_only_with_its_key_records() {
+    let steering = used().await;
+    let before = steering.stored().await;
+    let storage = Rc::clone(&steering.storage);
+    steering.backend.once(Moment::Before, Call::DeleteBucket, "", move || async move {
+        let late = storage.put("bucket", "late", PutOptions::default(), pipeline::upload(vec![1])).await;
+        late.map(drop)
+    });
+    // Whoever tries it: what was kept in memory, and what the control plane has.
+    for _ in 0..2 {
+        steering.backend.fail(Moment::Before, Call::Put, hidden::IK_PREFIX, unavailable);
+    }
+    assert_eq!(steering.steered.send("DELETE", "/bucket", "").await.status, 409);
+    assert_eq!(key_records(&steering.world.backend(), "bucket").await, 0);
+    check_refused(&steering, BucketState::Deleting).await;
+
+    look_twice(&steering).await;
+    steering.storage.delete("bucket", "late", None, Conditions::default()).await.unwrap();
+    check_kept(&steering, before).await;
+    steering.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_deletion_that_an_operator_takes_back_gives_the_key_records_back_first() {
+    let steering = used().await;
+    let before = steering.stored().await;
+    let registry = steering.control.registry();
+    registry.begin_delete(registry.state().buckets["bucket"].id).unwrap();
+    // A node was at it, and died.
+    for (key, _) in &before {
+        steering.storage.delete("bucket", key, None, Conditions::default()).await.unwrap();
+    }
+    let token = std::fs::read_to_string(steering.world.path().join("control/admin-token")).unwrap();
+    let path = "/v1/buckets/bucket?abort=true";
+    admin(steering.control.admin_addr(), token.trim(), "DELETE", path, Value::Null).await;
+    check_refused(&steering, BucketState::Restoring).await;
+
+    look_twice(&steering).await;
+    check_kept(&steering, before).await;
+    steering.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_deletion_that_is_taken_back_too_late_is_a_deletion() {
+    let steering = used().await;
+    let registry = steering.control.registry();
+    let id = registry.state().buckets["bucket"].id;
+    registry.begin_delete(id).unwrap();
+    for (key, _) in steering.stored().await {
+        steering.storage.delete("bucket", &key, None, Conditions::default()).await.unwrap();
+    }
+    steering.storage.delete_bucket("bucket").await.unwrap();
+    registry.begin_restore(id).unwrap();
+    everywhere(&steering).await;
+    look_twice(&steering).await;
+    assert!(!registry.state().buckets.contains_key("bucket"));
+    steering.stop().await;
+}
+
+/// Its upload is gone behind the gateway's back, so that only the bucket's end tells the node that the keys are not needed.
+#[actix_rt::test]
+async fn the_keys_of_a_deleted_buckets_uploads_leave_every_node() {
+    let steering = used().await;
+    let (id, _) = steering.upload("/bucket/object", &[bytes(1_000, 1)]).await;
+    assert_eq!(steering.other.node().uploads.len(), 1);
+    steering.storage.abort_upload("bucket", "object", &id).await.unwrap();
+    steering.steered.send("DELETE", "/bucket", "").await.ok();
+    everywhere(&steering).await;
+    assert!(steering.other.node().uploads.is_empty());
     steering.stop().await;
 }
 

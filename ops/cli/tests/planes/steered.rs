@@ -31,6 +31,7 @@ pub enum Call {
     Head,
     List,
     DeleteMany,
+    CreateBucket,
     DeleteBucket,
     UploadPart,
     ListParts,
@@ -187,6 +188,7 @@ impl Backend for Steered {
         &self.capabilities
     }
     async fn create_bucket(&self, bucket: &str) -> Result<(), BackendError> {
+        self.at(Moment::Before, Call::CreateBucket, bucket).await?;
         self.real.create_bucket(bucket).await
     }
     async fn head_bucket(&self, bucket: &str) -> Result<(), BackendError> {

@@ -20,9 +20,9 @@ pub const MIN_PART: usize = 5 << 20;
 
 pub struct Steering {
     pub world: World,
-    control: Handle,
+    pub control: Handle,
     pub node: DataPlane,
-    other: DataPlane,
+    pub other: DataPlane,
     /// What the steered gateway has behind it.
     pub backend: Rc<Steered>,
     /// The storage itself.

@@ -1,0 +1,41 @@
+//! Waiting for the nodes' acknowledgements.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+
+use super::{Fanout, Pending, Slot};
+use crate::{Error, registry::Version};
+
+/// How long anyone waits for the nodes.
+const WITHIN: Duration = Duration::from_secs(5);
+
+/// What nodes have acknowledged.
+#[derive(Clone)]
+pub(crate) struct Acks {
+    fanout: Arc<Slot<Fanout>>,
+    changes: watch::Receiver<u64>,
+}
+
+impl Acks {
+    /// `changes` changes with each answer of a node, and with the end of each stream.
+    pub(crate) fn new(fanout: Arc<Slot<Fanout>>, changes: watch::Receiver<u64>) -> Self {
+        Self { fanout, changes }
+    }
+
+    /// Waits until every connected node runs this version; after 5 s, gives those that do not.
+    pub(crate) async fn behind(&self, version: Version) -> Result<Vec<String>, Error> {
+        let mut changes = self.changes.clone();
+        let deadline = tokio::time::Instant::now() + WITHIN;
+        loop {
+            changes.mark_unchanged();
+            let behind = self.fanout.send(Pending(version)).await?;
+            if behind.is_empty() {
+                return Ok(behind);
+            }
+            if !matches!(tokio::time::timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
+                return Ok(behind);
+            }
+        }
+    }
+}
