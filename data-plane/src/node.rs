@@ -79,10 +79,19 @@ impl Node {
         }
         let ids: HashSet<_> = snapshot.buckets().map(|bucket| bucket.id).collect();
         self.keys.retain(|id| ids.contains(&id));
+        self.uploads.retain(|id| ids.contains(&id));
         self.snapshot.store(Some(snapshot));
         self.metrics.config_applied(new.1);
         self.applied.send_replace(new);
         Ok(())
+    }
+
+    /// Drops every secret that a drained node holds: intermediate keys, the keys of open uploads, the snapshot's signing
+    /// keys. They are zeroized with their last holder.
+    pub fn forget_secrets(&self) {
+        self.keys.clear();
+        self.uploads.clear();
+        self.snapshot.store(None);
     }
 
     /// Epoch and version of the snapshot that the node runs on, (0, 0) when it has none.

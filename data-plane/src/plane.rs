@@ -124,8 +124,11 @@ impl DataPlane {
         self.node.clock.sleep(wait).await;
         self.node.end_connections();
         self.server.stop(true).await;
-        self.node.keys.clear();
+        // First ends what could fetch keys or apply a config again.
         self.background.stop();
+        let background = self.background;
+        let _ = actix_rt::task::spawn_blocking(move || background.join()).await;
+        self.node.forget_secrets();
         self.health.stop(true).await;
         info!("node stopped");
     }

@@ -92,6 +92,16 @@ impl Uploads {
             .retain(|_, entry| entry.used + IDLE > now);
     }
 
+    /// Forgets uploads in buckets that `keep` refuses: they were deleted, or are not this node's any more.
+    pub fn retain(&self, keep: impl Fn(BucketId) -> bool) {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).retain(|(bucket, _, _), _| keep(*bucket));
+    }
+
+    /// Forgets all uploads.
+    pub fn clear(&self) {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// How many are kept.
     pub fn len(&self) -> usize {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).len()
