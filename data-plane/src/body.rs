@@ -2,12 +2,14 @@
 
 pub mod checksum;
 pub mod chunked;
+pub mod client;
 pub mod plan;
 pub mod upload;
 pub mod verify;
 
 pub use checksum::{Algorithm, Checksum, Hasher};
 pub use chunked::ChunkedDecoder;
+pub use client::ClientBody;
 pub use plan::{BodyPlan, object_checksum};
 pub use upload::{ChecksumType, UploadChecksum};
 pub use verify::{BodyVerifier, Verified};

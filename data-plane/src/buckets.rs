@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use hyper::body::Incoming;
 use sealgate_envelope::{BucketId, hidden};
 use sealgate_proto::v1 as wire;
 use tonic::Code as GrpcCode;
 use tracing::{info, warn};
 
 use crate::backend::{Backend, BackendError, Conditions, GetOptions, ListFrom, ListOptions, PutOptions};
+use crate::body::ClientBody;
 use crate::gate::Admitted;
 use crate::listing::owner;
 use crate::node::Node;
@@ -89,7 +89,7 @@ pub fn location(admitted: &Admitted) -> Result<Reply, S3Error> {
 ///
 /// # Errors
 /// BucketAlreadyOwnedByYou, BucketAlreadyExists, ServiceUnavailable without the control plane.
-pub async fn create(admitted: &Admitted, body: Incoming) -> Result<Reply, S3Error> {
+pub async fn create(admitted: &Admitted, body: ClientBody) -> Result<Reply, S3Error> {
     let name = admitted.request.need_bucket()?;
     let document = admitted.document(body, MAX_DOCUMENT).await?;
     let default = admitted.snapshot.regions.first().map_or("", String::as_str);

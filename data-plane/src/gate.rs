@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::auth::{Authenticated, Lookup, SigningKey, authenticate};
 use crate::backend::Backend;
-use crate::body::BodyPlan;
+use crate::body::{BodyPlan, ClientBody};
 use crate::pipeline::source::Source;
 use crate::reply::{self, Reply, ReplyBody};
 use crate::s3::error::{Code, S3Error};
@@ -56,6 +56,7 @@ pub async fn handle(worker: Rc<Worker>, request: Request<Incoming>) -> Reply {
     // whatever it sends next over the connection, and so for that of a part: it gets none.
     let unasked = parts.headers.contains_key(header::EXPECT) && body.is_end_stream();
     let mut operation = "Unknown";
+    let body = ClientBody::new(body, &parts.headers);
     let mut reply = match serve(worker, &parts, body, &mut operation).await {
         Ok(reply) => reply,
         Err(error) => refuse(&error, &parts, &request_id),
@@ -82,7 +83,7 @@ pub async fn handle(worker: Rc<Worker>, request: Request<Incoming>) -> Reply {
 async fn serve(
     worker: Rc<Worker>,
     parts: &Parts,
-    body: Incoming,
+    body: ClientBody,
     operation_name: &mut &'static str,
 ) -> Result<Reply, S3Error> {
     let size: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
@@ -304,7 +305,7 @@ impl Admitted {
     }
 
     /// The request's body, decoded and verified by a plan.
-    pub fn source(&self, body: Incoming, plan: BodyPlan) -> Source {
+    pub fn source(&self, body: ClientBody, plan: BodyPlan) -> Source {
         Source::new(body, plan, Arc::clone(&self.worker.node.metrics))
     }
 
@@ -312,7 +313,7 @@ impl Admitted {
     ///
     /// # Errors
     /// Those of the body.
-    pub async fn document(&self, body: Incoming, limit: usize) -> Result<Vec<u8>, S3Error> {
+    pub async fn document(&self, body: ClientBody, limit: usize) -> Result<Vec<u8>, S3Error> {
         let plan = self.plan(limit as u64);
         self.planned_document(body, plan, limit).await
     }
@@ -321,20 +322,20 @@ impl Admitted {
     ///
     /// # Errors
     /// Those of the body.
-    pub async fn complete_document(&self, body: Incoming, limit: usize) -> Result<Vec<u8>, S3Error> {
+    pub async fn complete_document(&self, body: ClientBody, limit: usize) -> Result<Vec<u8>, S3Error> {
         let plan = BodyPlan::for_complete(&self.headers, &self.authenticated, limit as u64);
         self.planned_document(body, plan, limit).await
     }
 
     async fn planned_document(
         &self,
-        body: Incoming,
+        body: ClientBody,
         plan: Result<BodyPlan, S3Error>,
         limit: usize,
     ) -> Result<Vec<u8>, S3Error> {
         let plan = match plan {
             // A document without a body at all is an empty one.
-            Err(error) if error.code() == Code::MissingContentLength && body.is_end_stream() => {
+            Err(error) if error.code() == Code::MissingContentLength && body.is_end() => {
                 return Ok(Vec::new());
             }
             plan => plan?,

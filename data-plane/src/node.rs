@@ -86,6 +86,14 @@ impl Node {
         Ok(())
     }
 
+    /// Drops every secret that a drained node holds: intermediate keys, the keys of open uploads, the snapshot's signing
+    /// keys. They are zeroized with their last holder.
+    pub fn forget_secrets(&self) {
+        self.keys.clear();
+        self.uploads.clear();
+        self.snapshot.store(None);
+    }
+
     /// Epoch and version of the snapshot that the node runs on, (0, 0) when it has none.
     pub fn applied(&self) -> (u64, u64) {
         *self.applied.borrow()
@@ -117,13 +125,6 @@ impl Node {
     pub fn end_connections(&self) {
         self.turn_unready();
         self.drain.send_replace(true);
-    }
-
-    /// Zeroizes what is secret: intermediate keys, those of open uploads, signing keys. Only a node that has ended may.
-    pub fn forget(&self) {
-        self.keys.clear();
-        self.uploads.retain(|_| false);
-        self.snapshot.store(None);
     }
 
     /// Becomes true when connections are to end.

@@ -131,7 +131,7 @@ impl DataPlane {
         let background = self.background;
         background.stop();
         let _ = tokio::task::spawn_blocking(move || background.join()).await;
-        self.node.forget();
+        self.node.forget_secrets();
         self.health.stop(true).await;
         info!("node stopped");
     }

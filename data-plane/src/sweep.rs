@@ -4,11 +4,14 @@
 //! NoSuchUpload to ListParts for its exact key and id: never because a listing leaves it out (MinIO forgets uploads in
 //! listings after a restart). When that was first seen is kept beside the record, so that any node goes on from there.
 
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use sealgate_envelope::UploadRecord;
 use sealgate_envelope::hidden::{self, HiddenName, RecordName};
+use sealgate_envelope::ids::BucketId;
+use sealgate_envelope::{GatewayId, UploadRecord};
 use tracing::{debug, info, warn};
 
 use crate::backend::{Backend, BackendError, Conditions, GetOptions, ListFrom, ListOptions, PutOptions};
@@ -26,22 +29,31 @@ pub const EVERY: Duration = Duration::from_secs(3_600);
 const GRACE: u64 = 7 * 24 * 3_600;
 const RECORD_MAX: usize = 4 << 10;
 
-/// Sweeps every active bucket once.
+/// The active buckets whose uploads keep their hidden objects in one place.
+type Sharing<'a> = HashMap<BucketId, &'a Arc<Bucket>>;
+
+/// Sweeps the uploads of every active bucket once. A work bucket is read once, however many buckets share it: each record
+/// says whose it is.
 pub async fn once(node: &Node, backends: &Backends) {
     let Some(snapshot) = node.snapshot() else { return };
+    let mut places: HashMap<(&str, &str), Sharing<'_>> = HashMap::new();
     for bucket in snapshot.buckets().filter(|bucket| bucket.state == BucketState::Active) {
-        let Some(backend) = backends.get(&bucket.backend) else { continue };
-        if let Err(error) = bucket_once(node, snapshot.gateway, bucket, backend).await {
-            warn!(bucket = bucket.name, %error, "a bucket could not be swept; it is tried again in an hour");
+        places.entry((&bucket.backend, &bucket.work_bucket)).or_default().insert(bucket.id, bucket);
+    }
+    for ((backend, work_bucket), buckets) in places {
+        let Some(backend) = backends.get(backend) else { continue };
+        if let Err(error) = place_once(node, snapshot.gateway, &buckets, backend, work_bucket).await {
+            warn!(bucket = work_bucket, %error, "a bucket could not be swept; it is tried again in an hour");
         }
     }
 }
 
-async fn bucket_once(
+async fn place_once(
     node: &Node,
-    gateway: sealgate_envelope::GatewayId,
-    bucket: &Bucket,
+    gateway: GatewayId,
+    buckets: &Sharing<'_>,
     backend: &Rc<dyn Backend>,
+    work_bucket: &str,
 ) -> Result<(), BackendError> {
     let mut from = ListFrom::Start;
     loop {
@@ -51,10 +63,10 @@ async fn bucket_once(
             from,
             max_keys: 1_000,
         };
-        let page = backend.list_v2(&bucket.work_bucket, options).await?;
+        let page = backend.list_v2(work_bucket, options).await?;
         for prefix in &page.common_prefixes {
-            if let Err(error) = upload_once(node, gateway, bucket, backend, prefix).await {
-                warn!(bucket = bucket.name, prefix, %error, "an upload could not be looked at; the others are");
+            if let Err(error) = prefix_once(node, gateway, buckets, backend, work_bucket, prefix).await {
+                warn!(bucket = work_bucket, prefix, %error, "an upload could not be looked at; the others are");
             }
         }
         match page.next {
@@ -64,47 +76,78 @@ async fn bucket_once(
     }
 }
 
-/// Where a record lies, its key and its upload id, if it is this gateway's and this bucket's own.
+async fn prefix_once(
+    node: &Node,
+    gateway: GatewayId,
+    buckets: &Sharing<'_>,
+    backend: &Rc<dyn Backend>,
+    work_bucket: &str,
+    prefix: &str,
+) -> Result<(), BackendError> {
+    match own_record(gateway, backend, work_bucket, prefix).await? {
+        Some(record) => match buckets.get(&record.bucket) {
+            Some(bucket) => upload_once(node, bucket, backend, &record).await,
+            // Of a bucket that is being made or deleted, or that this node does not have: not for it to judge.
+            None => Ok(()),
+        },
+        None => Ok(()),
+    }
+}
+
+/// An upload record of this gateway: whose it is.
+pub(crate) struct OwnRecord {
+    place: RecordName,
+    /// The bucket.
+    pub bucket: BucketId,
+    /// The upload's key.
+    pub key: String,
+    /// The backend's upload id.
+    pub upload_id: String,
+}
+
+/// What an upload record says, if it is this gateway's own.
 ///
 /// # Errors
 /// The backend's.
 pub(crate) async fn own_record(
-    gateway: sealgate_envelope::GatewayId,
-    bucket: &Bucket,
+    gateway: GatewayId,
     backend: &Rc<dyn Backend>,
+    work_bucket: &str,
     prefix: &str,
-) -> Result<Option<(RecordName, String, String)>, BackendError> {
-    let record = match backend.get(&bucket.work_bucket, &format!("{prefix}r"), GetOptions::default()).await {
+) -> Result<Option<OwnRecord>, BackendError> {
+    let record = match backend.get(work_bucket, &format!("{prefix}r"), GetOptions::default()).await {
         Ok(answer) => pipeline::collect(answer.body, RECORD_MAX).await?,
         // Someone else sweeps it, or never wrote it: without a record nothing says whose it is.
         Err(error) if error.is("NoSuchKey") => return Ok(None),
         Err(error) => return Err(error),
     };
     let Ok(record) = UploadRecord::parse(&record) else {
-        warn!(bucket = bucket.name, prefix, "an upload record is malformed and stays");
+        warn!(bucket = work_bucket, prefix, "an upload record is malformed and stays");
         return Ok(None);
     };
     let name = record.name();
     let Ok(place) = name.record_name() else { return Ok(None) };
-    let own = name.gateway == gateway && name.bucket == bucket.id && place.prefix() == prefix;
+    let own = name.gateway == gateway && place.prefix() == prefix;
     Ok(match std::str::from_utf8(&name.key) {
-        Ok(key) if own => Some((place, key.to_owned(), name.upload_id.clone())),
+        Ok(key) if own => Some(OwnRecord {
+            place,
+            bucket: name.bucket,
+            key: key.to_owned(),
+            upload_id: name.upload_id.clone(),
+        }),
         _ => None,
     })
 }
 
 async fn upload_once(
     node: &Node,
-    gateway: sealgate_envelope::GatewayId,
     bucket: &Bucket,
     backend: &Rc<dyn Backend>,
-    prefix: &str,
+    record: &OwnRecord,
 ) -> Result<(), BackendError> {
-    let Some((place, key, upload_id)) = own_record(gateway, bucket, backend, prefix).await? else {
-        return Ok(());
-    };
+    let OwnRecord { place, key, upload_id, .. } = record;
     let gone = place.gone_prefix();
-    match backend.list_parts(&bucket.backend_bucket, &key, &upload_id, 0, 1).await {
+    match backend.list_parts(&bucket.backend_bucket, key, upload_id, 0, 1).await {
         // It lives. Were it ever said to be gone, that counts no more: the seven days have no gap.
         Ok(_) => return remove_all(backend, &bucket.work_bucket, &gone, None).await,
         Err(error) if error.is("NoSuchUpload") => {}
@@ -126,7 +169,7 @@ async fn upload_once(
         Some(first) if now.saturating_sub(first) >= GRACE => {
             // The record last: what a crash leaves behind is found by it again.
             let record = place.record_key();
-            remove_all(backend, &bucket.work_bucket, prefix, Some(&record)).await?;
+            remove_all(backend, &bucket.work_bucket, &place.prefix(), Some(&record)).await?;
             backend.delete(&bucket.work_bucket, &record, None, Conditions::default()).await?;
             node.metrics.swept(Swept::Upload);
             info!(bucket = bucket.name, key, "hidden objects of an upload that is over were removed");
@@ -165,7 +208,7 @@ pub(crate) async fn records_once(
         .await
         .map_err(|status| status.message().to_owned())?
         .into_inner();
-    let mut there = std::collections::HashSet::new();
+    let mut there = HashSet::new();
     let mut from = ListFrom::Start;
     loop {
         let options =

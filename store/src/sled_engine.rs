@@ -13,6 +13,7 @@ use std::{
         PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -22,6 +23,9 @@ use crate::{
 
 /// The layout that this code writes. Older ones are carried over one step at a time by [`migrate`].
 const SCHEMA: u8 = 1;
+
+/// How long a store that is being closed is waited for.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 const SCHEMA_KEY: &[u8] = b"m/schema";
 const EPOCH_KEY: &[u8] = b"m/epoch";
@@ -47,7 +51,7 @@ impl SledStore {
     /// version wrote it.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         make_private_directory(directory)?;
-        let db = sled::Config::default().path(directory).flush_every_ms(None).open().map_err(engine)?;
+        let db = open_database(directory)?;
         let file = File::open(directory.join("db")).map_err(engine)?;
         migrate(&db)?;
         let epoch = number(&db, EPOCH_KEY)? + 1;
@@ -178,6 +182,21 @@ fn make_private_directory(directory: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
     fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(engine)?;
     fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).map_err(engine)
+}
+
+/// sled's threads hold the lock for a moment after the last handle is gone: this process may have just closed it.
+fn open_database(directory: &Path) -> Result<sled::Db, StoreError> {
+    let patience = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match sled::Config::default().path(directory).flush_every_ms(None).open() {
+            Err(sled::Error::Io(error))
+                if error.to_string().contains("could not acquire lock") && Instant::now() < patience =>
+            {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            opened => return opened.map_err(engine),
+        }
+    }
 }
 
 fn number(db: &sled::Db, key: &[u8]) -> Result<u64, StoreError> {

@@ -126,10 +126,9 @@ async fn over(
     backend: &Rc<dyn Backend>,
     prefix: String,
 ) -> Result<Option<String>, Kept> {
-    let Some((_, key, upload_id)) = own_record(gateway, bucket, backend, &prefix).await? else {
-        return Ok(None);
-    };
-    match backend.list_parts(&bucket.backend_bucket, &key, &upload_id, 0, 1).await {
+    let record = own_record(gateway, backend, &bucket.work_bucket, &prefix).await?;
+    let Some(record) = record.filter(|record| record.bucket == bucket.id) else { return Ok(None) };
+    match backend.list_parts(&bucket.backend_bucket, &record.key, &record.upload_id, 0, 1).await {
         Ok(_) => Err(Kept::Used(S3Error::with(
             Code::BucketNotEmpty,
             "The bucket has multipart uploads in progress. Complete or abort them first.",

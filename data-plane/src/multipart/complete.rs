@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use http::StatusCode;
-use hyper::body::Incoming;
 use sealgate_envelope::size::{MIN_PART, chunks_size, stored_size};
 use sealgate_envelope::upload_record::ChecksumType;
 use sealgate_envelope::{FullChecksum, Kind, PartEntry, Recovery, TrailerPlain, etag};
@@ -20,6 +19,7 @@ use super::part::GATEWAY_PART;
 use super::plain;
 use super::uploads::{OpenUpload, load};
 use crate::backend::{Backend, BackendError, Conditions, GetOptions, PartEntry as BackendPart, PutOutcome};
+use crate::body::ClientBody;
 use crate::body::checksum::Checksum;
 use crate::body::plan::object_checksum;
 use crate::etags;
@@ -46,7 +46,7 @@ const RACES: usize = 3;
 ///
 /// # Errors
 /// In S3's terms. What is found after 20 s is in the body of a 200, as S3 does.
-pub async fn complete(admitted: &Rc<Admitted>, body: Incoming) -> Result<Reply, S3Error> {
+pub async fn complete(admitted: &Rc<Admitted>, body: ClientBody) -> Result<Reply, S3Error> {
     let document = admitted.complete_document(body, MAX_DOCUMENT).await?;
     let parts = parse_complete(&document)?;
     let finishing = finish(Rc::clone(admitted), parts);

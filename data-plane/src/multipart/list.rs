@@ -125,10 +125,11 @@ pub async fn uploads(admitted: &Admitted) -> Result<Reply, S3Error> {
     Ok(reply::xml(StatusCode::OK, document))
 }
 
-/// The parts that have a note, after a marker.
+/// The parts that have a note, after a marker; of several attempts at one, the newest that has.
 fn noted(stored: &[BackendPart], notes: &Notes, marker: u16) -> Vec<PartEntry> {
     let mut listed = Vec::new();
-    for part in stored.iter().filter(|part| part.number != GATEWAY_PART && part.number > marker) {
+    let wanted = stored.iter().filter(|part| part.number != GATEWAY_PART && part.number > marker);
+    for part in plain::newest_attempts(wanted.filter(|part| notes.of(part.number, &part.etag).is_some())) {
         if let Some(written) = notes.of(part.number, &part.etag) {
             listed.push(entry(part.number, &part.etag, part.last_modified, &written.note));
         }

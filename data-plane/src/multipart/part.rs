@@ -7,7 +7,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http::StatusCode;
-use hyper::body::Incoming;
 use sealgate_envelope::size::{MAX_TRAILER, MIN_PART, chunks_size};
 use sealgate_envelope::{Note, NoteName, PartSealer};
 use tokio::sync::mpsc;
@@ -18,6 +17,7 @@ use super::uploads::{OpenUpload, load};
 use crate::backend::{
     Backend, BackendError, ByteStream, DeleteKey, PutOptions, PutOutcome, StreamError, Upload,
 };
+use crate::body::ClientBody;
 use crate::etags;
 use crate::gate::Admitted;
 use crate::objects::put::{cannot_seal, empty_upload};
@@ -36,7 +36,7 @@ pub const GATEWAY_PART: u16 = 10_000;
 ///
 /// # Errors
 /// In S3's terms; nothing is stored then.
-pub async fn upload(admitted: &Admitted, body: Incoming) -> Result<Reply, S3Error> {
+pub async fn upload(admitted: &Admitted, body: ClientBody) -> Result<Reply, S3Error> {
     let (bucket, backend) = admitted.writable_bucket()?;
     let key = admitted.request.need_key()?;
     if !bucket.encrypts(key) {
@@ -68,6 +68,7 @@ pub async fn upload(admitted: &Admitted, body: Incoming) -> Result<Reply, S3Erro
         plan = plan.compute(wanted);
     }
     let place = Place { admitted, bucket: &bucket, backend: &backend, key, upload: &upload, number };
+    place.must_be_open().await?;
     let older = place.older_notes().await?;
     let sealer = PartSealer::new(&upload.keys, number).map_err(|error| cannot_seal(&error))?;
     let salt = sealer.salt();
@@ -151,6 +152,19 @@ impl Place<'_> {
         self.backend
             .upload_part(&self.bucket.backend_bucket, self.key, &self.upload.upload_id, self.number, body)
             .await
+    }
+
+    /// Demands that the backend still has the upload, where storing the part would not ask it: the upload's record, and what
+    /// this node knows of it, may outlive a Complete or an Abort.
+    async fn must_be_open(&self) -> Result<(), S3Error> {
+        if self.number != GATEWAY_PART {
+            return Ok(());
+        }
+        self.backend
+            .list_parts(&self.bucket.backend_bucket, self.key, &self.upload.upload_id, 0, 1)
+            .await
+            .map(|_| ())
+            .map_err(|error| self.admitted.backend_failed(error))
     }
 
     /// Notes of earlier attempts at a part that is in a stash only. What the backend keeps of other parts is the newest

@@ -7,7 +7,6 @@
 use std::rc::Rc;
 
 use http::StatusCode;
-use hyper::body::Incoming;
 use sealgate_envelope::etag;
 use sealgate_envelope::size::MIN_PART;
 use sealgate_envelope::upload_record::UploadName;
@@ -17,6 +16,7 @@ use super::part::{MAX_PART, part_number};
 use crate::backend::{
     Backend, BackendError, Conditions, GetOptions, PartEntry as BackendPart, PutOptions, PutOutcome, Upload,
 };
+use crate::body::ClientBody;
 use crate::body::plan::object_checksum;
 use crate::etags;
 use crate::gate::Admitted;
@@ -59,7 +59,7 @@ pub async fn upload(
     bucket: &Bucket,
     backend: &Rc<dyn Backend>,
     key: &str,
-    body: Incoming,
+    body: ClientBody,
 ) -> Result<Reply, S3Error> {
     let number = part_number(admitted)?;
     let upload_id = admitted.request.query.get("uploadId").unwrap_or_default();
@@ -86,9 +86,8 @@ pub async fn upload(
 
 /// The parts that ListParts shows, after a marker.
 pub fn listed(stored: &[BackendPart], marker: u16) -> Vec<PartEntry> {
-    stored
-        .iter()
-        .filter(|part| part.number > marker)
+    newest_attempts(stored.iter().filter(|part| part.number > marker))
+        .into_iter()
         .map(|part| PartEntry {
             number: part.number,
             modified: unix_millis(part.last_modified),
@@ -97,6 +96,19 @@ pub fn listed(stored: &[BackendPart], marker: u16) -> Vec<PartEntry> {
             checksum: None,
         })
         .collect()
+}
+
+/// One attempt a part, the newest, of servers that list them all: of two of one second, the one that is listed last.
+pub fn newest_attempts<'a>(parts: impl Iterator<Item = &'a BackendPart>) -> Vec<&'a BackendPart> {
+    let mut newest: Vec<&BackendPart> = Vec::new();
+    for part in parts {
+        match newest.last_mut().filter(|last| last.number == part.number) {
+            Some(last) if part.last_modified >= last.last_modified => *last = part,
+            Some(_) => {}
+            None => newest.push(part),
+        }
+    }
+    newest
 }
 
 /// Completes an upload; everything that can fail by rule is checked first.
@@ -142,11 +154,13 @@ fn choose<'a>(parts: &[CompletedPart], stored: &'a [BackendPart]) -> Result<Vec<
     let mut chosen = Vec::with_capacity(parts.len());
     for (at, part) in parts.iter().enumerate() {
         let named = etag::without_quotes(&part.etag);
+        // Some servers list every attempt at a part.
+        let from = stored.partition_point(|stored| stored.number < part.number);
         let found = stored
-            .binary_search_by_key(&part.number, |stored| stored.number)
-            .ok()
-            .and_then(|found| stored.get(found))
-            .filter(|stored| etag::without_quotes(&stored.etag) == named)
+            .iter()
+            .skip(from)
+            .take_while(|stored| stored.number == part.number)
+            .find(|stored| etag::without_quotes(&stored.etag) == named)
             .ok_or_else(|| super::complete::invalid_part(part))?;
         if at + 1 < parts.len() && found.size < MIN_PART {
             return Err(S3Error::entity_too_small(found.size, MIN_PART, part.number, part.etag.clone()));

@@ -92,10 +92,14 @@ impl Uploads {
             .retain(|_, entry| entry.used + IDLE > now);
     }
 
-    /// Forgets the uploads of buckets that `keep` refuses: they were deleted, or are not this node's any more.
+    /// Forgets uploads in buckets that `keep` refuses: they were deleted, or are not this node's any more.
     pub fn retain(&self, keep: impl Fn(BucketId) -> bool) {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.retain(|(bucket, ..), _| keep(*bucket));
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).retain(|(bucket, _, _), _| keep(*bucket));
+    }
+
+    /// Forgets all uploads.
+    pub fn clear(&self) {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// How many are kept.

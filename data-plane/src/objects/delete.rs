@@ -1,9 +1,9 @@
 //! DeleteObject and DeleteObjects. Neither needs a key.
 
 use http::StatusCode;
-use hyper::body::Incoming;
 
 use crate::backend::{Conditions, DeleteKey};
+use crate::body::ClientBody;
 use crate::etags;
 use crate::gate::{Admitted, no_content, refuse_folded, refuse_hidden};
 use crate::refusal::backend_failed;
@@ -42,7 +42,7 @@ pub async fn delete(admitted: &Admitted) -> Result<Reply, S3Error> {
 ///
 /// # Errors
 /// In S3's terms, when the request as a whole cannot be served.
-pub async fn delete_many(admitted: &Admitted, body: Incoming) -> Result<Reply, S3Error> {
+pub async fn delete_many(admitted: &Admitted, body: ClientBody) -> Result<Reply, S3Error> {
     let (bucket, backend) = admitted.bucket()?;
     let document = admitted.document(body, MAX_BYTES).await?;
     let request = parse_delete(&document)?;

@@ -134,7 +134,11 @@ impl Read<'_> {
             // Nothing will ask for the old object's table any more: it would misplace every range.
             self.admitted.worker.node.tables.remove(self.bucket.id, self.key);
         }
-        let table = if needs_table {
+        let (first, within) = match needs_table {
+            true => sealed::table_within(self.admitted, first, &sealed).await?,
+            false => (first, None),
+        };
+        let table = if needs_table && within.is_none() {
             match sealed::table(self.admitted, self.bucket, self.backend, self.key, &first.meta, &sealed)
                 .await?
             {
@@ -142,7 +146,7 @@ impl Read<'_> {
                 Err(Changed) => return Ok(Err(Changed)),
             }
         } else {
-            None
+            within
         };
         match self.span(wanted, &sealed, table.as_deref())? {
             None => self.whole(first, &sealed, table, wanted).await,

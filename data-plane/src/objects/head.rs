@@ -1,6 +1,8 @@
 //! HeadObject: one backend request; one more where the answer is in the trailer.
 
-use http::StatusCode;
+use std::ops::Range;
+
+use http::{HeaderMap, StatusCode};
 use sealgate_envelope::Kind;
 
 use super::get::part_span;
@@ -21,6 +23,9 @@ pub async fn head(admitted: &Admitted) -> Result<Reply, S3Error> {
     let (bucket, backend) = admitted.bucket()?;
     let key = admitted.request.need_key()?;
     let encrypted = bucket.encrypts(key);
+    if !encrypted && admitted.request.query.get("partNumber").is_some() {
+        return Err(super::plain::no_part_numbers());
+    }
     let options = GetOptions {
         range: None,
         conditions: etags::conditions(&admitted.headers, encrypted)?,
@@ -32,10 +37,11 @@ pub async fn head(admitted: &Admitted) -> Result<Reply, S3Error> {
         .map_err(|error| admitted.backend_failed(error))?;
     etags::check_read(&admitted.headers, &meta, encrypted)?;
     if !encrypted {
-        let mut reply = reply::empty(StatusCode::OK);
-        *reply.headers_mut() = described::plain(admitted, &meta)?;
-        reply::set(reply.headers_mut(), "content-length", &meta.size.to_string());
-        return Ok(reply);
+        let span = match ByteRange::from_headers(&admitted.headers) {
+            Some(range) => Some(range_span(admitted, range, meta.size)?),
+            None => None,
+        };
+        return Ok(answer(described::plain(admitted, &meta)?, span, meta.size));
     }
     let sealed = sealed::open(admitted, &bucket, backend.as_ref(), key, &meta).await?;
     let mut headers = described::encrypted(admitted, &meta, &sealed.metadata)?;
@@ -63,11 +69,7 @@ pub async fn head(admitted: &Admitted) -> Result<Reply, S3Error> {
             }
             Some(span)
         }
-        (None, Some(range)) => {
-            let (start, end) = resolve(range, size)
-                .ok_or_else(|| S3Error::invalid_range(admitted.header("range").unwrap_or_default(), size))?;
-            Some(start..end + 1)
-        }
+        (None, Some(range)) => Some(range_span(admitted, range, size)?),
         (None, None) => None,
     };
     if span.is_some() {
@@ -77,6 +79,17 @@ pub async fn head(admitted: &Admitted) -> Result<Reply, S3Error> {
         }
         headers.remove("x-amz-checksum-type");
     }
+    Ok(answer(headers, span, size))
+}
+
+fn range_span(admitted: &Admitted, range: ByteRange, size: u64) -> Result<Range<u64>, S3Error> {
+    let (start, end) = resolve(range, size)
+        .ok_or_else(|| S3Error::invalid_range(admitted.header("range").unwrap_or_default(), size))?;
+    Ok(start..end + 1)
+}
+
+/// The answer about an object of `size` bytes, or about some of them.
+fn answer(mut headers: HeaderMap, span: Option<Range<u64>>, size: u64) -> Reply {
     let (status, length) = match span {
         Some(span) => {
             if span.start < span.end {
@@ -90,5 +103,5 @@ pub async fn head(admitted: &Admitted) -> Result<Reply, S3Error> {
     let mut reply = reply::empty(status);
     *reply.headers_mut() = headers;
     reply::set(reply.headers_mut(), "content-length", &length.to_string());
-    Ok(reply)
+    reply
 }

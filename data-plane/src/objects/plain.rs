@@ -32,7 +32,7 @@ pub async fn get(
         Wanted::Range(ByteRange::Closed(from, to)) => Some(StoredRange::Inclusive(from, to)),
         Wanted::Range(ByteRange::From(from)) => Some(StoredRange::From(from)),
         Wanted::Range(ByteRange::Suffix(length)) => Some(StoredRange::Suffix(length)),
-        Wanted::Part(_) => return Err(S3Error::not_implemented("partNumber in plain prefixes")),
+        Wanted::Part(_) => return Err(no_part_numbers()),
     };
     let options = GetOptions {
         range,
@@ -68,4 +68,9 @@ pub async fn get(
         Err(error) => Err(std::io::Error::other(error.to_string()).into()),
     });
     Ok(answer(status, headers, ReplyBody::stream(Box::pin(pieces), outcome.length), outcome.length))
+}
+
+/// What reads by part number are answered: whether an object has parts is not known here.
+pub fn no_part_numbers() -> S3Error {
+    S3Error::not_implemented("partNumber in plain prefixes")
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode};
-use hyper::body::Incoming;
 use sealgate_envelope::metadata::{self, Metadata};
 use sealgate_envelope::size::{MAX_PLAINTEXT, stored_size};
 use sealgate_envelope::{
@@ -14,7 +13,7 @@ use sealgate_envelope::{
 use super::described;
 use super::sealed::{ENVELOPE_NAME, METADATA_NAME};
 use crate::backend::{Backend, Conditions, PutOptions, Upload};
-use crate::body::{BodyPlan, Verified};
+use crate::body::{BodyPlan, ClientBody, Verified};
 use crate::etags;
 use crate::gate::Admitted;
 use crate::keys::NodeKey;
@@ -33,7 +32,7 @@ const PASSED: &[&str] = &["x-amz-storage-class"];
 ///
 /// # Errors
 /// In S3's terms; nothing is stored then.
-pub async fn put(admitted: &Admitted, body: Incoming) -> Result<Reply, S3Error> {
+pub async fn put(admitted: &Admitted, body: ClientBody) -> Result<Reply, S3Error> {
     let (bucket, backend) = admitted.writable_bucket()?;
     let key = admitted.request.need_key()?;
     let most = backend.capabilities().max_put;
@@ -151,7 +150,7 @@ struct Object<'a> {
 impl Object<'_> {
     fn seal(
         &self,
-        body: Incoming,
+        body: ClientBody,
         plan: BodyPlan,
         backend: &dyn Backend,
         stored: u64,

@@ -9,7 +9,7 @@ use sealgate_envelope::size::{self, suffix_len};
 use sealgate_envelope::trailer;
 use sealgate_envelope::{Envelope, Kind, ObjectKeys, Scope, Trailer, metadata};
 
-use crate::backend::{Backend, Conditions, GetOptions, ObjectMeta, StoredRange};
+use crate::backend::{Backend, Conditions, GetOptions, GetOutcome, ObjectMeta, StoredRange};
 use crate::gate::Admitted;
 use crate::pipeline;
 use crate::pipeline::tables::Table;
@@ -146,6 +146,34 @@ pub async fn table(
         tables.insert(bucket.id, key, Arc::clone(&table));
     }
     Ok(Ok(table))
+}
+
+/// The largest plaintext of an object whose trailer is waited for with its body, so that one request is enough.
+const SMALL: u64 = 256 << 10;
+
+/// The same, of a small single PUT from its whole body: the answer is read to its end, and given back with what it had.
+/// None where another request has to be made.
+///
+/// # Errors
+/// The backend's; ObjectIntegrityError when the trailer is not genuine.
+pub async fn table_within(
+    admitted: &Admitted,
+    answer: GetOutcome,
+    sealed: &Sealed,
+) -> Result<(GetOutcome, Option<Arc<Table>>), S3Error> {
+    let small =
+        sealed.kind == Kind::Single && sealed.plaintext_len <= SMALL && answer.length == sealed.stored_len;
+    let Some(keys) = sealed.keys.as_ref().filter(|_| small && answer.range.is_none()) else {
+        return Ok((answer, None));
+    };
+    let limit = usize::try_from(sealed.stored_len).unwrap_or(usize::MAX);
+    let body = pipeline::collect(answer.body, limit).await.map_err(|error| admitted.backend_failed(error))?;
+    let (_, bytes) = trailer::split(&body).map_err(|error| admitted.not_genuine(error))?;
+    let opened = Trailer::open(keys, sealed.kind, sealed.stored_len, bytes)
+        .map_err(|error| admitted.not_genuine(error))?;
+    let table = Table { object: keys.object_id(), etag: answer.meta.etag.clone(), trailer: opened };
+    let answer = GetOutcome { body: pipeline::upload(body).stream, ..answer };
+    Ok((answer, Some(Arc::new(table))))
 }
 
 /// The answer to a read whose object keeps changing.

@@ -4,10 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 
-use crate::body::{BodyPlan, BodyVerifier, Verified};
+use crate::body::{BodyPlan, BodyVerifier, ClientBody, Verified};
 use crate::metrics::Metrics;
 use crate::s3::error::{Code, S3Error};
 
@@ -17,7 +15,7 @@ const IDLE: Duration = Duration::from_secs(60);
 /// A client's body. Nothing is read before the first call of [`Source::next`], so that a client which waits for
 /// `100 Continue` gets it when the backend is ready.
 pub struct Source {
-    body: Incoming,
+    body: ClientBody,
     verifier: BodyVerifier,
     decoded: std::vec::IntoIter<Bytes>,
     metrics: Arc<Metrics>,
@@ -25,7 +23,7 @@ pub struct Source {
 
 impl Source {
     /// A body, to be checked by its plan.
-    pub fn new(body: Incoming, plan: BodyPlan, metrics: Arc<Metrics>) -> Self {
+    pub fn new(body: ClientBody, plan: BodyPlan, metrics: Arc<Metrics>) -> Self {
         Self { body, verifier: BodyVerifier::new(plan), decoded: Vec::new().into_iter(), metrics }
     }
 

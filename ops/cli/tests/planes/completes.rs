@@ -326,3 +326,17 @@ async fn of_many_listed_attempts_at_a_part_the_one_that_was_committed_is_the_one
         steering.stop().await;
     }
 }
+
+#[actix_rt::test]
+async fn of_many_listed_attempts_at_a_part_the_newest_is_shown() {
+    let steering = Steering::start().await;
+    let (id, etags) = steering.upload(OBJECT, &parts()).await;
+    let old = steering.storage.list_parts("bucket", "object", &id, 0, 1).await.unwrap().parts.remove(0);
+    steering.backend.still_list(old);
+    let new = upload_again(steering.plain.clone(), id.clone()).await;
+    let listed = steering.steered.get(&format!("{OBJECT}?uploadId={id}")).await.ok().text();
+    let shown = |etag: &String| listed.contains(&etag.replace('"', "&quot;"));
+    assert_eq!(listed.matches("<Part>").count(), 2, "{listed}");
+    assert!(shown(&new) && shown(&etags[1]) && !shown(&etags[0]), "{listed}");
+    steering.stop().await;
+}

@@ -166,3 +166,29 @@ async fn a_put_that_does_not_end_in_time_leaves_no_object() {
     // Opening the backend removes what a crash left: a drain leaves nothing even for that.
     assert!(!has_body_of(&world.backend(), 64 << 10));
 }
+
+#[actix_rt::test]
+async fn a_drained_node_holds_no_keys_and_an_upload_holds_none_longer_than_its_bucket() {
+    let world = World::new();
+    let control = world.control().await;
+    let client = tenant(&control).await;
+    let endpoint = format!("https://{}", control.grpc_addr());
+    let running = world.node(endpoint, identity(&issue(&control, "one").await)).await;
+    let (client, node) = (client.at(running.address()), Arc::clone(running.node()));
+    for bucket in ["/kept", "/deleted"] {
+        client.put(bucket, "").await.ok();
+        client.create_upload(&format!("{bucket}/object")).await;
+    }
+    assert_eq!(node.uploads.len(), 2);
+    let id = control.registry().state().buckets["deleted"].id;
+    control.registry().begin_delete(id).unwrap();
+    let gone = control.registry().commit_delete(id).unwrap();
+    soon("the deletion", node.wait_applied(gone.epoch, gone.version)).await;
+    assert_eq!(node.uploads.len(), 1, "the keys of an upload outlive its bucket");
+    assert!(!node.keys.is_empty() && node.snapshot().is_some());
+
+    running.stop().await;
+    assert_eq!((node.uploads.len(), node.keys.len()), (0, 0));
+    assert!(node.snapshot().is_none(), "its signing keys are still held");
+    control.stop().await;
+}

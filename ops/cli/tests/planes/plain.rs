@@ -141,3 +141,25 @@ async fn an_upload_that_was_begun_under_the_other_rule_is_never_completed() {
     }
     plain.stop().await;
 }
+
+#[actix_rt::test]
+async fn head_answers_as_get_does() {
+    let world = World::new();
+    let plain = plain(&world).await;
+    let target = "/bucket/open/object";
+    plain.client.put(target, bytes(1_000, 1)).await.ok();
+    for range in ["bytes=10-19", "bytes=990-2000", "bytes=-5", "bytes=999-", "bytes=1000-", "lines=1-2"] {
+        let headers = [("range", range.to_owned())];
+        let get = plain.client.send_with("GET", target, &headers, "").await;
+        let head = plain.client.send_with("HEAD", target, &headers, "").await;
+        assert_eq!(head.status, get.status, "{range}");
+        assert_eq!(head.headers.get("content-range"), get.headers.get("content-range"), "{range}");
+        if get.status.is_success() {
+            assert_eq!(head.headers["content-length"], get.headers["content-length"], "{range}");
+        }
+    }
+    let numbered = format!("{target}?partNumber=1");
+    assert_eq!(plain.client.send("HEAD", &numbered, "").await.status, 501);
+    assert_eq!(plain.client.get(&numbered).await.status, 501);
+    plain.stop().await;
+}

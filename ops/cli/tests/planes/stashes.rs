@@ -99,3 +99,28 @@ async fn the_last_of_many_uploads_of_the_last_part_number_is_the_one_that_is_lis
     assert!(steering.plain.get(OBJECT).await.ok().body == part);
     steering.stop().await;
 }
+
+/// What lies in a stash only asks the backend nothing by itself, and the upload's record stays after its end.
+#[actix_rt::test]
+async fn part_10_000_of_an_upload_that_is_over_is_refused() {
+    let steering = Steering::start().await;
+    let part = bytes(1_000, 1);
+    for completed in [true, false] {
+        let (id, etags) = steering.upload(OBJECT, std::slice::from_ref(&part)).await;
+        // The node that did not end the upload goes on knowing it.
+        upload_part(&steering.steered, OBJECT, &id, 10_000, &part).await;
+        if completed {
+            steering.plain.complete(OBJECT, &id, &etags).await.ok();
+        } else {
+            steering.plain.send("DELETE", &format!("{OBJECT}?uploadId={id}"), "").await.ok();
+        }
+        let before = steering.hidden().await;
+        for client in [&steering.steered, &steering.plain] {
+            let answer = client.put(&part_target(OBJECT, &id, 10_000), part.clone()).await;
+            let told = (answer.status.as_u16(), answer.tag("Code"));
+            assert_eq!(told, (404, "NoSuchUpload".to_owned()), "completed: {completed}");
+        }
+        assert_eq!(steering.hidden().await, before, "something was stored");
+    }
+    steering.stop().await;
+}

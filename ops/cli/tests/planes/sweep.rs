@@ -1,5 +1,6 @@
 //! The sweep: what an upload leaves behind goes only when the upload is surely over.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -15,7 +16,7 @@ use sealgate_data_plane::worker::Backends;
 use sealgate_envelope::{GatewayId, Ik, IkId, ObjectKeys, Suite, UploadName, UploadRecord, hidden};
 
 use super::s3::{Client, bytes};
-use super::steered::Steered;
+use super::steered::{Call, Moment, Steered};
 use super::storage::list;
 use super::world::{World, identity, issue, tenant};
 
@@ -192,5 +193,43 @@ async fn another_gateways_records_are_never_touched() {
     // The own record, alike in all but the gateway, went: the foreign one stayed for its gateway alone.
     assert_eq!(left.iter().map(|entry| entry.key.as_str()).collect::<Vec<_>>(), [foreign.0.as_str()]);
     swept.node.stop().await;
+    control.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_work_bucket_is_read_once_for_all_buckets_that_share_it() {
+    const WORK: &str = "work";
+    const BUCKETS: [&str; 3] = ["one", "two", "three"];
+    let world = World::new();
+    let control = world.control_with_work_bucket(WORK).await;
+    let client = tenant(&control).await;
+    let clock = ManualClock::at(SystemClock::shared().unix());
+    let endpoint = format!("https://{}", control.grpc_addr());
+    let identity = identity(&issue(&control, "one").await);
+    let node = world.node_by(endpoint, identity, Arc::clone(&clock) as _).await;
+    let client = client.at(node.address());
+    let storage: Rc<dyn Backend> = Rc::new(FsBackend::open(world.backend()).unwrap());
+    for bucket in BUCKETS {
+        client.put(&format!("/{bucket}"), "").await.ok();
+        let id = client.create_upload(&format!("/{bucket}/object")).await;
+        storage.abort_upload(bucket, "object", &id).await.unwrap();
+    }
+    let steered = Steered::new(Rc::clone(&storage));
+    let read = Rc::new(Cell::new(0));
+    for _ in 0..BUCKETS.len() * BUCKETS.len() {
+        let read = Rc::clone(&read);
+        steered.once(Moment::Before, Call::Get, "/r", move || async move {
+            read.set(read.get() + 1);
+            Ok(())
+        });
+    }
+    let backends = Backends::from_iter([("default".to_owned(), steered as Rc<dyn Backend>)]);
+    sweep::once(node.node(), &backends).await;
+    assert_eq!(read.get(), BUCKETS.len(), "records that were read");
+    clock.advance(8 * DAY);
+    sweep::once(node.node(), &backends).await;
+    let left = list(storage.as_ref(), WORK, hidden::UPLOAD_PREFIX).await;
+    assert!(left.is_empty(), "not every bucket's uploads were looked at: {left:?}");
+    node.stop().await;
     control.stop().await;
 }
