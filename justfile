@@ -52,6 +52,11 @@ crash *ARGS:
     cargo build --locked -p sealgate
     @bash -c "{{use_tools}}; \$SEALGATE_PYTHON ops/crash/run.py {{ARGS}}"
 
+# Mixed work for an hour (--minutes N, --backend NAME): nothing is lost, nothing grows
+soak *ARGS:
+    cargo build --locked -p sealgate
+    @bash -c "{{use_tools}}; \$SEALGATE_PYTHON ops/crash/soak.py {{ARGS}}"
+
 # One control plane and two nodes behind a balancer
 example:
     ./ops/example/run
