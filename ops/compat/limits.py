@@ -15,6 +15,7 @@ LIMITS = {
         "s3_listing.the_order_is_that_of_the_bytes_not_of_directories": "it lists directory by directory",
         "s3_listing.a_wrong_token_is_refused": "any token is taken",
         "s3_objects.a_backslash_is_an_ordinary_character": "it turns a backslash into a slash",
+        "s3_multipart.list_parts_shows_the_last_attempt_only": "it lists every attempt, those of one second in any order",
     },
     "versitygw": {
         "s3_objects.a_key_may_be_a_prefix_of_another": "a key is a path: a file cannot be a directory too",

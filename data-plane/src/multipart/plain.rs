@@ -98,7 +98,8 @@ pub fn listed(stored: &[BackendPart], marker: u16) -> Vec<PartEntry> {
         .collect()
 }
 
-/// One attempt a part, the newest, of servers that list them all: of two of one second, the one that is listed last.
+/// One attempt a part, the newest, of servers that list them all. SeaweedFS tells neither order nor fractions of a second:
+/// which of two of one second is shown is left to chance. Completing is by ETag, and knows them apart.
 pub fn newest_attempts<'a>(parts: impl Iterator<Item = &'a BackendPart>) -> Vec<&'a BackendPart> {
     let mut newest: Vec<&BackendPart> = Vec::new();
     for part in parts {
