@@ -32,13 +32,18 @@ async fn a_node_gets_a_snapshot_and_its_ack_is_recorded() {
     assert_eq!(status["nodes"]["n1"]["connected"], true);
     assert!(status["nodes"]["n1"]["nack"].is_null());
 
-    // A change is pushed; one push at a time, and the newest wins.
-    for name in ["second", "third", "fourth"] {
+    // A change is pushed; one push at a time, and the newest wins: what comes before the ACK comes in one.
+    let create = |name: &str| {
         let begun = world.handle.registry().begin_create(tenant, name, "").unwrap();
         world.handle.registry().commit_create(begun.id).unwrap();
-    }
+    };
+    create("second");
+    let second = stream.snapshot().await;
+    create("third");
+    create("fourth");
+    stream.ack(&second).await;
     let received = stream.snapshot().await;
-    assert_eq!(received.snapshot.buckets.len(), 4, "the debounce gathers changes that come together");
+    assert_eq!(received.snapshot.buckets.len(), 4, "changes that come together are pushed together");
     stream.ack(&received).await;
     world.handle.stop().await;
 }
