@@ -28,6 +28,9 @@ use crate::backend::{BackendError, ByteStream, LengthMismatch, StreamError, Uplo
 /// Bodies up to this many bytes are collected before they are sent.
 pub(super) const COLLECTED: u64 = 256 * 1024;
 
+/// What a success means that comes although the server stopped taking bytes.
+const NOT_WHOLE: &str = "success for a body that was not taken whole";
+
 /// One worker's way to one server.
 pub(super) struct Client {
     pub(super) config: Rc<S3Config>,
@@ -81,6 +84,9 @@ impl Client {
     ) -> Result<Answer, (BackendError, Option<u64>)> {
         let body = if body.is_empty() { OutBody::Empty } else { OutBody::Whole(Some(body.clone())) };
         match timeout(wait, connection.sender.send_request(request.map(|()| body))).await {
+            Ok(Ok(response)) if connection.is_broken() && response.status().is_success() => {
+                Err((BackendError::Protocol(NOT_WHOLE.to_owned()), None))
+            }
             Ok(Ok(response)) => Ok(self.answer(response, connection, &self.pool)),
             Ok(Err(error)) => Err((lost(&error), Some(connection.received()))),
             Err(_) => Err((BackendError::Unavailable("no answer in time".to_owned()), None)),
