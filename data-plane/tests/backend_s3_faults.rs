@@ -203,6 +203,26 @@ fn a_large_body_is_not_sent_again() {
 }
 
 #[test]
+fn a_success_before_the_body_s_end_is_none() {
+    run(|| async {
+        let port = server(|_, mut stream| async move {
+            head(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
+            let mut some = [0; 1_000];
+            stream.read_exact(&mut some).await.unwrap();
+            stream.write_all(STORED.as_bytes()).await.unwrap();
+            while stream.read(&mut some).await.is_ok_and(|read| read > 0) {}
+        })
+        .await;
+        // The rest never comes: nobody can have taken it.
+        let first = Bytes::from(vec![7; LARGE - 1]);
+        let stream: ByteStream = Box::pin(stream::once(async { Ok(first) }).chain(stream::pending()));
+        let answer = put(&backend(port, |_| {}), Upload { length: LARGE as u64, stream }).await;
+        assert!(matches!(answer, Err(BackendError::Protocol(_))), "{answer:?}");
+    });
+}
+
+#[test]
 fn a_fresh_connection_that_fails_is_not_tried_again() {
     run(|| async {
         let connections = Rc::new(Cell::new(0));

@@ -28,7 +28,7 @@ use crate::backend::{BackendError, ByteStream, LengthMismatch, StreamError, Uplo
 /// Bodies up to this many bytes are collected before they are sent.
 pub(super) const COLLECTED: u64 = 256 * 1024;
 
-/// What a success means that comes although the server stopped taking bytes.
+/// What a success means that comes before the body's end, or although the server stopped taking bytes.
 const NOT_WHOLE: &str = "success for a body that was not taken whole";
 
 /// One worker's way to one server.
@@ -170,14 +170,13 @@ impl Client {
         }
         match response {
             Ok(response) => {
-                if connection.is_broken() && response.status().is_success() {
-                    return Err(BackendError::Protocol(
-                        "success for a body that was not taken whole".to_owned(),
-                    ));
+                // An answer before the body's end: the rest will never be sent on this connection.
+                let whole = progress.is_sent() && !connection.is_broken();
+                if !whole && response.status().is_success() {
+                    return Err(BackendError::Protocol(NOT_WHOLE.to_owned()));
                 }
                 let mut answer = self.answer(response, connection, &self.uploads);
-                // An answer before the body's end: the rest will never be sent on this connection.
-                answer.body.reusable &= progress.is_sent();
+                answer.body.reusable &= whole;
                 Ok(answer)
             }
             Err(error) => Err(lost(&error)),
