@@ -66,13 +66,15 @@ pub async fn put(admitted: &Admitted, body: ClientBody) -> Result<Reply, S3Error
         .put(&bucket.backend_bucket, key, options, upload)
         .await
         .map_err(|error| admitted.backend_failed(error))?;
+    // Nothing is acknowledged that was not verified to its end, whatever the storage says.
+    let verified = outcome.take().ok_or_else(|| S3Error::new(Code::InternalError))?;
     let mut reply = reply::empty(StatusCode::OK);
     *reply.headers_mut() = described::allowed(&stored.headers);
     reply::set(reply.headers_mut(), "etag", &etags::shown(&stored.etag, encrypted));
     if let Some(version) = &stored.version_id {
         reply::set(reply.headers_mut(), "x-amz-version-id", version);
     }
-    if let Some(checksum) = outcome.take().as_ref().and_then(Verified::checksum) {
+    if let Some(checksum) = verified.checksum() {
         reply::set(reply.headers_mut(), checksum.algorithm().header(), &checksum.to_base64());
         reply::set(reply.headers_mut(), "x-amz-checksum-type", "FULL_OBJECT");
     }
