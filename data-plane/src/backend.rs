@@ -13,8 +13,18 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http::HeaderMap;
 
+mod copy;
+mod forward;
 pub mod fs;
+mod lists;
 pub mod s3;
+
+pub use copy::{CopyOutcome, CopySource};
+pub use forward::{Forward, Forwarded};
+pub use lists::{
+    ListEntry, ListFrom, ListOptions, ListPage, PartEntry, PartPage, UploadEntry, UploadListOptions,
+    UploadPage, VersionEntry, VersionListOptions, VersionPage,
+};
 
 /// Bytes on their way to or from a backend, in pieces of any size.
 ///
@@ -271,120 +281,6 @@ pub struct DeleteKey {
     pub etag: Option<String>,
 }
 
-/// Where a listing goes on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ListFrom {
-    /// From the first key.
-    Start,
-    /// V1: after this key or common prefix (a marker that is a common prefix skips all keys under it).
-    Marker(String),
-    /// V2: after this key.
-    StartAfter(String),
-    /// V2: the backend's own opaque token.
-    Token(String),
-}
-
-/// A page of a listing.
-#[derive(Clone, Debug)]
-pub struct ListOptions {
-    /// Only keys with this prefix.
-    pub prefix: String,
-    /// Rolls keys up into common prefixes.
-    pub delimiter: Option<String>,
-    /// Where to begin.
-    pub from: ListFrom,
-    /// 1 to 1,000 keys and common prefixes.
-    pub max_keys: u32,
-}
-
-/// A stored object in a listing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListEntry {
-    /// The key, decoded.
-    pub key: String,
-    /// Stored size.
-    pub size: u64,
-    /// ETag without quotes.
-    pub etag: String,
-    /// Last modification.
-    pub last_modified: SystemTime,
-    /// Storage class as the backend names it.
-    pub storage_class: String,
-}
-
-/// A page of a listing, in the byte order of UTF-8 keys.
-#[derive(Clone, Debug, Default)]
-pub struct ListPage {
-    /// Objects.
-    pub entries: Vec<ListEntry>,
-    /// Common prefixes.
-    pub common_prefixes: Vec<String>,
-    /// Where the next page begins, when there is one: `Marker` for [`ListFrom::Start`] and [`ListFrom::Marker`] under
-    /// V1, `Token` under V2 (see [`Backend::list_v1`] and [`Backend::list_v2`]).
-    pub next: Option<String>,
-}
-
-/// An uploaded part, as the backend lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PartEntry {
-    /// 1 to 10,000
-    pub number: u16,
-    /// ETag without quotes.
-    pub etag: String,
-    /// Stored size.
-    pub size: u64,
-    /// When it was uploaded.
-    pub last_modified: SystemTime,
-}
-
-/// A page of ListParts.
-#[derive(Clone, Debug, Default)]
-pub struct PartPage {
-    /// Parts, ascending.
-    pub parts: Vec<PartEntry>,
-    /// The part number after which the next page begins.
-    pub next: Option<u16>,
-}
-
-/// An upload in progress, as the backend lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UploadEntry {
-    /// The key, decoded.
-    pub key: String,
-    /// The backend's upload id.
-    pub upload_id: String,
-    /// When it was created.
-    pub initiated: SystemTime,
-    /// Storage class as the backend names it.
-    pub storage_class: String,
-}
-
-/// A page of ListMultipartUploads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UploadListOptions {
-    /// Only keys with this prefix.
-    pub prefix: String,
-    /// Rolls keys up into common prefixes.
-    pub delimiter: Option<String>,
-    /// After this key …
-    pub key_marker: String,
-    /// … and this upload id.
-    pub upload_id_marker: String,
-    /// 1 to 1,000
-    pub max_uploads: u32,
-}
-
-/// A page of ListMultipartUploads.
-#[derive(Clone, Debug, Default)]
-pub struct UploadPage {
-    /// Uploads, by key, then by age.
-    pub uploads: Vec<UploadEntry>,
-    /// Common prefixes.
-    pub common_prefixes: Vec<String>,
-    /// Key marker and upload id marker of the next page.
-    pub next: Option<(String, String)>,
-}
-
 /// A store of ciphertext. `bucket` is the backend's own bucket name, `key` the decoded key.
 #[async_trait(?Send)]
 pub trait Backend {
@@ -485,4 +381,43 @@ pub trait Backend {
         bucket: &str,
         options: UploadListOptions,
     ) -> Result<UploadPage, BackendError>;
+
+    /// Versions and delete markers, by key, the newest first.
+    async fn list_versions(
+        &self,
+        _bucket: &str,
+        _options: VersionListOptions,
+    ) -> Result<VersionPage, BackendError> {
+        Err(BackendError::Unsupported("ListObjectVersions"))
+    }
+
+    /// Copies stored bytes as they are, under the metadata and headers given, without moving them through the gateway.
+    /// One atomic step; at most [`Capabilities::max_put`] bytes.
+    async fn copy(
+        &self,
+        _source: CopySource,
+        _bucket: &str,
+        _key: &str,
+        _options: PutOptions,
+    ) -> Result<CopyOutcome, BackendError> {
+        Err(BackendError::Unsupported("CopyObject"))
+    }
+
+    /// Copies a range of stored bytes (first and last, both included) into a part.
+    async fn copy_part(
+        &self,
+        _source: CopySource,
+        _range: Option<(u64, u64)>,
+        _bucket: &str,
+        _key: &str,
+        _upload_id: &str,
+        _number: u16,
+    ) -> Result<CopyOutcome, BackendError> {
+        Err(BackendError::Unsupported("UploadPartCopy"))
+    }
+
+    /// An operation that the storage itself answers: tags, locks, versioning and the like.
+    async fn forward(&self, _request: Forward) -> Result<Forwarded, BackendError> {
+        Err(BackendError::Unsupported("this operation"))
+    }
 }
