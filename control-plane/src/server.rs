@@ -149,9 +149,14 @@ impl ControlPlane {
         let (for_config, for_keys) = (Arc::clone(&registry), Arc::clone(&registry));
         let config_service =
             ConfigService { registry: for_config, fanout: Arc::clone(&fanout), streams: AtomicU64::new(0) };
+        let for_buckets = Arc::clone(&keys);
         let keys_service = KeysService { registry: for_keys, keys, limiter, metrics };
-        let buckets_service =
-            BucketsService { registry: Arc::clone(&registry), writer: Arc::clone(&writer), acks };
+        let buckets_service = BucketsService {
+            registry: Arc::clone(&registry),
+            writer: Arc::clone(&writer),
+            acks,
+            keys: for_buckets,
+        };
         let nodes_service = NodesService { registry: Arc::clone(&registry), writer: Arc::clone(&writer) };
         let router = tonic::transport::Server::builder()
             .max_concurrent_streams(256)

@@ -17,6 +17,8 @@ ODD = {
     "odd/empty": b"", "odd/space and+plus.txt": b"a", "odd/ümläut-日本語.txt": "日本語".encode(), "odd/percent%2Fname": b"b",
     "odd/one-chunk": b"c" * 65536, "odd/one-chunk-and-a-byte": b"d" * 65537, "odd/.hidden": b"e",
     "odd/[brackets]&'quotes'": b"f",
+    # A storage that lists directory by directory gives these two in the wrong order.
+    "odd/order-a": b"g", "odd/order/a": b"h",
 }
 
 

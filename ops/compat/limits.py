@@ -15,6 +15,7 @@ LIMITS = {
         "s3_listing.the_order_is_that_of_the_bytes_not_of_directories": "it lists directory by directory",
         "s3_listing.a_wrong_token_is_refused": "any token is taken",
         "s3_objects.a_backslash_is_an_ordinary_character": "it turns a backslash into a slash",
+        "roundtrip.awscli_copies_and_syncs": "awscli's sync merges two listings in S3's order, and it lists directory by directory",
         "s3_multipart.list_parts_shows_the_last_attempt_only": "it lists every attempt, those of one second in any order",
     },
     "versitygw": {

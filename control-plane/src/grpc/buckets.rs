@@ -12,6 +12,7 @@ use crate::{
     Error,
     actors::{Acks, RegistryActor, Run, Slot},
     identity::Identity,
+    keys::KeyService,
     registry::{Registry, Version},
     snapshot,
 };
@@ -20,6 +21,7 @@ pub(crate) struct BucketsService {
     pub(crate) registry: Arc<Registry>,
     pub(crate) writer: Arc<Slot<RegistryActor>>,
     pub(crate) acks: Acks,
+    pub(crate) keys: Arc<KeyService>,
 }
 
 type Step = fn(&Registry, BucketId) -> Result<Version, Error>;
@@ -101,7 +103,10 @@ impl v1::buckets_server::Buckets for BucketsService {
     }
 
     async fn commit_delete(&self, request: Request<v1::BucketRef>) -> Result<Response<v1::Applied>, Status> {
-        self.step(request, Registry::commit_delete, "commit_delete").await
+        let bucket = bucket_id(&request.get_ref().bucket_id)?;
+        let done = self.step(request, Registry::commit_delete, "commit_delete").await?;
+        self.keys.forget(bucket);
+        Ok(done)
     }
 
     async fn abort_delete(&self, request: Request<v1::BucketRef>) -> Result<Response<v1::Applied>, Status> {

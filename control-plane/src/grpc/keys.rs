@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sealgate_envelope::{BucketId, transfer};
 use sealgate_proto::v1;
 use tonic::{Request, Response, Status};
 
@@ -69,41 +70,47 @@ impl v1::keys_server::Keys for KeysService {
         request: Request<v1::ActiveRequest>,
     ) -> Result<Response<v1::ActiveResponse>, Status> {
         let identity = self.admit(&request, Fetch::Active)?;
-        let bucket = request.into_inner().bucket_id;
+        let v1::ActiveRequest { bucket_id: bucket, recipient } = request.into_inner();
         let result = match bucket_id(&bucket) {
-            Ok(id) => self.keys.active(&identity, id).await,
+            Ok(id) => self.keys.active(&identity, id).await.and_then(|active| match active {
+                Active::Key(answered) => key(&answered, id, &recipient).map(v1::active_response::Answer::Key),
+                Active::Place(ik, record) => Ok(v1::active_response::Answer::Place(v1::PlaceRecord {
+                    ik_id: ik.as_bytes().to_vec(),
+                    record,
+                })),
+            }),
             Err(error) => Err(error),
         };
-        let answer = match self.record(&identity, Fetch::Active, &bucket, &[], result)? {
-            Active::Key(answered) => v1::active_response::Answer::Key(key(&answered)),
-            Active::Place(ik, record) => {
-                v1::active_response::Answer::Place(v1::PlaceRecord { ik_id: ik.as_bytes().to_vec(), record })
-            }
-        };
+        let answer = self.record(&identity, Fetch::Active, &bucket, &[], result)?;
         Ok(Response::new(v1::ActiveResponse { answer: Some(answer) }))
     }
 
     async fn confirm(&self, request: Request<v1::ConfirmRequest>) -> Result<Response<v1::Key>, Status> {
         let identity = self.admit(&request, Fetch::Confirm)?;
-        let v1::ConfirmRequest { bucket_id: bucket, ik_id: ik, record_digest } = request.into_inner();
+        let v1::ConfirmRequest { bucket_id: bucket, ik_id: ik, record_digest, recipient } =
+            request.into_inner();
         let digest = record_digest.try_into().map_err(|_| Error::Invalid("a digest has 32 bytes".to_owned()));
         let result = match (bucket_id(&bucket), ik_id(&ik), digest) {
-            (Ok(bucket), Ok(ik), Ok(digest)) => self.keys.confirm(&identity, bucket, ik, digest).await,
+            (Ok(bucket), Ok(ik), Ok(digest)) => {
+                let answered = self.keys.confirm(&identity, bucket, ik, digest).await;
+                answered.and_then(|answered| key(&answered, bucket, &recipient))
+            }
             (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => Err(error),
         };
-        let answered = self.record(&identity, Fetch::Confirm, &bucket, &ik, result)?;
-        Ok(Response::new(key(&answered)))
+        Ok(Response::new(self.record(&identity, Fetch::Confirm, &bucket, &ik, result)?))
     }
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::Key>, Status> {
         let identity = self.admit(&request, Fetch::Get)?;
-        let v1::GetRequest { bucket_id: bucket, ik_id: ik } = request.into_inner();
+        let v1::GetRequest { bucket_id: bucket, ik_id: ik, recipient } = request.into_inner();
         let result = match (bucket_id(&bucket), ik_id(&ik)) {
-            (Ok(bucket), Ok(ik)) => self.keys.get(&identity, bucket, ik).await,
+            (Ok(bucket), Ok(ik)) => {
+                let answered = self.keys.get(&identity, bucket, ik).await;
+                answered.and_then(|answered| key(&answered, bucket, &recipient))
+            }
             (Err(error), _) | (_, Err(error)) => Err(error),
         };
-        let answered = self.record(&identity, Fetch::Get, &bucket, &ik, result)?;
-        Ok(Response::new(key(&answered)))
+        Ok(Response::new(self.record(&identity, Fetch::Get, &bucket, &ik, result)?))
     }
 
     async fn records(
@@ -121,20 +128,21 @@ impl v1::keys_server::Keys for KeysService {
     }
 }
 
-fn key(answered: &Answered) -> v1::Key {
+fn key(answered: &Answered, bucket: BucketId, recipient: &[u8]) -> Result<v1::Key, Error> {
     let state = match answered.state {
         IkState::Active => v1::KeyState::Active,
         // The others never get here: the service refuses them.
         IkState::DecryptOnly | IkState::Retired | IkState::Compromised => v1::KeyState::DecryptOnly,
     };
     let hard = u32::try_from(answered.hard_seconds).unwrap_or(u32::MAX);
-    v1::Key {
+    Ok(v1::Key {
         ik_id: answered.id.as_bytes().to_vec(),
-        ik: answered.held.ik.expose().to_vec(),
+        sealed_ik: transfer::seal(&answered.held.ik, bucket, answered.id, recipient)
+            .map_err(|_| Error::Invalid("the recipient is no X25519 public key".to_owned()))?,
         state: state.into(),
         active_until: answered.active_until,
         soft_seconds: hard.min(u32::try_from(SOFT).unwrap_or(u32::MAX)),
         hard_seconds: hard,
         idle_seconds: u32::try_from(IDLE).unwrap_or(u32::MAX),
-    }
+    })
 }

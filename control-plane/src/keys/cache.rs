@@ -107,6 +107,11 @@ impl Cache {
         self.proofs.remove(kek);
     }
 
+    /// Drops the IKs of a bucket.
+    pub(super) fn forget(&mut self, bucket: BucketId) {
+        self.keys.retain(|(of, _), _| *of != bucket);
+    }
+
     /// Drops what is over or unused at `now`.
     pub(super) fn evict(&mut self, now: u64) {
         let proofs = &self.proofs;

@@ -66,6 +66,11 @@ impl KeyService {
         Arc::clone(&self.unwrapper).keep()
     }
 
+    /// Zeroizes the IKs of a bucket that is no more.
+    pub(crate) fn forget(&self, bucket: BucketId) {
+        self.unwrapper.forget(bucket);
+    }
+
     /// How many IKs are in memory.
     pub(crate) fn held(&self) -> usize {
         self.unwrapper.held()

@@ -10,7 +10,7 @@ use futures_util::{
     FutureExt as _,
     future::{BoxFuture, Shared},
 };
-use sealgate_envelope::{Ik, IkContext, IkRecord};
+use sealgate_envelope::{BucketId, Ik, IkContext, IkRecord};
 use sealgate_kms::{Kms, KmsError};
 use tokio::sync::Notify;
 
@@ -112,6 +112,10 @@ impl Unwrapper {
 
     fn cached(&self, name: KeyName) -> Option<Held> {
         lock(&self.cache).get(name, self.clock.now())
+    }
+
+    pub(super) fn forget(&self, bucket: BucketId) {
+        lock(&self.cache).forget(bucket);
     }
 
     /// How many IKs are in memory.

@@ -1,6 +1,7 @@
 //! A control plane in a temporary directory, and a node that talks to it.
 
 use std::{
+    ops::Deref,
     path::Path,
     sync::{
         Arc, Mutex,
@@ -15,7 +16,7 @@ use sealgate_control_plane::{
     Clock as _, Config, ControlPlane, Handle, ManualClock, NodeIdentity, Parts, SystemClock,
     registry::records::Tenants,
 };
-use sealgate_envelope::{BucketId, Ik, TenantId};
+use sealgate_envelope::{BucketId, Ik, IkId, TenantId, transfer::Recipient};
 use sealgate_kms::{Kms, KmsError, LocalKms};
 use sealgate_proto::v1::{
     self, buckets_client::BucketsClient, config_client::ConfigClient, keys_client::KeysClient,
@@ -184,32 +185,74 @@ impl Node {
         Subscription { out, inbound: answer.unwrap().into_inner() }
     }
 
-    pub async fn get(&self, bucket: BucketId, ik: &[u8]) -> Result<v1::Key, tonic::Status> {
-        let request = v1::GetRequest { bucket_id: bucket.as_bytes().to_vec(), ik_id: ik.to_vec() };
-        self.keys().get(request).await.map(tonic::Response::into_inner)
+    pub async fn get(&self, bucket: BucketId, ik: &[u8]) -> Result<Given, tonic::Status> {
+        let recipient = Recipient::generate().unwrap();
+        let request = v1::GetRequest {
+            bucket_id: bucket.as_bytes().to_vec(),
+            ik_id: ik.to_vec(),
+            recipient: recipient.public().to_vec(),
+        };
+        Ok(Given::open(recipient, bucket, self.keys().get(request).await?.into_inner()))
     }
 
-    pub async fn active(&self, bucket: BucketId) -> Result<v1::active_response::Answer, tonic::Status> {
-        let request = v1::ActiveRequest { bucket_id: bucket.as_bytes().to_vec() };
-        Ok(self.keys().active(request).await?.into_inner().answer.unwrap())
+    pub async fn active(&self, bucket: BucketId) -> Result<Answer, tonic::Status> {
+        let recipient = Recipient::generate().unwrap();
+        let request = v1::ActiveRequest {
+            bucket_id: bucket.as_bytes().to_vec(),
+            recipient: recipient.public().to_vec(),
+        };
+        Ok(match self.keys().active(request).await?.into_inner().answer.unwrap() {
+            v1::active_response::Answer::Key(key) => Answer::Key(Given::open(recipient, bucket, key)),
+            v1::active_response::Answer::Place(place) => Answer::Place(place),
+        })
     }
 
     /// Active → (the record would be placed here) → Confirm.
-    pub async fn placed_key(&self, bucket: BucketId) -> v1::Key {
+    pub async fn placed_key(&self, bucket: BucketId) -> Given {
         match self.active(bucket).await.unwrap() {
-            v1::active_response::Answer::Key(key) => key,
-            v1::active_response::Answer::Place(place) => self.confirm(bucket, &place).await.unwrap(),
+            Answer::Key(key) => key,
+            Answer::Place(place) => self.confirm(bucket, &place).await.unwrap(),
         }
     }
 
-    pub async fn confirm(&self, bucket: BucketId, place: &v1::PlaceRecord) -> Result<v1::Key, tonic::Status> {
+    pub async fn confirm(&self, bucket: BucketId, place: &v1::PlaceRecord) -> Result<Given, tonic::Status> {
+        let recipient = Recipient::generate().unwrap();
         let request = v1::ConfirmRequest {
             bucket_id: bucket.as_bytes().to_vec(),
             ik_id: place.ik_id.clone(),
             record_digest: Sha256::digest(&place.record).to_vec(),
+            recipient: recipient.public().to_vec(),
         };
-        self.keys().confirm(request).await.map(tonic::Response::into_inner)
+        Ok(Given::open(recipient, bucket, self.keys().confirm(request).await?.into_inner()))
     }
+}
+
+/// An answer and the IK that was sealed in it.
+pub struct Given {
+    pub ik: [u8; 32],
+    key: v1::Key,
+}
+
+impl Given {
+    fn open(recipient: Recipient, bucket: BucketId, key: v1::Key) -> Self {
+        let id = IkId::from_bytes(key.ik_id.as_slice().try_into().unwrap());
+        let ik = *recipient.open(&key.sealed_ik, bucket, id).unwrap().expose();
+        Self { ik, key }
+    }
+}
+
+impl Deref for Given {
+    type Target = v1::Key;
+
+    fn deref(&self) -> &v1::Key {
+        &self.key
+    }
+}
+
+/// What Active answers.
+pub enum Answer {
+    Key(Given),
+    Place(v1::PlaceRecord),
 }
 
 pub struct Received {

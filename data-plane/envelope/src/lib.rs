@@ -30,6 +30,7 @@ pub mod suite;
 pub mod table;
 mod text;
 pub mod trailer;
+pub mod transfer;
 pub mod upload_record;
 #[cfg(test)]
 mod vectors;

@@ -9,19 +9,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sealgate_envelope::ids::{BucketId, IkId};
-use sealgate_envelope::{Ik, IkRecord, hidden};
-use sealgate_proto::v1 as wire;
-use sha2::{Digest as _, Sha256};
-use tokio::sync::{mpsc, oneshot};
-use tonic::Code;
-use zeroize::Zeroizing;
-
 use super::{KeyError, Keys, Lives, NodeKey, Request, Wanted};
 use crate::backend::{Backend, BackendError, Conditions, GetOptions, PutOptions};
 use crate::control::ControlPlane;
 use crate::snapshot::Bucket;
 use crate::worker::Backends;
+use sealgate_envelope::ids::{BucketId, IkId};
+use sealgate_envelope::transfer::Recipient;
+use sealgate_envelope::{IkRecord, hidden};
+use sealgate_proto::v1 as wire;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{mpsc, oneshot};
+use tonic::Code;
 
 type Waiters = Vec<oneshot::Sender<Result<Arc<NodeKey>, KeyError>>>;
 type InFlight = Rc<RefCell<HashMap<(BucketId, Wanted), Waiters>>>;
@@ -96,10 +95,14 @@ struct Fetch<'a> {
 
 impl Fetch<'_> {
     async fn by_id(self, id: IkId) -> Result<Arc<NodeKey>, KeyError> {
-        let request =
-            wire::GetRequest { bucket_id: self.bucket.id.as_bytes().to_vec(), ik_id: id.as_bytes().to_vec() };
+        let recipient = recipient()?;
+        let request = wire::GetRequest {
+            bucket_id: self.bucket.id.as_bytes().to_vec(),
+            ik_id: id.as_bytes().to_vec(),
+            recipient: recipient.public().to_vec(),
+        };
         match self.control.keys().get(request).await {
-            Ok(answer) => self.take_in(answer.into_inner(), Some(id)),
+            Ok(answer) => self.take_in(&answer.into_inner(), recipient, Some(id)),
             Err(status) => {
                 let error = key_error(&status);
                 if matches!(error, KeyError::Denied(_) | KeyError::Unknown) {
@@ -112,21 +115,29 @@ impl Fetch<'_> {
 
     async fn active(self) -> Result<Arc<NodeKey>, KeyError> {
         for _ in 0..PLACE_ATTEMPTS {
-            let request = wire::ActiveRequest { bucket_id: self.bucket.id.as_bytes().to_vec() };
+            let recipient = recipient()?;
+            let request = wire::ActiveRequest {
+                bucket_id: self.bucket.id.as_bytes().to_vec(),
+                recipient: recipient.public().to_vec(),
+            };
             let answer = self.control.keys().active(request).await.map_err(|status| key_error(&status))?;
             let place = match answer.into_inner().answer {
-                Some(wire::active_response::Answer::Key(key)) => return self.take_in(key, None),
+                Some(wire::active_response::Answer::Key(key)) => {
+                    return self.take_in(&key, recipient, None);
+                }
                 Some(wire::active_response::Answer::Place(place)) => place,
                 None => return Err(KeyError::Unavailable("the control plane's answer is empty".to_owned())),
             };
             let digest = self.place(&place).await?;
+            let recipient = self::recipient()?;
             let request = wire::ConfirmRequest {
                 bucket_id: self.bucket.id.as_bytes().to_vec(),
                 ik_id: place.ik_id,
                 record_digest: digest.to_vec(),
+                recipient: recipient.public().to_vec(),
             };
             match self.control.keys().confirm(request).await {
-                Ok(answer) => return self.take_in(answer.into_inner(), None),
+                Ok(answer) => return self.take_in(&answer.into_inner(), recipient, None),
                 // The record was replaced between the two calls: ask for the newest again.
                 Err(status)
                     if status.code() == Code::Aborted || status.code() == Code::FailedPrecondition => {}
@@ -160,14 +171,18 @@ impl Fetch<'_> {
         Ok(Sha256::digest(&place.record).into())
     }
 
-    fn take_in(&self, mut key: wire::Key, wanted: Option<IkId>) -> Result<Arc<NodeKey>, KeyError> {
-        let bytes = Zeroizing::new(std::mem::take(&mut key.ik));
+    fn take_in(
+        &self,
+        key: &wire::Key,
+        recipient: Recipient,
+        wanted: Option<IkId>,
+    ) -> Result<Arc<NodeKey>, KeyError> {
         let unusable = || KeyError::Unavailable("the control plane's key is malformed".to_owned());
-        let ik: [u8; 32] = bytes.as_slice().try_into().map_err(|_| unusable())?;
         let id = IkId::from_bytes(key.ik_id.as_slice().try_into().map_err(|_| unusable())?);
         if wanted.is_some_and(|wanted| wanted != id) {
             return Err(unusable());
         }
+        let ik = recipient.open(&key.sealed_ik, self.bucket.id, id).map_err(|_| unusable())?;
         let lives = Lives {
             soft: Duration::from_secs(key.soft_seconds.into()),
             hard: Duration::from_secs(key.hard_seconds.into()),
@@ -181,8 +196,7 @@ impl Fetch<'_> {
         if wanted.is_none() && active_until.is_none() {
             return Err(unusable());
         }
-        let node_key = NodeKey { id, ik: Ik::from_bytes(Zeroizing::new(ik)) };
-        Ok(self.keys.insert(self.bucket.id, node_key, lives, active_until))
+        Ok(self.keys.insert(self.bucket.id, NodeKey { id, ik }, lives, active_until))
     }
 }
 
@@ -213,6 +227,10 @@ pub async fn put_record(
     } else {
         Err(BackendError::Protocol(format!("another record lies under {name}")))
     }
+}
+
+fn recipient() -> Result<Recipient, KeyError> {
+    Recipient::generate().map_err(|error| KeyError::Unavailable(error.to_string()))
 }
 
 fn key_error(status: &tonic::Status) -> KeyError {
