@@ -26,10 +26,10 @@ import target  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SUITES = ("s3_objects", "s3_metadata", "s3_listing", "s3_multipart", "s3_plain", "s3_checksums", "s3_protocol", "dev",
-          "refusals", "refusals_keys", "decryptor", "roundtrip", "scanner", "secrecy", "tamper", "tamper_tls", "tamper_answers",
+          "refusals", "refusals_keys", "decryptor", "recovery", "roundtrip", "scanner", "secrecy", "tamper", "tamper_tls", "tamper_answers",
           "cuts", "cuts_storage", "memory")
 # What makes no sense without a gateway, or needs one kind of storage behind it: an S3 server to lie in the place of.
-GATEWAY_ONLY = ("dev", "memory", "secrecy", "decryptor", "tamper", "tamper_tls", "tamper_answers", "cuts", "cuts_storage")
+GATEWAY_ONLY = ("dev", "memory", "secrecy", "decryptor", "recovery", "tamper", "tamper_tls", "tamper_answers", "cuts", "cuts_storage")
 FILESYSTEM_ONLY = ("dev", "memory", "tamper_tls")
 SERVER_ONLY = ("tamper_answers", "cuts_storage")
 
