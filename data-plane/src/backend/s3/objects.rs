@@ -1,7 +1,7 @@
 //! Buckets and whole objects.
 
 use http::header::RANGE;
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 
 use super::client::{Client, put_metadata};
 use super::request::{Call, header_value};
@@ -12,9 +12,14 @@ use crate::backend::{
     ObjectMeta, PutOptions, PutOutcome, StoredRange, Upload,
 };
 
-pub(super) async fn create_bucket(client: &Client, bucket: &str) -> Result<(), BackendError> {
+pub(super) async fn create_bucket(
+    client: &Client,
+    bucket: &str,
+    headers: HeaderMap,
+) -> Result<(), BackendError> {
     let region = &client.config.region;
-    let call = Call::new(Method::PUT, bucket, "");
+    let mut call = Call::new(Method::PUT, bucket, "");
+    call.headers = headers;
     if region == "us-east-1" {
         return client.call(&call).await.map(drop);
     }
@@ -140,8 +145,10 @@ pub(super) async fn delete(
     key: &str,
     version_id: Option<&str>,
     conditions: &Conditions,
+    headers: HeaderMap,
 ) -> Result<DeleteOutcome, BackendError> {
     let mut call = Call::new(Method::DELETE, bucket, key).version(version_id);
+    call.headers = headers;
     call.conditions(conditions)?;
     let (headers, _) = match client.call(&call).await {
         Ok(answered) => answered,
