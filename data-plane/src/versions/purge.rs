@@ -35,7 +35,8 @@ pub async fn purge(
             .filter(|entry| keep != Some(entry.object.key.as_str()))
             .map(|entry| DeleteKey { key: entry.object.key, version_id: Some(entry.version_id), etag: None })
             .collect();
-        if !versions.is_empty() {
+        let removed = !versions.is_empty();
+        if removed {
             for (version, outcome) in versions.iter().zip(backend.delete_many(bucket, &versions).await?) {
                 if outcome.is_err_and(|error| !error.is("NoSuchVersion") && !error.is("NoSuchKey")) {
                     unlocked(backend.as_ref(), bucket, version).await?;
@@ -43,7 +44,8 @@ pub async fn purge(
             }
         }
         match page.next {
-            // Markers are places in an order, not names: that what they name is gone does no harm.
+            // From the start: what was listed is gone, and not every server knows where a page of versions ended.
+            Some(_) if removed => from = Default::default(),
             Some(next) if next != from => from = next,
             _ => return Ok(()),
         }
