@@ -79,7 +79,7 @@ def object_tags_are_put_read_and_deleted(t):
 
 @forwarded
 def tags_in_a_header_are_stored_and_counted(t):
-    t.s3.put_object(Bucket=t.bucket, Key="header-tags", Body=data(1000), Tagging="one=1&two=b%20c")
+    answered(lambda: t.s3.put_object(Bucket=t.bucket, Key="header-tags", Body=data(1000), Tagging="one=1&two=b%20c"))
     found = answered(lambda: t.s3.get_object_tagging(Bucket=t.bucket, Key="header-tags"))["TagSet"]
     equal(sorted((tag["Key"], tag["Value"]) for tag in found), [("one", "1"), ("two", "b c")], "tags")
     equal(t.s3.get_object(Bucket=t.bucket, Key="header-tags").get("TagCount"), 2, "x-amz-tagging-count")
@@ -87,7 +87,7 @@ def tags_in_a_header_are_stored_and_counted(t):
 
 @forwarded
 def tags_of_an_upload_are_the_objects(t):
-    upload = t.s3.create_multipart_upload(Bucket=t.bucket, Key="upload-tags", Tagging="u=1")["UploadId"]
+    upload = answered(lambda: t.s3.create_multipart_upload(Bucket=t.bucket, Key="upload-tags", Tagging="u=1"))["UploadId"]
     part = t.s3.upload_part(Bucket=t.bucket, Key="upload-tags", UploadId=upload, PartNumber=1, Body=b"p")
     t.s3.complete_multipart_upload(Bucket=t.bucket, Key="upload-tags", UploadId=upload,
                                    MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]})
@@ -100,13 +100,13 @@ def too_many_tags_are_the_storages_error(t):
     t.s3.put_object(Bucket=t.bucket, Key="many", Body=b"x")
     tags = [{"Key": f"k{number}", "Value": "v"} for number in range(11)]
     with raises("BadRequest", "InvalidTag", "InvalidTagError", status=400):
-        t.s3.put_object_tagging(Bucket=t.bucket, Key="many", Tagging={"TagSet": tags})
+        answered(lambda: t.s3.put_object_tagging(Bucket=t.bucket, Key="many", Tagging={"TagSet": tags}))
 
 
 @forwarded
 def tags_of_a_key_that_is_not_there_are_nosuchkey(t):
     with raises("NoSuchKey", status=404):
-        t.s3.get_object_tagging(Bucket=t.bucket, Key="not-there")
+        answered(lambda: t.s3.get_object_tagging(Bucket=t.bucket, Key="not-there"))
 
 
 @forwarded
@@ -310,7 +310,10 @@ def a_document_that_is_not_what_was_hashed_is_not_sent_on(t):
     refused(answer, 400, "BadDigest")
     answer = t.raw.request("PUT", t.path("hashed"), [("tagging", "")], {}, document, payload_hash=hashlib.sha256(b"other").hexdigest())
     refused(answer, 400, "XAmzContentSHA256Mismatch")
-    found = answered(lambda: t.s3.get_object_tagging(Bucket=t.bucket, Key="hashed"), "NoSuchTagSet").get("TagSet", [])
+    try:
+        found = answered(lambda: t.s3.get_object_tagging(Bucket=t.bucket, Key="hashed"), "NoSuchTagSet").get("TagSet", [])
+    except Lacking:
+        return
     equal(found, [], "tags")
 
 
