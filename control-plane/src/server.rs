@@ -325,7 +325,13 @@ impl Handle {
         if state.credentials.values().any(|known| known.tenant == tenant && known.label == label) {
             return Ok(None);
         }
-        let grants = vec![GrantRecord { bucket: "*".to_owned(), read: true, write: true, admin: true }];
+        let grants = vec![GrantRecord {
+            bucket: "*".to_owned(),
+            read: true,
+            write: true,
+            admin: true,
+            configure: true,
+        }];
         let label = label.to_owned();
         self.api.change(move |registry| registry.create_credential(tenant, &label, grants, 0)).await.map(Some)
     }

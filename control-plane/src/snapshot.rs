@@ -107,6 +107,6 @@ pub(crate) fn bucket(record: &BucketRecord) -> v1::Bucket {
 }
 
 fn grant(record: &GrantRecord) -> v1::Grant {
-    let GrantRecord { bucket, read, write, admin } = record.clone();
-    v1::Grant { bucket, read, write, admin }
+    let GrantRecord { bucket, read, write, admin, configure } = record.clone();
+    v1::Grant { bucket, read, write, admin, configure }
 }

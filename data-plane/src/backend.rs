@@ -290,6 +290,14 @@ pub trait Backend {
     /// Makes a bucket. `BucketAlreadyOwnedByYou` or `BucketAlreadyExists` when it is there.
     async fn create_bucket(&self, bucket: &str) -> Result<(), BackendError>;
 
+    /// The same with headers of CreateBucket: ACL and grants, x-amz-bucket-object-lock-enabled, x-amz-object-ownership.
+    async fn create_bucket_with(&self, bucket: &str, headers: HeaderMap) -> Result<(), BackendError> {
+        match headers.is_empty() {
+            true => self.create_bucket(bucket).await,
+            false => Err(BackendError::Unsupported("CreateBucket with these headers")),
+        }
+    }
+
     /// Whether the bucket is there (`NoSuchBucket` if not).
     async fn head_bucket(&self, bucket: &str) -> Result<(), BackendError>;
 
@@ -319,6 +327,21 @@ pub trait Backend {
         version_id: Option<&str>,
         conditions: Conditions,
     ) -> Result<DeleteOutcome, BackendError>;
+
+    /// The same with x-amz-bypass-governance-retention and x-amz-mfa.
+    async fn delete_with(
+        &self,
+        bucket: &str,
+        key: &str,
+        version_id: Option<&str>,
+        conditions: Conditions,
+        headers: HeaderMap,
+    ) -> Result<DeleteOutcome, BackendError> {
+        match headers.is_empty() {
+            true => self.delete(bucket, key, version_id, conditions).await,
+            false => Err(BackendError::Unsupported("DeleteObject with a lock's override or a second factor")),
+        }
+    }
 
     /// Deletes up to 1,000 objects. The answer has one entry a key, in the order given.
     async fn delete_many(

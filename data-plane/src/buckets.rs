@@ -8,13 +8,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
 use sealgate_envelope::{BucketId, hidden};
 use sealgate_proto::v1 as wire;
 use tonic::Code as GrpcCode;
 use tracing::{info, warn};
 
-use crate::backend::{Backend, BackendError, Conditions, GetOptions, ListFrom, ListOptions, PutOptions};
+use crate::backend::{
+    Backend, BackendError, Conditions, Forward, GetOptions, ListFrom, ListOptions, PutOptions,
+};
 use crate::body::ClientBody;
 use crate::gate::Admitted;
 use crate::listing::owner;
@@ -22,6 +25,7 @@ use crate::node::Node;
 use crate::pipeline;
 use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
+use crate::s3::route;
 use crate::s3::xml::lists::{BucketEntry, list_buckets};
 use crate::s3::xml::{location_constraint, parse_create_bucket};
 use crate::snapshot::{Bucket, BucketState};
@@ -122,7 +126,12 @@ pub async fn create(admitted: &Admitted, body: ClientBody) -> Result<Reply, S3Er
     })?;
     let reference = wire::BucketRef { bucket_id: bucket.bucket_id.clone() };
     let work_bucket = admitted.snapshot.work_bucket(&bucket.backend);
-    if let Err(error) = make(backend.as_ref(), &bucket, work_bucket).await {
+    let headers = route::passed(route::WITH_BUCKETS, &admitted.headers);
+    let made = match as_asked(backend.as_ref(), &bucket.backend_bucket, headers).await {
+        Ok(()) => make(backend.as_ref(), &bucket, work_bucket).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = made {
         let refused = admitted.backend_failed(error);
         match control.buckets().abort_create(reference).await {
             // The marker may be there all the same: written by a request whose answer was lost.
@@ -146,6 +155,37 @@ pub async fn create(admitted: &Admitted, body: ClientBody) -> Result<Reply, S3Er
     wait(node, &applied).await?;
     info!(target: "audit", bucket = name, access_key_id = admitted.credential.access_key_id, "bucket created");
     Ok(created(name))
+}
+
+/// Makes the backend's bucket with what the client asks for beyond a name: object lock, ownership, ACL. A bucket that is
+/// there already has them or not, and of a lock that is asked.
+async fn as_asked(backend: &dyn Backend, bucket: &str, headers: HeaderMap) -> Result<(), BackendError> {
+    if headers.is_empty() {
+        return Ok(());
+    }
+    let locked = headers.contains_key("x-amz-bucket-object-lock-enabled");
+    let there = match backend.create_bucket_with(bucket, headers).await {
+        Ok(()) => false,
+        // Empty and unmarked: left by an attempt that was cut, or made by the node that looks after such attempts.
+        Err(error) if error.is("BucketAlreadyOwnedByYou") => true,
+        Err(error) => return Err(error),
+    };
+    if !there && !locked {
+        return Ok(());
+    }
+    if there && !locked {
+        return Err(taken());
+    }
+    let asked = Forward {
+        method: Method::GET,
+        bucket: bucket.to_owned(),
+        key: None,
+        query: vec![("object-lock".to_owned(), String::new())],
+        headers: HeaderMap::new(),
+        body: Bytes::new(),
+    };
+    // An object that was to be locked must not be written where nothing locks it.
+    backend.forward(asked).await.map(drop)
 }
 
 fn created(name: &str) -> Reply {

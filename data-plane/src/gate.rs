@@ -20,10 +20,10 @@ use crate::pipeline::source::Source;
 use crate::reply::{self, Reply, ReplyBody};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::request::S3Request;
-use crate::s3::route::{Access, Operation, route};
+use crate::s3::route::{Access, Operation, needs_configure, route};
 use crate::snapshot::{Bucket, BucketState, Credential, Snapshot};
 use crate::worker::Worker;
-use crate::{buckets, listing, multipart, objects};
+use crate::{buckets, forwarding, listing, multipart, objects, versions};
 
 /// All headers of a request, names and values, in bytes: S3's limit for the header section.
 const MAX_HEADER_BYTES: usize = 16 << 10;
@@ -106,7 +106,12 @@ async fn serve(
         .ok_or_else(|| S3Error::new(Code::InvalidAccessKeyId))?;
     let operation = route(&request, &parts.headers)?;
     *operation_name = operation.name();
-    let allowed = authorise(&snapshot, &credential, &request, &operation, now)?;
+    let access = operation.needed_action();
+    let mut allowed = authorise(&snapshot, &credential, &request, &operation, access, now)?;
+    if access != Access::Configure && needs_configure(&parts.headers) {
+        allowed = authorise(&snapshot, &credential, &request, &operation, Access::Configure, now)?;
+    }
+    expected_owner(&credential, &parts.headers)?;
     guard(&request)?;
     let headers = parts.headers.clone();
     let admitted =
@@ -130,6 +135,8 @@ async fn serve(
         Operation::AbortMultipartUpload => multipart::list::abort(&admitted).await,
         Operation::ListParts => multipart::list::parts(&admitted).await,
         Operation::ListMultipartUploads => multipart::list::uploads(&admitted).await,
+        Operation::ListObjectVersions => versions::list(&admitted).await,
+        Operation::Forward(entry) => forwarding::forward(&admitted, entry, body).await,
         Operation::NotImplemented(what) => Err(S3Error::not_implemented(&what)),
     }
 }
@@ -153,6 +160,7 @@ fn authorise(
     credential: &Credential,
     request: &S3Request,
     operation: &Operation,
+    access: Access,
     now: u64,
 ) -> Result<Option<policies::Allowed>, S3Error> {
     let Some(name) = request.bucket.as_deref() else { return Ok(None) };
@@ -170,15 +178,26 @@ fn authorise(
         not_after: credential.not_after.unwrap_or(0),
     };
     let target = policies::Target { bucket: name, tenant: *tenant.as_bytes() };
-    let action = match operation.needed_action() {
+    let action = match access {
         Access::Read => policies::Action::Read,
         Access::Write => policies::Action::Write,
         Access::Admin => policies::Action::Admin,
+        Access::Configure => policies::Action::Configure,
     };
     policies::authorize(subject, target, action, now).map(Some).map_err(|denied| {
         info!(target: "audit", access_key_id = credential.access_key_id, bucket = name, operation = operation.name(), %denied);
         S3Error::new(Code::AccessDenied)
     })
+}
+
+/// Holds x-amz-expected-bucket-owner against the owner that ListBuckets and ACLs show: the tenant.
+fn expected_owner(credential: &Credential, headers: &HeaderMap) -> Result<(), S3Error> {
+    let expected = headers.get_all("x-amz-expected-bucket-owner").iter();
+    let tenant = hex::encode(credential.tenant.as_bytes());
+    match expected.into_iter().all(|owner| owner.as_bytes().eq_ignore_ascii_case(tenant.as_bytes())) {
+        true => Ok(()),
+        false => Err(S3Error::new(Code::AccessDenied)),
+    }
 }
 
 /// Refuses keys that the gateway keeps for itself. Keys inside XML documents pass [`refuse_hidden`] where they are read.

@@ -3,22 +3,23 @@
 use http::StatusCode;
 use sealgate_envelope::{etag, hidden};
 
-use crate::backend::{Backend, BackendError, ListFrom, ListOptions, ListPage};
+use crate::backend::{Backend, BackendError, ListEntry, ListFrom, ListOptions, ListPage};
 use crate::gate::Admitted;
 use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::timestamp::unix_millis;
 use crate::s3::xml::lists::{ObjectEntry, ObjectList, V2, list_objects_v1, list_objects_v2};
 use crate::s3::xml::writer::KeyEncoding;
+use crate::snapshot::Bucket;
 
 /// The most keys on a page.
-const MAX_KEYS: u32 = 1_000;
+pub const MAX_KEYS: u32 = 1_000;
 
 /// Empty pages that are passed over before a listing is given up.
-const MAX_EMPTY_PAGES: usize = 1_000;
+pub const MAX_EMPTY_PAGES: usize = 1_000;
 
 /// Sorts after every hidden name (they go on with a lower-case letter), and before every key that a client can have.
-fn after_hidden() -> String {
+pub fn after_hidden() -> String {
     format!("{}~", hidden::PREFIX)
 }
 
@@ -75,15 +76,24 @@ pub async fn v2(admitted: &Admitted) -> Result<Reply, S3Error> {
     Ok(reply::xml(StatusCode::OK, document))
 }
 
-struct Asked {
-    prefix: String,
-    delimiter: Option<String>,
-    max_keys: u32,
-    encoding: KeyEncoding,
+/// What every listing asks for.
+pub struct Asked {
+    /// Only keys with this prefix.
+    pub prefix: String,
+    /// Rolls keys up into common prefixes; never empty.
+    pub delimiter: Option<String>,
+    /// As asked, which may be more than a page has.
+    pub max_keys: u32,
+    /// How keys are written.
+    pub encoding: KeyEncoding,
 }
 
 impl Asked {
-    fn from(admitted: &Admitted) -> Result<Self, S3Error> {
+    /// Reads the query.
+    ///
+    /// # Errors
+    /// InvalidArgument.
+    pub fn from(admitted: &Admitted) -> Result<Self, S3Error> {
         let query = &admitted.request.query;
         let max_keys = match query.get("max-keys") {
             None | Some("") => MAX_KEYS,
@@ -172,20 +182,7 @@ async fn has_visible(backend: &dyn Backend, bucket: &str, prefix: &str) -> Resul
 
 fn shown(admitted: &Admitted, asked: Asked, page: ListPage) -> Result<ObjectList, S3Error> {
     let (bucket, _) = admitted.bucket()?;
-    let objects = page
-        .entries
-        .into_iter()
-        .map(|entry| {
-            let encrypted = bucket.encrypts(&entry.key);
-            ObjectEntry {
-                size: bucket.listed_size(&entry.key, entry.size),
-                etag: if encrypted { etag::to_client(&entry.etag) } else { entry.etag },
-                modified: unix_millis(entry.last_modified),
-                storage_class: entry.storage_class,
-                key: entry.key,
-            }
-        })
-        .collect();
+    let objects = page.entries.into_iter().map(|entry| object_entry(&bucket, entry)).collect();
     Ok(ObjectList {
         bucket: bucket.name.clone(),
         prefix: asked.prefix,
@@ -196,6 +193,18 @@ fn shown(admitted: &Admitted, asked: Asked, page: ListPage) -> Result<ObjectList
         objects,
         common_prefixes: page.common_prefixes,
     })
+}
+
+/// A listed object as clients see it.
+pub fn object_entry(bucket: &Bucket, entry: ListEntry) -> ObjectEntry {
+    let encrypted = bucket.encrypts(&entry.key);
+    ObjectEntry {
+        size: bucket.listed_size(&entry.key, entry.size),
+        etag: if encrypted { etag::to_client(&entry.etag) } else { entry.etag },
+        modified: unix_millis(entry.last_modified),
+        storage_class: entry.storage_class,
+        key: entry.key,
+    }
 }
 
 /// The owner that listings name: the tenant.

@@ -38,9 +38,30 @@ const PASSED: &[Code] = &[
     Code::ServiceUnavailable,
 ];
 
+/// Codes with which a storage judges headers that it was given as they came: tags, locks, ACLs, storage classes.
+const JUDGED_THERE: &[&str] = &[
+    "AccessControlListNotSupported",
+    "InvalidBucketAclWithObjectOwnership",
+    "InvalidRedirectLocation",
+    "InvalidRetentionPeriod",
+    "InvalidTag",
+    "InvalidTagError",
+    "NoSuchObjectLockConfiguration",
+    "NotImplemented",
+    "ObjectLockConfigurationNotFoundError",
+    "ObjectLocked",
+];
+
 impl Admitted {
     /// A backend's failure as the client sees it.
     pub fn backend_failed(&self, failure: BackendError) -> S3Error {
+        if let (BackendError::S3 { code, .. }, Some(bucket)) =
+            (&failure, self.request.bucket.as_deref().and_then(|bucket| self.snapshot.bucket(bucket)))
+            && JUDGED_THERE.contains(&code.as_str())
+            && let Some(judged) = crate::forwarding::judged(bucket, &failure)
+        {
+            return judged;
+        }
         let encrypted = match (self.request.need_bucket(), self.request.key.as_deref()) {
             (Ok(bucket), Some(key)) => self.snapshot.bucket(bucket).is_none_or(|bucket| bucket.encrypts(key)),
             _ => true,

@@ -258,6 +258,7 @@ impl Credential {
                     read: grant.read,
                     write: grant.write,
                     admin: grant.admin,
+                    configure: grant.configure,
                 })
                 .collect(),
             not_after: (wire.not_after != 0).then_some(wire.not_after),

@@ -14,13 +14,14 @@ use sealgate_envelope::ids::BucketId;
 use sealgate_envelope::{GatewayId, UploadRecord};
 use tracing::{debug, info, warn};
 
-use crate::backend::{Backend, BackendError, Conditions, GetOptions, ListFrom, ListOptions, PutOptions};
+use crate::backend::{Backend, BackendError, GetOptions, ListFrom, ListOptions, PutOptions};
 use crate::metrics::Swept;
 use crate::multipart::notes::remove_all;
 use crate::node::Node;
 use crate::objects::put::empty_upload;
 use crate::pipeline;
 use crate::snapshot::{Bucket, BucketState};
+use crate::versions::purge;
 use crate::worker::Backends;
 
 /// How often a node sweeps.
@@ -170,7 +171,7 @@ async fn upload_once(
             // The record last: what a crash leaves behind is found by it again.
             let record = place.record_key();
             remove_all(backend, &bucket.work_bucket, &place.prefix(), Some(&record)).await?;
-            backend.delete(&bucket.work_bucket, &record, None, Conditions::default()).await?;
+            purge::delete(backend, &bucket.work_bucket, &record).await?;
             node.metrics.swept(Swept::Upload);
             info!(bucket = bucket.name, key, "hidden objects of an upload that is over were removed");
         }

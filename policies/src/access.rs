@@ -11,8 +11,11 @@ pub enum Action {
     Read,
     /// Write and delete objects, uploads included.
     Write,
-    /// Create and delete the bucket, and whatever reconfigures it.
+    /// Create and delete the bucket.
     Admin,
+    /// Reconfigure the bucket on its storage, with the gateway's identity there: policy, ACLs, versioning, lifecycle and
+    /// the like, and pass over a governance lock.
+    Configure,
 }
 
 /// What a credential may do, on one bucket or on all of its tenant's.
@@ -26,6 +29,8 @@ pub struct Grant {
     pub write: bool,
     /// May [`Action::Admin`].
     pub admin: bool,
+    /// May [`Action::Configure`].
+    pub configure: bool,
 }
 
 /// Who asks: an authenticated credential.
@@ -110,6 +115,7 @@ pub fn authorize(
             Action::Read => grant.read,
             Action::Write => grant.write,
             Action::Admin => grant.admin,
+            Action::Configure => grant.configure,
         };
         if granted {
             return Ok(Allowed { bucket: target.bucket.to_owned(), action });

@@ -15,7 +15,7 @@ fn rule(prefix: &str, plain: bool) -> EncryptionRule {
 }
 
 fn grant(bucket: &str, read: bool, write: bool, admin: bool) -> Grant {
-    Grant { bucket: bucket.to_owned(), read, write, admin }
+    Grant { bucket: bucket.to_owned(), read, write, admin, configure: false }
 }
 
 #[test]
@@ -52,11 +52,15 @@ fn the_longest_prefix_wins_and_the_default_is_encrypted() {
 #[test]
 fn access_follows_grants_tenant_and_expiry() {
     let all = [grant("*", true, true, true)];
+    let configures = [Grant { configure: true, ..grant("logs", false, false, false) }];
     let one = [grant("logs", true, false, false)];
     let split = [grant("logs", true, false, false), grant("logs", false, true, false)];
     type Case<'a> = (&'a [Grant], [u8; 16], &'a str, Action, u64, Result<(), Denied>);
-    let table: [Case<'_>; 10] = [
+    let table: [Case<'_>; 13] = [
         (&all, OURS, "logs", Action::Admin, 0, Ok(())),
+        (&all, OURS, "logs", Action::Configure, 0, Err(Denied::NotThisAction)),
+        (&configures, OURS, "logs", Action::Configure, 0, Ok(())),
+        (&configures, OURS, "logs", Action::Admin, 0, Err(Denied::NotThisAction)),
         (&all, THEIRS, "logs", Action::Read, 0, Err(Denied::OtherTenant)),
         (&one, OURS, "logs", Action::Read, 0, Ok(())),
         (&one, OURS, "logs", Action::Write, 0, Err(Denied::NotThisAction)),

@@ -69,6 +69,7 @@ impl v1::buckets_server::Buckets for BucketsService {
                 read: grant.read,
                 write: grant.write,
                 admin: grant.admin,
+                configure: grant.configure,
             })
             .collect();
         let subject =

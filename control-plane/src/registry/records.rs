@@ -204,6 +204,9 @@ pub struct GrantRecord {
     /// Create and delete buckets.
     #[serde(default)]
     pub admin: bool,
+    /// Reconfigure buckets on their storage.
+    #[serde(default)]
+    pub configure: bool,
 }
 
 /// A client's credential. The secret is sealed under the store key.

@@ -7,6 +7,7 @@ mod answer;
 mod client;
 mod config;
 mod connection;
+mod forward;
 mod framing;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
@@ -15,18 +16,20 @@ mod multipart;
 mod objects;
 mod progress;
 mod request;
+mod versions;
 mod xml;
 
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use http::HeaderMap;
 
 use self::client::Client;
 pub use self::config::{Checksum, CredentialsProvider, S3Config, ServerKind, StaticCredentials};
 use super::{
-    Backend, BackendError, Capabilities, Conditions, DeleteKey, DeleteOutcome, GetOptions, GetOutcome,
-    ListOptions, ListPage, ObjectMeta, PartPage, PutOptions, PutOutcome, Upload, UploadListOptions,
-    UploadPage,
+    Backend, BackendError, Capabilities, Conditions, DeleteKey, DeleteOutcome, Forward, Forwarded,
+    GetOptions, GetOutcome, ListOptions, ListPage, ObjectMeta, PartPage, PutOptions, PutOutcome, Upload,
+    UploadListOptions, UploadPage, VersionListOptions, VersionPage,
 };
 
 /// Keeps objects on an S3 server. Lives on one worker, inside a `LocalSet`: connections are driven by local tasks.
@@ -68,7 +71,11 @@ impl Backend for S3Backend {
     }
 
     async fn create_bucket(&self, bucket: &str) -> Result<(), BackendError> {
-        objects::create_bucket(&self.client, bucket).await
+        objects::create_bucket(&self.client, bucket, HeaderMap::new()).await
+    }
+
+    async fn create_bucket_with(&self, bucket: &str, headers: HeaderMap) -> Result<(), BackendError> {
+        objects::create_bucket(&self.client, bucket, headers).await
     }
 
     async fn head_bucket(&self, bucket: &str) -> Result<(), BackendError> {
@@ -104,7 +111,18 @@ impl Backend for S3Backend {
         version_id: Option<&str>,
         conditions: Conditions,
     ) -> Result<DeleteOutcome, BackendError> {
-        objects::delete(&self.client, bucket, key, version_id, &conditions).await
+        objects::delete(&self.client, bucket, key, version_id, &conditions, HeaderMap::new()).await
+    }
+
+    async fn delete_with(
+        &self,
+        bucket: &str,
+        key: &str,
+        version_id: Option<&str>,
+        conditions: Conditions,
+        headers: HeaderMap,
+    ) -> Result<DeleteOutcome, BackendError> {
+        objects::delete(&self.client, bucket, key, version_id, &conditions, headers).await
     }
 
     async fn delete_many(
@@ -175,5 +193,17 @@ impl Backend for S3Backend {
         options: UploadListOptions,
     ) -> Result<UploadPage, BackendError> {
         listing::list_uploads(&self.client, bucket, options).await
+    }
+
+    async fn list_versions(
+        &self,
+        bucket: &str,
+        options: VersionListOptions,
+    ) -> Result<VersionPage, BackendError> {
+        versions::list(&self.client, bucket, options).await
+    }
+
+    async fn forward(&self, request: Forward) -> Result<Forwarded, BackendError> {
+        forward::forward(&self.client, request).await
     }
 }

@@ -19,10 +19,10 @@ use crate::reply::Reply;
 use crate::s3::error::{Code, S3Error};
 use crate::snapshot::{Bucket, BucketState};
 use crate::sweep::records_once;
+use crate::versions::{any_visible, purge::purge};
 use crate::worker::Backends;
 
-/// Answers DeleteBucket. A bucket with something visible or an upload in progress is refused, and so is, by the backend
-/// itself, one with versions. Then its hidden objects go, then the bucket. When the backend does not let it go, what
+/// Answers DeleteBucket. A bucket with something visible, a version of it or an upload in progress is refused. Then its hidden objects go, then the bucket. When the backend does not let it go, what
 /// recovery needs is written back: the key records and the logical id. Records of uploads that are over are not.
 ///
 /// # Errors
@@ -168,6 +168,16 @@ async fn refuse_if_used(bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<()
             None => break,
         }
     }
+    // Of a key that was deleted its versions are left, and the delete marker.
+    if any_visible(backend.as_ref(), &bucket.backend_bucket).await? {
+        return Err(Kept::Used(
+            S3Error::with(
+                Code::BucketNotEmpty,
+                "The bucket you tried to delete is not empty. You must delete all versions in the bucket.",
+            )
+            .field("BucketName", bucket.name.clone()),
+        ));
+    }
     let options = UploadListOptions {
         prefix: String::new(),
         delimiter: None,
@@ -242,6 +252,7 @@ async fn empty_and_delete(
             outcome?;
         }
     }
+    purge(backend, &bucket.backend_bucket, hidden::PREFIX, None).await?;
     let Err(error) = backend.delete_bucket(&bucket.backend_bucket).await else { return Ok(()) };
     // Also when only the answer was lost: written back, the key records would have nowhere to go.
     match backend.head_bucket(&bucket.backend_bucket).await {

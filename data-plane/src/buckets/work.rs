@@ -12,12 +12,13 @@ use sealgate_envelope::{GatewayId, hidden};
 use tracing::{info, warn};
 
 use super::removal::Kept;
-use crate::backend::{Backend, BackendError, Conditions, ListFrom, ListOptions};
+use crate::backend::{Backend, BackendError, ListFrom, ListOptions};
 use crate::multipart::notes::remove_all;
 use crate::node::Node;
 use crate::s3::error::{Code, S3Error};
 use crate::snapshot::Bucket;
 use crate::sweep::own_record;
+use crate::versions::purge;
 use crate::worker::Backends;
 
 /// Records that are looked at together when a bucket is deleted: a work bucket may hold those of many buckets.
@@ -82,7 +83,7 @@ pub(super) async fn remove_records(
         // The record last: what a crash leaves behind is found by it again.
         let record = format!("{prefix}r");
         remove_all(backend, &bucket.work_bucket, prefix, Some(&record)).await?;
-        backend.delete(&bucket.work_bucket, &record, None, Conditions::default()).await?;
+        purge::delete(backend, &bucket.work_bucket, &record).await?;
     }
     if !own.is_empty() {
         info!(bucket = bucket.name, records = own.len(), "upload records of a deleted bucket were removed");

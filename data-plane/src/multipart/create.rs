@@ -1,13 +1,15 @@
 //! CreateMultipartUpload: the object's keys are made and sealed twice, into the backend's upload and into the record.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
 use sealgate_envelope::upload_record::{ChecksumType, UploadName};
 use sealgate_envelope::{ChecksumCode, Envelope, ObjectKeys, Scope, UploadRecord};
 
 use super::uploads::OpenUpload;
-use crate::backend::PutOptions;
+use crate::backend::{Backend, BackendError, Forward, PutOptions, PutOutcome};
 use crate::body::upload::{self, UploadChecksum};
 use crate::gate::Admitted;
 use crate::objects::put::{active_key, cannot_seal, client_metadata, passed_headers, sealed_metadata};
@@ -15,6 +17,8 @@ use crate::pipeline;
 use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::xml::uploads::initiate;
+use crate::snapshot::Bucket;
+use crate::versions::purge::purge;
 
 /// Answers CreateMultipartUpload.
 ///
@@ -64,10 +68,16 @@ pub async fn create(admitted: &Admitted) -> Result<Reply, S3Error> {
     let stored = backend
         .put(&bucket.work_bucket, &record.record_key(), PutOptions::default(), pipeline::upload(sealed))
         .await;
-    if let Err(error) = stored {
+    let usable = match stored {
+        Ok(PutOutcome { version_id: Some(_), .. }) => refuse_retained(admitted, &bucket, &backend).await,
+        Ok(_) => Ok(()),
+        Err(error) => Err(admitted.backend_failed(error)),
+    };
+    if let Err(refused) = usable {
         // Without its record nobody can go on with the upload; what stays behind when this fails too, the backend lists.
         let _ = backend.abort_upload(&bucket.backend_bucket, key, &upload_id).await;
-        return Err(admitted.backend_failed(error));
+        let _ = purge(&backend, &bucket.work_bucket, &record.prefix(), None).await;
+        return Err(refused);
     }
     let upload = OpenUpload { keys: Arc::new(keys), record, upload_id: upload_id.clone(), checksum };
     admitted.worker.node.uploads.insert(bucket.id, key, Arc::new(upload));
@@ -77,6 +87,34 @@ pub async fn create(admitted: &Admitted) -> Result<Reply, S3Error> {
         reply::set(reply.headers_mut(), "x-amz-checksum-type", type_name(kind));
     }
     Ok(reply)
+}
+
+/// Refuses an upload whose notes and stashes could not be removed with it: a bucket's default retention locks them too.
+async fn refuse_retained(
+    admitted: &Admitted,
+    bucket: &Bucket,
+    backend: &Rc<dyn Backend>,
+) -> Result<(), S3Error> {
+    let asked = Forward {
+        method: Method::GET,
+        bucket: bucket.work_bucket.clone(),
+        key: None,
+        query: vec![("object-lock".to_owned(), String::new())],
+        headers: HeaderMap::new(),
+        body: Bytes::new(),
+    };
+    let answer = match backend.forward(asked).await {
+        // No lock, or a backend without locks.
+        Err(BackendError::Unsupported(_) | BackendError::S3 { status: 400..=499 | 501, .. }) => return Ok(()),
+        answer => answer.map_err(|error| admitted.backend_failed(error))?,
+    };
+    if !String::from_utf8_lossy(&answer.body).contains("DefaultRetention>") {
+        return Ok(());
+    }
+    Err(S3Error::not_implemented(
+        "multipart uploads in a bucket with a default retention without a work bucket: its helper objects would be locked. \
+         Set the work_bucket of this backend in the gateway's configuration",
+    ))
 }
 
 /// S3's name of a checksum type.

@@ -10,6 +10,7 @@ use sealgate_envelope::{Checksum, ChecksumCode, Note};
 use super::uploads::OpenUpload;
 use crate::backend::{Backend, BackendError, DeleteKey, ListFrom, ListOptions, PartEntry};
 use crate::body::checksum::{self, Algorithm};
+use crate::versions::purge::purge;
 
 /// A note that opened, and when it was written.
 pub struct Written {
@@ -124,7 +125,7 @@ pub async fn remove(
     remove_all(backend, work_bucket, &upload.record.prefix(), Some(&keep)).await
 }
 
-/// Removes everything under a hidden prefix, but one name.
+/// Removes everything under a hidden prefix, but one name; where deletions make delete markers, what lies under them too.
 ///
 /// # Errors
 /// The backend's.
@@ -135,6 +136,7 @@ pub async fn remove_all(
     keep: Option<&str>,
 ) -> Result<(), BackendError> {
     let mut from = ListFrom::Start;
+    let mut covered = false;
     loop {
         let options = ListOptions { prefix: prefix.to_owned(), delimiter: None, from, max_keys: 1_000 };
         let page = backend.list_v2(work_bucket, options).await?;
@@ -147,11 +149,12 @@ pub async fn remove_all(
             .collect();
         if !keys.is_empty() {
             for outcome in backend.delete_many(work_bucket, &keys).await? {
-                outcome?;
+                covered |= outcome?.delete_marker;
             }
         }
         match (page.next, last) {
             (Some(_), Some(last)) => from = ListFrom::StartAfter(last),
+            _ if covered => return purge(backend, work_bucket, prefix, keep).await,
             _ => return Ok(()),
         }
     }

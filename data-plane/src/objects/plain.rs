@@ -34,16 +34,17 @@ pub async fn get(
         Wanted::Range(ByteRange::Suffix(length)) => Some(StoredRange::Suffix(length)),
         Wanted::Part(_) => return Err(no_part_numbers()),
     };
+    let version_id = admitted.request.query.get("versionId").map(str::to_owned);
     let options = GetOptions {
         range,
         conditions: etags::conditions(&admitted.headers, false)?,
-        version_id: admitted.request.query.get("versionId").map(str::to_owned),
+        version_id: version_id.clone(),
     };
     let outcome = match backend.get(&bucket.backend_bucket, key, options).await {
         Ok(outcome) => outcome,
         Err(error) if error.is("InvalidRange") => {
             let meta = backend
-                .head(&bucket.backend_bucket, key, GetOptions::default())
+                .head(&bucket.backend_bucket, key, GetOptions { version_id, ..GetOptions::default() })
                 .await
                 .map_err(|error| admitted.backend_failed(error))?;
             return Err(S3Error::invalid_range(admitted.header("range").unwrap_or_default(), meta.size));

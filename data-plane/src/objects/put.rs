@@ -23,10 +23,8 @@ use crate::pipeline::seal::{Outcome, Trailer, pass, seal};
 use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::headers::ObjectHeaders;
+use crate::s3::route;
 use crate::snapshot::Bucket;
-
-/// Headers that pass to the backend as they are.
-const PASSED: &[&str] = &["x-amz-storage-class"];
 
 /// Answers PutObject.
 ///
@@ -91,13 +89,7 @@ pub async fn active_key(admitted: &Admitted, bucket: &Arc<Bucket>) -> Result<Arc
 
 /// Headers that pass to the backend.
 pub fn passed_headers(headers: &HeaderMap) -> HeaderMap {
-    let mut passed = HeaderMap::new();
-    for name in PASSED {
-        if let Some(value) = headers.get(*name) {
-            passed.insert(*name, value.clone());
-        }
-    }
-    passed
+    route::passed(route::WITH_OBJECTS, headers)
 }
 
 /// What the client stores beside its bytes: user metadata and the headers that describe the body.

@@ -129,6 +129,7 @@ struct Inner {
     resource: Option<String>,
     fields: Vec<(&'static str, String)>,
     retry_after: Option<u32>,
+    storage: Option<(StatusCode, String)>,
 }
 
 impl S3Error {
@@ -149,7 +150,19 @@ impl S3Error {
             resource: None,
             fields: Vec::new(),
             retry_after,
+            storage: None,
         }))
+    }
+
+    /// An error in the storage's own words, for what the storage alone decides: its status, code and message. Only a
+    /// client error or NotImplemented.
+    #[must_use]
+    pub fn of_storage(status: StatusCode, code: impl Into<String>, message: impl Into<String>) -> S3Error {
+        let mut error = S3Error::with(Code::InvalidRequest, message.into());
+        if status.is_client_error() || status == StatusCode::NOT_IMPLEMENTED {
+            error.0.storage = Some((status, code.into()));
+        }
+        error
     }
 
     /// Names the resource (`/bucket/key`) that the error is about, where it is not the request's own path.
@@ -173,7 +186,7 @@ impl S3Error {
         self
     }
 
-    /// The code.
+    /// The code; of an error in the storage's own words InvalidRequest ([`S3Error::code_text`] has theirs).
     #[must_use]
     pub fn code(&self) -> Code {
         self.0.code
@@ -182,7 +195,13 @@ impl S3Error {
     /// The HTTP status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        self.0.code.status()
+        self.0.storage.as_ref().map_or_else(|| self.0.code.status(), |(status, _)| *status)
+    }
+
+    /// The code as the client sees it.
+    #[must_use]
+    pub fn code_text(&self) -> &str {
+        self.0.storage.as_ref().map_or_else(|| self.0.code.as_str(), |(_, code)| code)
     }
 
     /// The text for the client.
@@ -214,7 +233,7 @@ impl S3Error {
     pub fn to_xml(&self, path: &str, request_id: &str, host_id: &str) -> String {
         let mut out = String::with_capacity(512);
         out.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error>");
-        element(&mut out, "Code", self.0.code.as_str());
+        element(&mut out, "Code", self.code_text());
         element(&mut out, "Message", &self.0.message);
         for (name, value) in &self.0.fields {
             element(&mut out, name, value);
@@ -316,7 +335,7 @@ impl From<Code> for S3Error {
 
 impl fmt::Display for S3Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.0.code, self.0.message)
+        write!(f, "{}: {}", self.code_text(), self.0.message)
     }
 }
 

@@ -8,8 +8,11 @@ use super::error::{Code, S3Error};
 use super::request::S3Request;
 use http::{HeaderMap, Method};
 
+pub mod forwarded;
 mod names;
 mod refused;
+
+pub use refused::{WITH_BUCKETS, WITH_DELETIONS, WITH_OBJECTS, needs_configure, passed};
 
 /// What a credential must be allowed to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,8 +21,10 @@ pub enum Access {
     Read,
     /// Write and delete objects, multipart uploads included.
     Write,
-    /// Create and delete buckets, and whatever reconfigures them.
+    /// Create and delete buckets.
     Admin,
+    /// Reconfigure a bucket on its storage, publish an object there, pass over a governance lock.
+    Configure,
 }
 
 /// The S3 operations, by S3's names.
@@ -33,6 +38,7 @@ pub enum Operation {
     GetBucketLocation,
     ListObjectsV1,
     ListObjectsV2,
+    ListObjectVersions,
     PutObject,
     GetObject,
     HeadObject,
@@ -44,6 +50,8 @@ pub enum Operation {
     AbortMultipartUpload,
     ListParts,
     ListMultipartUploads,
+    /// What the storage itself answers.
+    Forward(&'static forwarded::Forwarding),
     /// Anything else, with the name of the operation, or of the header or parameter that is not implemented.
     NotImplemented(String),
 }
@@ -60,6 +68,7 @@ impl Operation {
             Operation::GetBucketLocation => "GetBucketLocation",
             Operation::ListObjectsV1 => "ListObjects",
             Operation::ListObjectsV2 => "ListObjectsV2",
+            Operation::ListObjectVersions => "ListObjectVersions",
             Operation::PutObject => "PutObject",
             Operation::GetObject => "GetObject",
             Operation::HeadObject => "HeadObject",
@@ -71,6 +80,7 @@ impl Operation {
             Operation::AbortMultipartUpload => "AbortMultipartUpload",
             Operation::ListParts => "ListParts",
             Operation::ListMultipartUploads => "ListMultipartUploads",
+            Operation::Forward(entry) => entry.name,
             Operation::NotImplemented(_) => "NotImplemented",
         }
     }
@@ -84,6 +94,7 @@ impl Operation {
             | Operation::GetBucketLocation
             | Operation::ListObjectsV1
             | Operation::ListObjectsV2
+            | Operation::ListObjectVersions
             | Operation::GetObject
             | Operation::HeadObject
             | Operation::ListParts
@@ -96,6 +107,7 @@ impl Operation {
             | Operation::CompleteMultipartUpload
             | Operation::AbortMultipartUpload => Access::Write,
             Operation::CreateBucket | Operation::DeleteBucket | Operation::NotImplemented(_) => Access::Admin,
+            Operation::Forward(entry) => entry.access,
         }
     }
 
@@ -135,6 +147,8 @@ const LIST_V2: &[&str] = &[
     "encoding-type",
     "fetch-owner",
 ];
+const LIST_VERSIONS: &[&str] =
+    &["versions", "prefix", "delimiter", "key-marker", "version-id-marker", "max-keys", "encoding-type"];
 const LIST_UPLOADS: &[&str] =
     &["uploads", "prefix", "delimiter", "key-marker", "upload-id-marker", "max-uploads", "encoding-type"];
 const LIST_PARTS: &[&str] = &["uploadId", "part-number-marker", "max-parts", "encoding-type"];
@@ -158,6 +172,7 @@ const READ_OBJECT: &[&str] = &[
 pub fn route(request: &S3Request, headers: &HeaderMap) -> Result<Operation, S3Error> {
     let operation = match (&request.bucket, &request.key) {
         (None, _) => service(request)?,
+        (Some(_), _) if forwarded::find(request).is_some() => forward(request),
         (Some(_), None) => bucket(request, headers)?,
         (Some(_), Some(_)) => object(request, headers)?,
     };
@@ -183,6 +198,8 @@ fn bucket(request: &S3Request, headers: &HeaderMap) -> Result<Operation, S3Error
                 only(request, Operation::GetBucketLocation, &["location"])
             } else if query.has("uploads") {
                 only(request, Operation::ListMultipartUploads, LIST_UPLOADS)
+            } else if query.has("versions") {
+                only(request, Operation::ListObjectVersions, LIST_VERSIONS)
             } else {
                 match query.get("list-type") {
                     None | Some("1") => only(request, Operation::ListObjectsV1, LIST_V1),
@@ -241,6 +258,14 @@ fn object(request: &S3Request, headers: &HeaderMap) -> Result<Operation, S3Error
         Method::OPTIONS => not("the CORS preflight"),
         _ => return Err(method_not_allowed(request)),
     })
+}
+
+/// A forwarded operation, if it takes every parameter.
+fn forward(request: &S3Request) -> Operation {
+    let Some(entry) = forwarded::find(request) else { return not("this operation") };
+    let known: Vec<&str> =
+        request.query.pairs().map(|(name, _)| name).filter(|name| forwarded::takes(entry, name)).collect();
+    only(request, Operation::Forward(entry), &known)
 }
 
 /// The operation, if every parameter is common or among `known`; else the operation that a parameter stands for.

@@ -2,10 +2,12 @@
 
 pub mod complete;
 pub mod delete;
+pub mod forwarded;
 pub mod lists;
 pub mod location;
 mod reader;
 pub mod uploads;
+pub mod versions;
 pub mod writer;
 
 pub use complete::{CompletedPart, parse_complete};

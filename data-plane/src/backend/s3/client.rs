@@ -218,7 +218,7 @@ impl Client {
     }
 }
 
-fn content_md5(body: &[u8]) -> String {
+pub(super) fn content_md5(body: &[u8]) -> String {
     use base64::Engine as _;
     use md5::Digest as _;
     base64::engine::general_purpose::STANDARD.encode(md5::Md5::digest(body))

@@ -106,16 +106,16 @@ pub(super) fn parse_page(document: &[u8], v2: bool, plain_markers: bool) -> Resu
 
 /// An entry as it stands in the document.
 #[derive(Default)]
-struct Raw {
-    key: String,
-    size: String,
-    etag: String,
-    modified: String,
-    class: String,
+pub(super) struct Raw {
+    pub(super) key: String,
+    pub(super) size: String,
+    pub(super) etag: String,
+    pub(super) modified: String,
+    pub(super) class: String,
 }
 
 impl Raw {
-    fn finish(self) -> Result<ListEntry, BackendError> {
+    pub(super) fn finish(self) -> Result<ListEntry, BackendError> {
         Ok(ListEntry {
             key: self.key,
             size: self

@@ -1,7 +1,7 @@
 //! Buckets and whole objects.
 
 use http::header::RANGE;
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 
 use super::client::{Client, put_metadata};
 use super::request::{Call, header_value};
@@ -12,9 +12,14 @@ use crate::backend::{
     ObjectMeta, PutOptions, PutOutcome, StoredRange, Upload,
 };
 
-pub(super) async fn create_bucket(client: &Client, bucket: &str) -> Result<(), BackendError> {
+pub(super) async fn create_bucket(
+    client: &Client,
+    bucket: &str,
+    headers: HeaderMap,
+) -> Result<(), BackendError> {
     let region = &client.config.region;
-    let call = Call::new(Method::PUT, bucket, "");
+    let mut call = Call::new(Method::PUT, bucket, "");
+    call.headers = headers;
     if region == "us-east-1" {
         return client.call(&call).await.map(drop);
     }
@@ -140,8 +145,10 @@ pub(super) async fn delete(
     key: &str,
     version_id: Option<&str>,
     conditions: &Conditions,
+    headers: HeaderMap,
 ) -> Result<DeleteOutcome, BackendError> {
     let mut call = Call::new(Method::DELETE, bucket, key).version(version_id);
+    call.headers = headers;
     call.conditions(conditions)?;
     let (headers, _) = match client.call(&call).await {
         Ok(answered) => answered,
@@ -221,9 +228,12 @@ pub(super) fn deletion_answers(document: &[u8]) -> Result<Vec<Deleted>, BackendE
 }
 
 fn answer_to(wanted: &DeleteKey, answers: &[Deleted]) -> Result<DeleteOutcome, BackendError> {
-    let found = answers.iter().find(|answer| {
-        answer.key == wanted.key && (wanted.version_id.is_none() || answer.version_id == wanted.version_id)
-    });
+    let of_key = || answers.iter().filter(|answer| answer.key == wanted.key);
+    let found = of_key()
+        .find(|answer| wanted.version_id.is_none() || answer.version_id == wanted.version_id)
+        // Some servers name a delete marker that was deleted as such only, or not at all.
+        .or_else(|| of_key().find(|answer| answer.marker_version == wanted.version_id))
+        .or_else(|| of_key().find(|answer| answer.version_id.is_none() && answer.marker_version.is_none()));
     match found {
         None => Err(BackendError::Protocol("the answer to a deletion leaves a key out".to_owned())),
         Some(Deleted { failed: Some((code, message)), .. }) => {
@@ -239,7 +249,11 @@ fn answer_to(wanted: &DeleteKey, answers: &[Deleted]) -> Result<DeleteOutcome, B
             Err(BackendError::s3(status, code, message.clone()))
         }
         Some(deleted) => Ok(DeleteOutcome {
-            version_id: deleted.marker_version.clone().or_else(|| deleted.version_id.clone()),
+            version_id: deleted
+                .marker_version
+                .clone()
+                .or_else(|| deleted.version_id.clone())
+                .or_else(|| wanted.version_id.clone()),
             delete_marker: deleted.marker,
         }),
     }

@@ -1,5 +1,6 @@
 //! Requests: what they say, how it is encoded, how it is signed.
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use aws_sigv4::http_request::{
@@ -25,7 +26,7 @@ pub(super) struct Call<'a> {
     pub(super) method: Method,
     pub(super) bucket: &'a str,
     pub(super) key: &'a str,
-    pub(super) query: Vec<(&'static str, String)>,
+    pub(super) query: Vec<(Cow<'static, str>, String)>,
     pub(super) headers: HeaderMap,
 }
 
@@ -49,7 +50,7 @@ impl<'a> Call<'a> {
     }
 
     pub(super) fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.query.push((name, value.into()));
+        self.query.push((Cow::Borrowed(name), value.into()));
         self
     }
 
@@ -96,7 +97,7 @@ impl<'a> Call<'a> {
         target.extend(percent_encode(self.key.as_bytes(), PATH));
         for (position, (name, value)) in self.query.iter().enumerate() {
             target.push(if position == 0 { '?' } else { '&' });
-            target.push_str(name);
+            target.extend(percent_encode(name.as_bytes(), QUERY));
             target.push('=');
             target.extend(percent_encode(value.as_bytes(), QUERY));
         }

@@ -2,7 +2,39 @@
 //! to be locked would not be, a customer's own key not used, a condition not checked.
 
 use super::Operation;
+use super::forwarded::{ACL_HEADERS, Forwarding};
 use http::{HeaderMap, HeaderValue};
+
+/// Goes to the storage with an object or an upload.
+pub const WITH_OBJECTS: &[&str] = &[
+    "x-amz-acl",
+    "x-amz-grant-full-control",
+    "x-amz-grant-read",
+    "x-amz-grant-read-acp",
+    "x-amz-grant-write",
+    "x-amz-grant-write-acp",
+    "x-amz-object-lock-legal-hold",
+    "x-amz-object-lock-mode",
+    "x-amz-object-lock-retain-until-date",
+    "x-amz-storage-class",
+    "x-amz-tagging",
+    "x-amz-website-redirect-location",
+];
+
+/// Goes to the storage with a new bucket.
+pub const WITH_BUCKETS: &[&str] = &[
+    "x-amz-acl",
+    "x-amz-bucket-object-lock-enabled",
+    "x-amz-grant-full-control",
+    "x-amz-grant-read",
+    "x-amz-grant-read-acp",
+    "x-amz-grant-write",
+    "x-amz-grant-write-acp",
+    "x-amz-object-ownership",
+];
+
+/// Goes to the storage with a deletion.
+pub const WITH_DELETIONS: &[&str] = &["x-amz-bypass-governance-retention", "x-amz-mfa"];
 
 /// Refused on whatever writes an object, an upload or a bucket.
 const ALWAYS: &[&str] = &[
@@ -10,19 +42,11 @@ const ALWAYS: &[&str] = &[
     "x-amz-server-side-encryption-customer-key",
     "x-amz-server-side-encryption-aws-kms-key-id",
     "x-amz-server-side-encryption-context",
-    "x-amz-grant-read",
-    "x-amz-grant-write",
-    "x-amz-grant-read-acp",
-    "x-amz-grant-write-acp",
-    "x-amz-grant-full-control",
-    "x-amz-object-lock-mode",
-    "x-amz-object-lock-retain-until-date",
-    "x-amz-tagging",
-    "x-amz-website-redirect-location",
     "x-amz-write-offset-bytes",
 ];
 
-/// Refused unless the value is one of those that change nothing here.
+/// Refused, where they do not go to the storage, unless the value is one of those that change nothing. Such a value never
+/// goes there: a server that has ACLs or locks switched off would refuse it.
 const UNLESS: &[(&str, &[&str])] = &[
     ("x-amz-acl", &["private", "bucket-owner-full-control", "bucket-owner-read"]),
     ("x-amz-storage-class", &["STANDARD"]),
@@ -36,19 +60,28 @@ const UNLESS: &[(&str, &[&str])] = &[
 const READS: &[&str] =
     &["x-amz-server-side-encryption-customer-algorithm", "x-amz-server-side-encryption-customer-key"];
 
-/// Refused on DeleteObject: conditions that are not checked, and the lock's override.
-const DELETES: &[&str] = &[
-    "x-amz-mfa",
-    "x-amz-if-match-last-modified-time",
-    "x-amz-if-match-size",
-    "x-amz-bypass-governance-retention",
+/// Refused on DeleteObject: conditions that are not checked.
+const DELETES: &[&str] = &["x-amz-if-match-last-modified-time", "x-amz-if-match-size"];
+
+/// On any request: what the signature is made of, and what is checked before a body goes on.
+const OF_REQUESTS: &[&str] = &[
+    "x-amz-api-version",
+    "x-amz-content-sha256",
+    "x-amz-date",
+    "x-amz-decoded-content-length",
+    "x-amz-expected-bucket-owner",
+    "x-amz-sdk-checksum-algorithm",
+    "x-amz-security-token",
+    "x-amz-te",
+    "x-amz-trailer",
+    "x-amz-user-agent",
 ];
 
 /// The first header that the operation cannot honour, described for the error's text.
 pub(super) fn header(operation: &Operation, headers: &HeaderMap) -> Option<String> {
     let named = |name: &&str| headers.contains_key(*name);
-    if named(&"x-amz-expected-bucket-owner") {
-        return Some("the header x-amz-expected-bucket-owner".to_owned());
+    if let Operation::Forward(entry) = operation {
+        return unlisted(entry, headers).map(|name| format!("the header {name}"));
     }
     let refused: &[&str] = match operation {
         Operation::PutObject
@@ -65,11 +98,56 @@ pub(super) fn header(operation: &Operation, headers: &HeaderMap) -> Option<Strin
     if !std::ptr::eq(refused, ALWAYS) {
         return None;
     }
-    UNLESS.iter().find_map(|(name, harmless)| {
+    let passed = match operation {
+        Operation::PutObject | Operation::CreateMultipartUpload => WITH_OBJECTS,
+        Operation::CreateBucket => WITH_BUCKETS,
+        _ => &[],
+    };
+    let misplaced = WITH_OBJECTS.iter().chain(WITH_BUCKETS).find(|name| {
+        !passed.contains(name) && !UNLESS.iter().any(|(known, _)| known == *name) && named(name)
+    });
+    if let Some(name) = misplaced {
+        return Some(format!("the header {name}"));
+    }
+    UNLESS.iter().filter(|(name, _)| !passed.contains(name)).find_map(|(name, harmless)| {
         let value = headers.get_all(*name).iter().find(|value| !allowed(value, harmless))?;
         let shown: String = String::from_utf8_lossy(value.as_bytes()).chars().take(64).collect();
         Some(format!("{name}: {shown}"))
     })
+}
+
+/// The first header that asks for something and is not on a forwarded operation's list.
+fn unlisted<'a>(entry: &Forwarding, headers: &'a HeaderMap) -> Option<&'a str> {
+    headers.keys().map(http::HeaderName::as_str).find(|name| {
+        let asks = name.starts_with("x-amz-") || name.starts_with("if-");
+        asks && !entry.headers.contains(name)
+            && !OF_REQUESTS.contains(name)
+            && !name.starts_with("x-amz-checksum-")
+    })
+}
+
+/// The headers of a list that a request has, as they go to the storage: not with a value that changes nothing.
+#[must_use]
+pub fn passed(list: &[&'static str], headers: &HeaderMap) -> HeaderMap {
+    let mut passed = HeaderMap::new();
+    for name in list {
+        let harmless =
+            UNLESS.iter().find(|(known, _)| known == name).map_or(&[][..], |(_, harmless)| *harmless);
+        let keeps = *name == "x-amz-storage-class";
+        for value in headers.get_all(*name).iter().filter(|value| keeps || !allowed(value, harmless)) {
+            passed.append(*name, value.clone());
+        }
+    }
+    passed
+}
+
+/// Whether headers ask for what is done in the gateway's own name, whatever the operation: to open an object or a bucket
+/// to others on the storage, or to pass over a governance lock.
+#[must_use]
+pub fn needs_configure(headers: &HeaderMap) -> bool {
+    let bypass = headers.get("x-amz-bypass-governance-retention");
+    !passed(ACL_HEADERS, headers).is_empty()
+        || bypass.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
 }
 
 fn allowed(value: &HeaderValue, harmless: &[&str]) -> bool {

@@ -69,25 +69,83 @@ fn every_operation_in_scope() {
 /// Case 28: `?versions` and `?attributes` must not be answered as List and Get.
 #[test]
 fn case_28_subresources_never_fall_through() {
+    assert_eq!(of("GET", "/bucket?versions"), Operation::ListObjectVersions);
+    assert_eq!(
+        of("GET", "/bucket?versions&key-marker=a&version-id-marker=b&max-keys=1"),
+        Operation::ListObjectVersions
+    );
     for (method, target, name) in [
-        ("GET", "/bucket?versions", "ListObjectVersions"),
-        ("GET", "/bucket?list-type=2&versions", "ListObjectVersions"),
+        ("GET", "/bucket?list-type=2&versions", "the query parameter 'list-type'"),
         ("GET", "/bucket/k?attributes", "GetObjectAttributes"),
-        ("GET", "/bucket/k?tagging", "GetObjectTagging"),
-        ("PUT", "/bucket/k?tagging", "PutObjectTagging"),
-        ("PUT", "/bucket/k?acl", "PutObjectAcl"),
-        ("PUT", "/bucket/k?retention", "PutObjectRetention"),
-        ("PUT", "/bucket?versioning", "PutBucketVersioning"),
-        ("PUT", "/bucket?policy", "PutBucketPolicy"),
-        ("DELETE", "/bucket?lifecycle", "DeleteBucketLifecycleConfiguration"),
-        ("GET", "/bucket?object-lock", "GetObjectLockConfiguration"),
         ("POST", "/bucket/k?select&select-type=2", "SelectObjectContent"),
-        ("POST", "/bucket/k?restore", "RestoreObject"),
+        ("PUT", "/bucket/k?annotation", "PutObjectAnnotation"),
+        ("PUT", "/bucket/k?encryption", "PutObjectEncryption"),
+        ("PUT", "/bucket/k?append", "append to an object"),
         ("GET", "/bucket?brand-new", "the query parameter 'brand-new'"),
         ("PUT", "/bucket/k?brand-new", "the query parameter 'brand-new'"),
         ("GET", "/bucket/k?VERSIONID=1", "the query parameter 'VERSIONID'"),
         ("DELETE", "/bucket?uploads", "the query parameter 'uploads'"),
         ("PUT", "/bucket?list-type=2", "the query parameter 'list-type'"),
+    ] {
+        assert_eq!(unimplemented_name(method, target), name, "{method} {target}");
+    }
+}
+
+fn forwarded(method: &str, target: &str) -> &'static super::forwarded::Forwarding {
+    match of(method, target) {
+        Operation::Forward(entry) => entry,
+        other => panic!("{method} {target} is {other:?}"),
+    }
+}
+
+#[test]
+fn the_list_names_each_operation_once_and_its_permission() {
+    use super::forwarded::{On, all};
+    let mut names = std::collections::HashSet::new();
+    for entry in all() {
+        assert!(names.insert(entry.name), "{} twice", entry.name);
+        let resource = if entry.on == On::Object { "/bucket/k" } else { "/bucket" };
+        let target = format!("{resource}?{}", entry.subresource);
+        assert_eq!(forwarded(entry.method.as_str(), &target), entry, "{target}");
+        let expected = match (entry.method.as_str(), entry.on) {
+            ("GET", _) => Access::Read,
+            (_, On::Object) if entry.name != "PutObjectAcl" => Access::Write,
+            _ => Access::Configure,
+        };
+        assert_eq!(of(entry.method.as_str(), &target).needed_action(), expected, "{}", entry.name);
+        // With any parameter or header beyond its own it is none of the list.
+        let more = format!("{target}&position=1");
+        assert_eq!(unimplemented_name(entry.method.as_str(), &more), "the query parameter 'position'");
+        for header in [
+            "x-amz-brand-new",
+            "x-amz-copy-source",
+            "x-amz-meta-a",
+            "x-amz-website-redirect-location",
+            "if-match",
+        ] {
+            let refused = with(entry.method.as_str(), &target, &[(header, "v")]).unwrap();
+            assert_eq!(refused, Operation::NotImplemented(format!("the header {header}")), "{}", entry.name);
+        }
+        for header in
+            entry.headers.iter().chain(&["x-amz-checksum-crc32", "x-amz-date", "x-amz-expected-bucket-owner"])
+        {
+            let taken = with(entry.method.as_str(), &target, &[(header, "v")]).unwrap();
+            assert_eq!(taken.name(), entry.name, "{header}");
+        }
+    }
+    assert_eq!(names.len(), 76);
+}
+
+#[test]
+fn methods_that_a_subresource_does_not_have_are_not_implemented() {
+    for (method, target, name) in [
+        ("POST", "/bucket/k?tagging", "PostObjectTagging"),
+        ("DELETE", "/bucket?versioning", "DeleteBucketVersioning"),
+        ("HEAD", "/bucket?acl", "GetBucketAcl"),
+        ("PUT", "/bucket?policyStatus", "PutBucketPolicyStatus"),
+        ("GET", "/bucket/k?versioning", "the query parameter 'versioning'"),
+        ("PUT", "/bucket?retention", "the query parameter 'retention'"),
+        ("PUT", "/bucket/k?acl&tagging", "PutObjectTagging"),
     ] {
         assert_eq!(unimplemented_name(method, target), name, "{method} {target}");
     }
@@ -114,18 +172,59 @@ fn forms_and_preflights_are_not_implemented() {
 
 #[test]
 fn headers_that_promise_something_are_refused() {
-    let refuses = |name: &str, value: &str| {
-        matches!(with("PUT", "/bucket/k", &[(name, value)]).unwrap(), Operation::NotImplemented(_))
+    let refuses = |target: &str, name: &str, value: &str| {
+        matches!(with("PUT", target, &[(name, value)]).unwrap(), Operation::NotImplemented(_))
     };
-    assert!(refuses("x-amz-object-lock-mode", "COMPLIANCE"));
-    assert!(refuses("x-amz-server-side-encryption-customer-key", "x"));
-    assert!(refuses("x-amz-acl", "public-read"));
-    assert!(refuses("x-amz-storage-class", "GLACIER"));
-    assert!(refuses("x-amz-server-side-encryption", "aws:kms"));
-    assert!(refuses("x-amz-expected-bucket-owner", "1"));
-    assert!(!refuses("x-amz-acl", "private"));
-    assert!(!refuses("x-amz-storage-class", "STANDARD"));
-    assert!(!refuses("x-amz-meta-acl", "public-read"));
+    let (object, part, bucket) = ("/bucket/k", "/bucket/k?uploadId=u&partNumber=1", "/bucket");
+    for target in [object, part, bucket] {
+        assert!(refuses(target, "x-amz-server-side-encryption-customer-key", "x"));
+        assert!(refuses(target, "x-amz-server-side-encryption", "aws:kms"));
+        assert!(refuses(target, "x-amz-write-offset-bytes", "1"));
+        assert!(!refuses(target, "x-amz-acl", "private"));
+    }
+    for (name, value) in [
+        ("x-amz-object-lock-mode", "COMPLIANCE"),
+        ("x-amz-tagging", "a=b"),
+        ("x-amz-website-redirect-location", "/x"),
+        ("x-amz-storage-class", "GLACIER"),
+    ] {
+        assert!(!refuses(object, name, value), "{name} goes to the storage");
+        assert!(refuses(part, name, value) && refuses(bucket, name, value), "{name} means nothing there");
+    }
+    assert!(!refuses(bucket, "x-amz-bucket-object-lock-enabled", "true"));
+    assert!(refuses(object, "x-amz-bucket-object-lock-enabled", "true"));
+    assert!(!refuses(object, "x-amz-meta-acl", "public-read"));
+    assert!(!refuses(object, "x-amz-expected-bucket-owner", "1"), "the gate holds it against the owner");
+}
+
+#[test]
+fn what_publishes_or_passes_over_a_lock_needs_configure() {
+    let needs = |name: &'static str, value: &'static str| {
+        super::needs_configure(&http::HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]))
+    };
+    assert!(needs("x-amz-acl", "public-read"));
+    assert!(needs("x-amz-grant-read", "uri=x"));
+    assert!(needs("x-amz-bypass-governance-retention", "True"));
+    assert!(!needs("x-amz-acl", "private"));
+    assert!(!needs("x-amz-bypass-governance-retention", "false"));
+    assert!(!needs("x-amz-tagging", "a=b"));
+}
+
+#[test]
+fn values_that_change_nothing_do_not_go_to_the_storage() {
+    let headers = http::HeaderMap::from_iter(
+        [
+            ("x-amz-acl", "private"),
+            ("x-amz-object-lock-legal-hold", "OFF"),
+            ("x-amz-storage-class", "STANDARD"),
+            ("x-amz-tagging", "a=b"),
+        ]
+        .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())),
+    );
+    let passed = super::passed(super::WITH_OBJECTS, &headers);
+    let mut names: Vec<_> = passed.keys().map(http::HeaderName::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["x-amz-storage-class", "x-amz-tagging"]);
 }
 
 #[test]
@@ -147,5 +246,7 @@ fn permissions() {
     assert_eq!(of("DELETE", "/bucket/k").needed_action(), Access::Write);
     assert_eq!(of("POST", "/bucket?delete").needed_action(), Access::Write);
     assert_eq!(of("DELETE", "/bucket").needed_action(), Access::Admin);
-    assert_eq!(of("PUT", "/bucket?policy").needed_action(), Access::Admin);
+    assert_eq!(of("PUT", "/bucket?brand-new").needed_action(), Access::Admin);
+    assert_eq!(of("PUT", "/bucket?policy").needed_action(), Access::Configure);
+    assert_eq!(of("GET", "/bucket?versions").needed_action(), Access::Read);
 }

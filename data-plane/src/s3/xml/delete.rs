@@ -66,11 +66,20 @@ pub fn parse_delete(body: &[u8]) -> Result<DeleteRequest, S3Error> {
     if request.objects.is_empty() { Err(malformed()) } else { Ok(request) }
 }
 
+/// What a deletion did where there are versions.
+#[derive(Debug, Default)]
+pub struct Gone {
+    /// Whether a delete marker was made or deleted.
+    pub delete_marker: bool,
+    /// Its version id.
+    pub marker_version_id: Option<String>,
+}
+
 /// What became of one object.
 #[derive(Debug)]
 pub enum Deleted<'a> {
     /// It is gone, or was not there.
-    Done(&'a ObjectId),
+    Done(&'a ObjectId, Gone),
     /// It could not be deleted.
     Failed(&'a ObjectId, S3Error),
 }
@@ -81,15 +90,19 @@ pub fn delete_result(outcomes: &[Deleted<'_>], quiet: bool) -> String {
     let mut xml = Writer::document("DeleteResult");
     for outcome in outcomes {
         match outcome {
-            Deleted::Done(_) if quiet => {}
-            Deleted::Done(object) => xml.nest("Deleted", |xml| {
+            Deleted::Done(..) if quiet => {}
+            Deleted::Done(object, gone) => xml.nest("Deleted", |xml| {
                 xml.text("Key", &object.key);
                 xml.option("VersionId", object.version_id.as_deref());
+                if gone.delete_marker {
+                    xml.flag("DeleteMarker", true);
+                    xml.option("DeleteMarkerVersionId", gone.marker_version_id.as_deref());
+                }
             }),
             Deleted::Failed(object, error) => xml.nest("Error", |xml| {
                 xml.text("Key", &object.key);
                 xml.option("VersionId", object.version_id.as_deref());
-                xml.text("Code", error.code().as_str());
+                xml.text("Code", error.code_text());
                 xml.text("Message", error.message());
             }),
         }
@@ -101,7 +114,7 @@ pub fn delete_result(outcomes: &[Deleted<'_>], quiet: bool) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-    use super::{Deleted, ObjectId, delete_result, parse_delete};
+    use super::{Deleted, Gone, ObjectId, delete_result, parse_delete};
     use crate::s3::error::{Code, S3Error};
     use proptest::prelude::proptest;
 
@@ -142,7 +155,13 @@ mod tests {
     #[test]
     fn results() {
         let (a, b) = (ObjectId { key: "a<".to_owned(), ..ObjectId::default() }, ObjectId::default());
-        let outcomes = [Deleted::Done(&a), Deleted::Failed(&b, S3Error::new(Code::AccessDenied))];
+        let marker = Gone { delete_marker: true, marker_version_id: Some("v".to_owned()) };
+        let shown = delete_result(&[Deleted::Done(&a, marker)], false);
+        assert!(
+            shown.contains("<Key>a&lt;</Key><DeleteMarker>true</DeleteMarker><DeleteMarkerVersionId>v</Del")
+        );
+        let outcomes =
+            [Deleted::Done(&a, Gone::default()), Deleted::Failed(&b, S3Error::new(Code::AccessDenied))];
         let failed = "<Error><Key></Key><Code>AccessDenied</Code><Message>Access Denied</Message></Error></DeleteResult>";
         assert!(
             delete_result(&outcomes, false)

@@ -10,6 +10,7 @@ mod completes;
 mod creation;
 mod drain;
 mod fetches;
+mod forwarding;
 mod heads;
 mod ik_order;
 mod keys;

@@ -215,7 +215,7 @@ impl ControlProcess {
     /// A tenant with a credential.
     pub async fn tenant(&self, name: &str) -> Client {
         self.admin("POST", "/v1/tenants", serde_json::json!({ "name": name })).await;
-        let grants = serde_json::json!([{ "bucket": "*", "read": true, "write": true, "admin": true }]);
+        let grants = serde_json::json!([{ "bucket": "*", "read": true, "write": true, "admin": true, "configure": true }]);
         let wanted = serde_json::json!({ "tenant": name, "label": "test", "grants": grants });
         let made = self.admin("POST", "/v1/credentials", wanted).await;
         let text = |key: &str| made[key].as_str().unwrap().to_owned();
