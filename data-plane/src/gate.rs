@@ -25,6 +25,9 @@ use crate::snapshot::{Bucket, BucketState, Credential, Snapshot};
 use crate::worker::Worker;
 use crate::{buckets, forwarding, listing, multipart, objects, versions};
 
+/// HostId of errors and `x-amz-id-2` of every answer.
+const HOST_ID: &str = "sealgate";
+
 /// All headers of a request, names and values, in bytes: S3's limit for the header section.
 const MAX_HEADER_BYTES: usize = 16 << 10;
 
@@ -62,6 +65,7 @@ pub async fn handle(worker: Rc<Worker>, request: Request<Incoming>) -> Reply {
         Err(error) => refuse(&error, &parts, &request_id),
     };
     reply::set(reply.headers_mut(), "x-amz-request-id", &request_id);
+    reply::set(reply.headers_mut(), "x-amz-id-2", HOST_ID);
     reply.headers_mut().insert(header::SERVER, HeaderValue::from_static("Sealgate"));
     if unasked {
         reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -243,7 +247,7 @@ fn refuse(error: &S3Error, parts: &Parts, request_id: &str) -> Reply {
         warn!(request_id, code = %error.code(), message = error.message(), "a request failed");
     }
     let mut reply = if error.has_body(&parts.method) {
-        reply::xml(error.status(), error.to_xml(parts.uri.path(), request_id, "sealgate"))
+        reply::xml(error.status(), error.to_xml(parts.uri.path(), request_id, HOST_ID))
     } else {
         reply::empty(error.status())
     };

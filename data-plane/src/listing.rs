@@ -121,12 +121,14 @@ async fn page(admitted: &Admitted, asked: &Asked, from: ListFrom, v2: bool) -> R
     }
     let mut from = from;
     let mut skipped = false;
+    let mut filled = ListPage::default();
     for _ in 0..MAX_EMPTY_PAGES {
+        let have = filled.entries.len() + filled.common_prefixes.len();
         let options = ListOptions {
             prefix: asked.prefix.clone(),
             delimiter: asked.delimiter.clone(),
             from: from.clone(),
-            max_keys: asked.max_keys.min(MAX_KEYS),
+            max_keys: asked.max_keys.min(MAX_KEYS) - u32::try_from(have).unwrap_or(0),
         };
         let listed = if v2 {
             backend.list_v2(&bucket.backend_bucket, options).await
@@ -146,7 +148,17 @@ async fn page(admitted: &Admitted, asked: &Asked, from: ListFrom, v2: bool) -> R
             page.common_prefixes.remove(at);
         }
         let left = page.entries.len() + page.common_prefixes.len();
-        let Some(next) = page.next.clone().filter(|_| left == 0) else { return Ok(page) };
+        filled.entries.append(&mut page.entries);
+        filled.common_prefixes.append(&mut page.common_prefixes);
+        filled.next = page.next;
+        // A client that asks for fewer than a full page counts on getting them, so what was hidden is made up for. A full
+        // page may be some short: it costs one request to the storage, whatever lies in it.
+        let short = left == 0 || (left < all && asked.max_keys < MAX_KEYS);
+        let Some(next) = filled.next.clone().filter(|_| short) else { return Ok(filled) };
+        if left > 0 {
+            from = if v2 { ListFrom::Token(next) } else { ListFrom::Marker(next) };
+            continue;
+        }
         // An empty page that held nothing hidden (deleted versions make such) says nothing of where hidden names lie.
         let hid = all > 0 && !skipped;
         // A page of nothing but hidden names: on behind the last of them, and after that page by page.
@@ -187,7 +199,7 @@ fn shown(admitted: &Admitted, asked: Asked, page: ListPage) -> Result<ObjectList
         bucket: bucket.name.clone(),
         prefix: asked.prefix,
         delimiter: asked.delimiter,
-        max_keys: asked.max_keys.into(),
+        max_keys: asked.max_keys.min(MAX_KEYS).into(),
         encoding: asked.encoding,
         truncated: page.next.is_some(),
         objects,

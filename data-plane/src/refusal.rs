@@ -52,6 +52,13 @@ const JUDGED_THERE: &[&str] = &[
     "ObjectLocked",
 ];
 
+/// Headers whose condition a 412 can be about, by precedence, and as S3 spells them.
+const CONDITIONS: &[(&str, &str)] = &[
+    ("if-match", "If-Match"),
+    ("if-none-match", "If-None-Match"),
+    ("if-unmodified-since", "If-Unmodified-Since"),
+];
+
 impl Admitted {
     /// A backend's failure as the client sees it.
     pub fn backend_failed(&self, failure: BackendError) -> S3Error {
@@ -66,7 +73,18 @@ impl Admitted {
             (Ok(bucket), Some(key)) => self.snapshot.bucket(bucket).is_none_or(|bucket| bucket.encrypts(key)),
             _ => true,
         };
-        backend_failed(failure, &self.worker.node.metrics, encrypted)
+        let refused = backend_failed(failure, &self.worker.node.metrics, encrypted);
+        // S3 names what is missing, and which condition failed.
+        match (refused.code(), self.request.key.as_deref()) {
+            (Code::NoSuchKey, Some(key)) => refused.field("Key", key),
+            (Code::PreconditionFailed, _) if refused.get("Condition").is_none() => {
+                match CONDITIONS.iter().find(|(name, _)| self.headers.contains_key(*name)) {
+                    Some((_, shown)) => refused.field("Condition", *shown),
+                    None => refused,
+                }
+            }
+            _ => refused,
+        }
     }
 
     /// A missing key as the client sees it.

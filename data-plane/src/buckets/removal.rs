@@ -1,4 +1,4 @@
-//! DeleteBucket: nothing visible, no upload; then hidden objects go, then the bucket.
+//! DeleteBucket: nothing visible; then uploads in progress and hidden objects go, then the bucket.
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -22,8 +22,8 @@ use crate::sweep::records_once;
 use crate::versions::{any_visible, purge::purge};
 use crate::worker::Backends;
 
-/// Answers DeleteBucket. A bucket with something visible, a version of it or an upload in progress is refused. Then its hidden objects go, then the bucket. When the backend does not let it go, what
-/// recovery needs is written back: the key records and the logical id. Records of uploads that are over are not.
+/// Answers DeleteBucket. A bucket with something visible, or a version or delete marker of it, is refused. Then its uploads
+/// in progress go, as on S3, then its hidden objects, then the bucket. When the backend does not let it go, what recovery needs is written back: the key records and the logical id. Records of uploads that are over are not.
 ///
 /// # Errors
 /// BucketNotEmpty and the backend's; the bucket is in use as before, on this node at once, or, when what recovery needs
@@ -66,7 +66,7 @@ pub async fn delete(admitted: &Admitted) -> Result<Reply, S3Error> {
 
 /// Why a bucket stays.
 pub(super) enum Kept {
-    /// Something visible, or an upload in progress, is in it.
+    /// Something visible is in it.
     Used(S3Error),
     /// The backend failed.
     Failed(BackendError),
@@ -178,20 +178,39 @@ async fn refuse_if_used(bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<()
             .field("BucketName", bucket.name.clone()),
         ));
     }
-    let options = UploadListOptions {
+    Ok(())
+}
+
+/// Aborts the uploads that are in progress: they go with the bucket, as on S3.
+async fn abort_uploads(bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<(), BackendError> {
+    let mut options = UploadListOptions {
         prefix: String::new(),
         delimiter: None,
         key_marker: String::new(),
         upload_id_marker: String::new(),
-        max_uploads: 1,
+        max_uploads: 1_000,
     };
-    if !backend.list_uploads(&bucket.backend_bucket, options).await?.uploads.is_empty() {
-        return Err(Kept::Used(S3Error::with(
-            Code::BucketNotEmpty,
-            "The bucket has multipart uploads in progress. Complete or abort them first.",
-        )));
+    loop {
+        let page = backend.list_uploads(&bucket.backend_bucket, options.clone()).await?;
+        for upload in page.uploads {
+            abort_upload(bucket, backend, &upload.key, &upload.upload_id).await?;
+        }
+        let Some((key_marker, upload_id_marker)) = page.next else { return Ok(()) };
+        options = UploadListOptions { key_marker, upload_id_marker, ..options };
     }
-    Ok(())
+}
+
+/// Aborts an upload; one that is over is no error.
+pub(super) async fn abort_upload(
+    bucket: &Bucket,
+    backend: &Rc<dyn Backend>,
+    key: &str,
+    upload_id: &str,
+) -> Result<(), BackendError> {
+    match backend.abort_upload(&bucket.backend_bucket, key, upload_id).await {
+        Err(error) if error.is("NoSuchUpload") || error.is("NoSuchBucket") => Ok(()),
+        ended => ended,
+    }
 }
 
 /// Removes hidden objects and the bucket. When the backend then refuses, what recovery needs is written back as far as it
@@ -205,6 +224,8 @@ async fn remove(gateway: GatewayId, bucket: &Bucket, backend: &Rc<dyn Backend>) 
         }
         used => used?,
     }
+    // Only now, when no write comes in any more and nothing visible is there.
+    abort_uploads(bucket, backend).await?;
     // Before the bucket: once it is gone there must be nothing left that could fail. Should it stay after all, it lost
     // nothing but the means to repeat a Complete that had succeeded.
     work::remove_records(gateway, bucket, backend).await?;

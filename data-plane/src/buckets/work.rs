@@ -11,11 +11,10 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sealgate_envelope::{GatewayId, hidden};
 use tracing::{info, warn};
 
-use super::removal::Kept;
+use super::removal::{Kept, abort_upload};
 use crate::backend::{Backend, BackendError, ListFrom, ListOptions};
 use crate::multipart::notes::remove_all;
 use crate::node::Node;
-use crate::s3::error::{Code, S3Error};
 use crate::snapshot::Bucket;
 use crate::sweep::own_record;
 use crate::versions::purge;
@@ -65,7 +64,7 @@ pub async fn ensure_all(node: &Node, backends: &Backends, there: &mut HashSet<(S
 /// Removes the records of a bucket that is being deleted, with what lies beside them, when they lie apart from its data.
 ///
 /// # Errors
-/// `Used` when one is of an upload in progress, which not every backend lists; the backend's.
+/// The backend's.
 pub(super) async fn remove_records(
     gateway: GatewayId,
     bucket: &Bucket,
@@ -91,7 +90,7 @@ pub(super) async fn remove_records(
     Ok(())
 }
 
-/// The prefixes of a bucket's upload records, none of which is of an upload in progress.
+/// The prefixes of a bucket's upload records, whose uploads are all over or aborted now.
 async fn own_records(
     gateway: GatewayId,
     bucket: &Bucket,
@@ -130,10 +129,11 @@ async fn over(
     let record = own_record(gateway, backend, &bucket.work_bucket, &prefix).await?;
     let Some(record) = record.filter(|record| record.bucket == bucket.id) else { return Ok(None) };
     match backend.list_parts(&bucket.backend_bucket, &record.key, &record.upload_id, 0, 1).await {
-        Ok(_) => Err(Kept::Used(S3Error::with(
-            Code::BucketNotEmpty,
-            "The bucket has multipart uploads in progress. Complete or abort them first.",
-        ))),
+        // A server that lists no uploads by prefix showed it nowhere else.
+        Ok(_) => {
+            abort_upload(bucket, backend, &record.key, &record.upload_id).await?;
+            Ok(Some(prefix))
+        }
         Err(error) if error.is("NoSuchUpload") || error.is("NoSuchBucket") => Ok(Some(prefix)),
         Err(error) => Err(error.into()),
     }

@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_gets_its_code() {
-        assert_eq!(code(""), Code::MissingRequestBodyError);
+        assert_eq!(code(""), Code::MalformedXML);
         assert_eq!(code(&list([2, 1].into_iter())), Code::InvalidPartOrder);
         assert_eq!(code(&list([1, 1].into_iter())), Code::InvalidPartOrder);
         assert_eq!(code(&list([0].into_iter())), Code::InvalidArgument);

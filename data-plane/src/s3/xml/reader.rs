@@ -16,7 +16,7 @@ const MAX_TEXT: usize = 8 * 1024;
 /// local names from below the root to the element itself, and the element's text.
 ///
 /// # Errors
-/// MalformedXML, MissingRequestBodyError for an empty body, MaxMessageLengthExceeded above `limit`, and what `closed` gives.
+/// MalformedXML, also for an empty body, MaxMessageLengthExceeded above `limit`, and what `closed` gives.
 pub(super) fn read(
     body: &[u8],
     limit: usize,
@@ -31,7 +31,7 @@ pub(super) fn read(
     let text = std::str::from_utf8(body).map_err(|_| malformed())?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim().is_empty() {
-        return Err(S3Error::new(Code::MissingRequestBodyError));
+        return Err(malformed());
     }
     let mut reader = Reader::from_str(text);
     reader.config_mut().check_end_names = true;

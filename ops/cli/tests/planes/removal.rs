@@ -118,22 +118,34 @@ async fn an_object_that_arrives_during_the_deletion_stays_and_its_key_record_com
     steering.stop().await;
 }
 
-/// An upload that another node let in before it knew of the deletion.
+/// As on S3: a client that cleans up knows nothing of the uploads that a crashed one left.
+#[actix_rt::test]
+async fn uploads_in_progress_go_with_their_bucket() {
+    let steering = used().await;
+    let (id, _) = steering.upload("/bucket/left", &[bytes(6 << 20, 1)]).await;
+    steering.steered.send("DELETE", "/bucket", "").await.ok();
+    let gone = steering.storage.head_bucket("bucket").await;
+    assert!(gone.as_ref().is_err_and(|error| error.is("NoSuchBucket")), "{gone:?}");
+    let part = steering.plain.send("PUT", &format!("/bucket/left?uploadId={id}&partNumber=2"), "part").await;
+    assert_eq!(part.tag("Code"), "NoSuchBucket");
+    steering.stop().await;
+}
+
+/// A write that another node let in before it knew of the deletion.
 #[actix_rt::test]
 async fn a_bucket_that_came_into_use_meanwhile_loses_nothing() {
     let steering = used().await;
     let before = steering.stored().await;
-    let (storage, begun) = (Rc::clone(&steering.storage), oneshot::channel());
-    steering.backend.once(Moment::After, Call::ListUploads, "", move || async move {
-        let id = storage.create_upload("bucket", "object", PutOptions::default()).await?;
-        begun.0.send(id).unwrap();
-        Ok(())
+    let (upload, _) = steering.upload("/bucket/open", &[bytes(6 << 20, 1)]).await;
+    let storage = Rc::clone(&steering.storage);
+    steering.backend.once(Moment::After, Call::List, "", move || async move {
+        storage.put("bucket", "late", PutOptions::default(), pipeline::upload(vec![1])).await.map(drop)
     });
     let refused = steering.steered.send("DELETE", "/bucket", "").await;
     assert_eq!((refused.status.as_u16(), refused.tag("Code").as_str()), (409, "BucketNotEmpty"));
-    assert_eq!(steering.stored().await, before);
-    let id = begun.1.await.unwrap();
-    steering.storage.abort_upload("bucket", "object", &id).await.unwrap();
+    assert_eq!(recovery(steering.stored().await), recovery(before.clone()));
+    steering.plain.send("GET", &format!("/bucket/open?uploadId={upload}"), "").await.ok();
+    steering.storage.delete("bucket", "late", None, Conditions::default()).await.unwrap();
     check_kept(&steering, before).await;
     steering.stop().await;
 }
