@@ -19,6 +19,7 @@ use crate::body::{BodyPlan, ClientBody};
 use crate::pipeline::source::Source;
 use crate::reply::{self, Reply, ReplyBody};
 use crate::s3::error::{Code, S3Error};
+use crate::s3::headers::conditions::Conditions;
 use crate::s3::request::S3Request;
 use crate::s3::route::{Access, Operation, needs_configure, route};
 use crate::snapshot::{Bucket, BucketState, Credential, Snapshot};
@@ -117,7 +118,11 @@ async fn serve(
     }
     expected_owner(&credential, &parts.headers)?;
     guard(&request)?;
-    let headers = parts.headers.clone();
+    let mut headers = parts.headers.clone();
+    // As S3: nothing can have been modified since a moment that is still to come.
+    if Conditions::since_the_future(&headers, i64::try_from(now).unwrap_or(i64::MAX)) {
+        headers.remove(header::IF_MODIFIED_SINCE);
+    }
     let admitted =
         Rc::new(Admitted { worker, snapshot, request, headers, authenticated, credential, allowed });
     match operation {

@@ -1,6 +1,6 @@
 //! What part of an object a client wants, and which stored bytes that may be before the object is known.
 
-use sealgate_envelope::size::{CHUNK, CHUNK_OVERHEAD, STORED_CHUNK, TRAILER_BASE};
+use sealgate_envelope::size::{CHUNK, CHUNK_OVERHEAD, MAX_PLAINTEXT, STORED_CHUNK, TRAILER_BASE};
 
 use crate::backend::StoredRange;
 use crate::s3::headers::{ByteRange, Satisfied};
@@ -16,20 +16,21 @@ pub fn resolve(range: ByteRange, size: u64) -> Option<(u64, u64)> {
     }
 }
 
-/// The stored range that has the wanted bytes if the object is a single PUT.
+/// The stored range that has the wanted bytes if the object is a single PUT. What lies beyond the largest object there can
+/// be is cut off: servers refuse numbers that do not fit into 63 bits.
 pub fn guess(range: ByteRange) -> StoredRange {
     let chunk = CHUNK as u64;
     let stored = STORED_CHUNK as u64;
     match range {
         ByteRange::Closed(from, to) => {
-            let end = (to / chunk).saturating_add(1).saturating_mul(stored);
-            StoredRange::Inclusive((from / chunk).saturating_mul(stored), end.saturating_sub(1))
+            let (from, to) = (from.min(MAX_PLAINTEXT), to.min(MAX_PLAINTEXT));
+            StoredRange::Inclusive(from / chunk * stored, (to / chunk + 1) * stored - 1)
         }
-        ByteRange::From(from) => StoredRange::From((from / chunk).saturating_mul(stored)),
+        ByteRange::From(from) => StoredRange::From(from.min(MAX_PLAINTEXT) / chunk * stored),
         ByteRange::Suffix(length) => {
+            let length = length.min(MAX_PLAINTEXT);
             let overhead = CHUNK_OVERHEAD as u64 * (length.div_ceil(chunk) + 1);
-            let wanted = length.saturating_add(chunk - 1 + overhead + TRAILER_BASE + SUFFIX_SLACK);
-            StoredRange::Suffix(wanted)
+            StoredRange::Suffix(length + chunk - 1 + overhead + TRAILER_BASE + SUFFIX_SLACK)
         }
     }
 }
@@ -51,6 +52,21 @@ mod tests {
         assert_eq!(resolve(ByteRange::Suffix(99), 10), Some((0, 9)));
         assert_eq!(resolve(ByteRange::Suffix(0), 10), None);
         assert_eq!(resolve(ByteRange::From(0), 0), None);
+    }
+
+    #[test]
+    fn numbers_beyond_every_object_are_cut_off() {
+        for number in [u64::MAX, 1 << 63, (1 << 63) - 1, 51 << 40] {
+            let largest = match guess(ByteRange::Closed(5, number)) {
+                StoredRange::Inclusive(0, end) => end,
+                other => unreachable!("{other:?}"),
+            };
+            assert!(largest < 52 << 40 && largest > 50 << 40, "{largest}");
+            assert!(matches!(guess(ByteRange::From(number)), StoredRange::From(from) if from < 52 << 40));
+            assert!(
+                matches!(guess(ByteRange::Suffix(number)), StoredRange::Suffix(length) if length < 52 << 40)
+            );
+        }
     }
 
     proptest! {

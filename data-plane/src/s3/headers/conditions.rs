@@ -67,6 +67,12 @@ impl Conditions {
         })
     }
 
+    /// Whether If-Modified-Since names a moment after `now`, in Unix seconds.
+    #[must_use]
+    pub fn since_the_future(headers: &HeaderMap, now: i64) -> bool {
+        date(headers, "if-modified-since").is_some_and(|since| since > now)
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -198,6 +204,15 @@ mod tests {
             Outcome::Failed("If-Match")
         );
         assert_eq!(of(&[("if-modified-since", "rubbish")]).for_read("e", 0), Outcome::Proceed);
+    }
+
+    #[test]
+    fn a_date_in_the_future() {
+        let mut headers = http::HeaderMap::new();
+        assert!(!Conditions::since_the_future(&headers, 0));
+        headers.insert("if-modified-since", http_date(1000).parse().unwrap());
+        assert!(Conditions::since_the_future(&headers, 999));
+        assert!(!Conditions::since_the_future(&headers, 1000));
     }
 
     /// Case 27: conditions on writes are not dropped.
