@@ -13,10 +13,11 @@ use sealgate_policies as policies;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
-use crate::auth::{Authenticated, Lookup, SigningKey, authenticate};
+use crate::auth::{self, Authenticated, Lookup, SigningKey, authenticate};
 use crate::backend::Backend;
 use crate::body::{BodyPlan, ClientBody};
-use crate::pipeline::source::Source;
+use crate::objects::post::Posted;
+use crate::pipeline::source::{Feed, Source};
 use crate::reply::{self, Reply, ReplyBody};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::request::S3Request;
@@ -100,6 +101,14 @@ async fn serve(
         S3Error::with(Code::ServiceUnavailable, "This node has no config yet.").retry_after(1)
     })?;
     let now = worker.node.clock.unix();
+    if is_unsigned_form(&request, parts) {
+        // A form is signed within its body.
+        *operation_name = Operation::PostObject.name();
+        let known = Arc::clone(&snapshot);
+        let posted = Posted { worker, snapshot, request, parts, now };
+        return objects::post::post(posted, body, |id, date, region| look_up(&known, now, id, date, region))
+            .await;
+    }
     let authenticated =
         authenticate(parts, &request, i64::try_from(now).unwrap_or(i64::MAX), |id, date, region| {
             look_up(&snapshot, now, id, date, region)
@@ -131,6 +140,7 @@ async fn serve(
         Operation::PutObject => objects::put::put(&admitted, body).await,
         Operation::GetObject => objects::get::get(&admitted).await,
         Operation::HeadObject => objects::head::head(&admitted).await,
+        Operation::GetObjectAttributes => objects::attributes::attributes(&admitted).await,
         Operation::DeleteObject => objects::delete::delete(&admitted).await,
         Operation::DeleteObjects => objects::delete::delete_many(&admitted, body).await,
         Operation::CreateMultipartUpload => multipart::create::create(&admitted).await,
@@ -141,8 +151,14 @@ async fn serve(
         Operation::ListMultipartUploads => multipart::list::uploads(&admitted).await,
         Operation::ListObjectVersions => versions::list(&admitted).await,
         Operation::Forward(entry) => forwarding::forward(&admitted, entry, body).await,
+        Operation::PostObject => Err(S3Error::not_implemented("a form that is signed outside of its fields")),
         Operation::NotImplemented(what) => Err(S3Error::not_implemented(&what)),
     }
+}
+
+/// Whether a request is a form whose signature, if there is one, stands in its fields.
+fn is_unsigned_form(request: &S3Request, parts: &Parts) -> bool {
+    !auth::is_signed(parts, request) && matches!(route(request, &parts.headers), Ok(Operation::PostObject))
 }
 
 fn look_up(snapshot: &Snapshot, now: u64, id: &str, date: &str, region: &str) -> Lookup {
@@ -159,7 +175,11 @@ fn look_up(snapshot: &Snapshot, now: u64, id: &str, date: &str, region: &str) ->
     }
 }
 
-fn authorise(
+/// Asks `policies` whether a credential may do this.
+///
+/// # Errors
+/// AccessDenied, NoSuchBucket, BucketAlreadyExists.
+pub fn authorise(
     snapshot: &Snapshot,
     credential: &Credential,
     request: &S3Request,
@@ -328,7 +348,7 @@ impl Admitted {
     }
 
     /// The request's body, decoded and verified by a plan.
-    pub fn source(&self, body: ClientBody, plan: BodyPlan) -> Source {
+    pub fn source(&self, body: impl Into<Feed>, plan: BodyPlan) -> Source {
         Source::new(body, plan, Arc::clone(&self.worker.node.metrics))
     }
 

@@ -20,6 +20,7 @@ use crate::keys::NodeKey;
 use crate::multipart::notes::to_format;
 use crate::pipeline;
 use crate::pipeline::seal::{Outcome, Trailer, pass, seal};
+use crate::pipeline::source::Feed;
 use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::headers::ObjectHeaders;
@@ -31,10 +32,19 @@ use crate::snapshot::Bucket;
 /// # Errors
 /// In S3's terms; nothing is stored then.
 pub async fn put(admitted: &Admitted, body: ClientBody) -> Result<Reply, S3Error> {
+    let (_, backend) = admitted.writable_bucket()?;
+    let plan = admitted.plan(backend.capabilities().max_put.min(MAX_PLAINTEXT))?;
+    store(admitted, body.into(), plan).await
+}
+
+/// Stores an object of what comes in, and answers as PutObject does.
+///
+/// # Errors
+/// In S3's terms; nothing is stored then.
+pub async fn store(admitted: &Admitted, body: Feed, plan: BodyPlan) -> Result<Reply, S3Error> {
     let (bucket, backend) = admitted.writable_bucket()?;
     let key = admitted.request.need_key()?;
     let most = backend.capabilities().max_put;
-    let plan = admitted.plan(most.min(MAX_PLAINTEXT))?;
     let length = plan.length();
     let encrypted = bucket.encrypts(key);
     let stored = if encrypted { stored_size(length) } else { Some(length) };
@@ -144,7 +154,7 @@ struct Object<'a> {
 impl Object<'_> {
     fn seal(
         &self,
-        body: ClientBody,
+        body: Feed,
         plan: BodyPlan,
         backend: &dyn Backend,
         stored: u64,

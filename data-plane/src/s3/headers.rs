@@ -1,5 +1,6 @@
 //! Request headers that S3's operations read, and those that answers carry.
 
+pub mod attributes;
 pub mod conditions;
 pub mod metadata;
 pub mod overrides;

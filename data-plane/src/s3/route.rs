@@ -40,8 +40,10 @@ pub enum Operation {
     ListObjectsV2,
     ListObjectVersions,
     PutObject,
+    PostObject,
     GetObject,
     HeadObject,
+    GetObjectAttributes,
     DeleteObject,
     DeleteObjects,
     CreateMultipartUpload,
@@ -70,8 +72,10 @@ impl Operation {
             Operation::ListObjectsV2 => "ListObjectsV2",
             Operation::ListObjectVersions => "ListObjectVersions",
             Operation::PutObject => "PutObject",
+            Operation::PostObject => "PostObject",
             Operation::GetObject => "GetObject",
             Operation::HeadObject => "HeadObject",
+            Operation::GetObjectAttributes => "GetObjectAttributes",
             Operation::DeleteObject => "DeleteObject",
             Operation::DeleteObjects => "DeleteObjects",
             Operation::CreateMultipartUpload => "CreateMultipartUpload",
@@ -97,9 +101,11 @@ impl Operation {
             | Operation::ListObjectVersions
             | Operation::GetObject
             | Operation::HeadObject
+            | Operation::GetObjectAttributes
             | Operation::ListParts
             | Operation::ListMultipartUploads => Access::Read,
             Operation::PutObject
+            | Operation::PostObject
             | Operation::DeleteObject
             | Operation::DeleteObjects
             | Operation::CreateMultipartUpload
@@ -114,7 +120,7 @@ impl Operation {
     /// Whether the request's body is an object's data (as opposed to none, or an XML document).
     #[must_use]
     pub fn takes_data(&self) -> bool {
-        matches!(self, Operation::PutObject | Operation::UploadPart)
+        matches!(self, Operation::PutObject | Operation::PostObject | Operation::UploadPart)
     }
 }
 
@@ -214,7 +220,7 @@ fn bucket(request: &S3Request, headers: &HeaderMap) -> Result<Operation, S3Error
         Method::PUT => only(request, Operation::CreateBucket, &[]),
         Method::DELETE => only(request, Operation::DeleteBucket, &[]),
         Method::POST if query.has("delete") => only(request, Operation::DeleteObjects, &["delete"]),
-        Method::POST if is_form(headers) => not("PostObject"),
+        Method::POST if is_form(headers) => only(request, Operation::PostObject, &[]),
         Method::POST => only(request, not("POST on a bucket"), &[]),
         Method::OPTIONS => not("the CORS preflight"),
         _ => return Err(method_not_allowed(request)),
@@ -227,6 +233,9 @@ fn object(request: &S3Request, headers: &HeaderMap) -> Result<Operation, S3Error
         headers.contains_key("x-amz-copy-source") || query.get_ignore_case("x-amz-copy-source").is_some();
     Ok(match request.method {
         Method::GET if query.has("uploadId") => only(request, Operation::ListParts, LIST_PARTS),
+        Method::GET if query.has("attributes") => {
+            only(request, Operation::GetObjectAttributes, &["attributes", "versionId"])
+        }
         Method::GET => only(request, Operation::GetObject, READ_OBJECT),
         Method::HEAD => only(request, Operation::HeadObject, READ_OBJECT),
         Method::PUT => match (query.get("uploadId"), query.get("partNumber")) {
@@ -277,6 +286,12 @@ fn only(request: &S3Request, operation: Operation, known: &[&str]) -> Operation 
         return Operation::NotImplemented(names::of(request, name));
     }
     operation
+}
+
+/// The first of these headers that the operation cannot honour, for operations whose headers come in another way.
+#[must_use]
+pub fn refused_header(operation: &Operation, headers: &HeaderMap) -> Option<String> {
+    refused::header(operation, headers)
 }
 
 fn not(what: &str) -> Operation {

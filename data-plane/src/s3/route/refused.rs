@@ -85,10 +85,14 @@ pub(super) fn header(operation: &Operation, headers: &HeaderMap) -> Option<Strin
     }
     let refused: &[&str] = match operation {
         Operation::PutObject
+        | Operation::PostObject
         | Operation::CreateMultipartUpload
         | Operation::UploadPart
         | Operation::CreateBucket => ALWAYS,
-        Operation::GetObject | Operation::HeadObject | Operation::CompleteMultipartUpload => READS,
+        Operation::GetObject
+        | Operation::HeadObject
+        | Operation::GetObjectAttributes
+        | Operation::CompleteMultipartUpload => READS,
         Operation::DeleteObject | Operation::DeleteObjects => DELETES,
         _ => return None,
     };
@@ -99,7 +103,7 @@ pub(super) fn header(operation: &Operation, headers: &HeaderMap) -> Option<Strin
         return None;
     }
     let passed = match operation {
-        Operation::PutObject | Operation::CreateMultipartUpload => WITH_OBJECTS,
+        Operation::PutObject | Operation::PostObject | Operation::CreateMultipartUpload => WITH_OBJECTS,
         Operation::CreateBucket => WITH_BUCKETS,
         _ => &[],
     };
