@@ -122,6 +122,9 @@ pub fn authenticate(
                 ));
             }
             let value = value.to_str().map_err(|_| S3Error::new(Code::AuthorizationHeaderMalformed))?;
+            if value.trim().is_empty() {
+                return Err(S3Error::new(Code::AccessDenied));
+            }
             if value == "AWS" || value.starts_with("AWS ") {
                 return Err(sigv2());
             }

@@ -68,9 +68,8 @@ impl Known {
 pub async fn preflight(worker: &Worker, request: &S3Request, parts: &Parts) -> Result<Reply, S3Error> {
     let asked = Asked::preflight(&parts.headers)?;
     let bucket = request.bucket.as_deref().and_then(|name| bucket(&worker.node, name));
-    let bucket = bucket.ok_or_else(|| {
-        S3Error::with(Code::AccessForbidden, "CORSResponse: Bucket not found")
-    })?;
+    let bucket =
+        bucket.ok_or_else(|| S3Error::with(Code::AccessForbidden, "CORSResponse: Bucket not found"))?;
     let cors = configuration(worker, &bucket).await?.ok_or_else(not_enabled)?;
     let rule = cors.rule(&asked).ok_or_else(not_allowed)?;
     let mut reply = reply::empty(StatusCode::OK);
@@ -89,14 +88,10 @@ pub async fn told(worker: &Worker, parts: &Parts) -> HeaderMap {
     let Some(bucket) = request.bucket.as_deref().and_then(|name| bucket(&worker.node, name)) else {
         return nothing;
     };
-    if request.key.is_none() && request.query.has("cors") && parts.method != Method::GET {
-        worker.node.cors.forget(bucket.id);
-    }
     match configuration(worker, &bucket).await {
-        Ok(cors) => cors
-            .as_ref()
-            .and_then(|cors| cors.rule(&asked))
-            .map_or(nothing, |rule| rule.told(&asked)),
+        Ok(cors) => {
+            cors.as_ref().and_then(|cors| cors.rule(&asked)).map_or(nothing, |rule| rule.told(&asked))
+        }
         // The answer itself stands: a page that may not read it is the safe side.
         Err(_) => nothing,
     }

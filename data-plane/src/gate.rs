@@ -20,11 +20,12 @@ use crate::objects::post::Posted;
 use crate::pipeline::source::{Feed, Source};
 use crate::reply::{self, Reply, ReplyBody};
 use crate::s3::error::{Code, S3Error};
+use crate::s3::headers::encryption;
 use crate::s3::request::S3Request;
 use crate::s3::route::{Access, Operation, needs_configure, route};
 use crate::snapshot::{Bucket, BucketState, Credential, Snapshot};
 use crate::worker::Worker;
-use crate::{buckets, forwarding, listing, multipart, objects, versions};
+use crate::{buckets, cors, forwarding, listing, multipart, objects, versions};
 
 /// HostId of errors and `x-amz-id-2` of every answer.
 const HOST_ID: &str = "sealgate";
@@ -61,10 +62,13 @@ pub async fn handle(worker: Rc<Worker>, request: Request<Incoming>) -> Reply {
     let unasked = parts.headers.contains_key(header::EXPECT) && body.is_end_stream();
     let mut operation = "Unknown";
     let body = ClientBody::new(body, &parts.headers);
-    let mut reply = match serve(worker, &parts, body, &mut operation).await {
+    let mut reply = match serve(Rc::clone(&worker), &parts, body, &mut operation).await {
         Ok(reply) => reply,
         Err(error) => refuse(&error, &parts, &request_id),
     };
+    if parts.headers.contains_key(header::ORIGIN) {
+        reply.headers_mut().extend(cors::told(&worker, &parts).await);
+    }
     reply::set(reply.headers_mut(), "x-amz-request-id", &request_id);
     reply::set(reply.headers_mut(), "x-amz-id-2", HOST_ID);
     reply.headers_mut().insert(header::SERVER, HeaderValue::from_static("Sealgate"));
@@ -101,6 +105,10 @@ async fn serve(
         S3Error::with(Code::ServiceUnavailable, "This node has no config yet.").retry_after(1)
     })?;
     let now = worker.node.clock.unix();
+    if parts.method == Method::OPTIONS {
+        *operation_name = Operation::Preflight.name();
+        return cors::preflight(&worker, &request, parts).await;
+    }
     if is_unsigned_form(&request, parts) {
         // A form is signed within its body.
         *operation_name = Operation::PostObject.name();
@@ -109,10 +117,12 @@ async fn serve(
         return objects::post::post(posted, body, |id, date, region| look_up(&known, now, id, date, region))
             .await;
     }
+    if !auth::is_signed(parts, &request) {
+        return Err(anonymous(&snapshot, &request));
+    }
+    let seconds = i64::try_from(now).unwrap_or(i64::MAX);
     let authenticated =
-        authenticate(parts, &request, i64::try_from(now).unwrap_or(i64::MAX), |id, date, region| {
-            look_up(&snapshot, now, id, date, region)
-        })?;
+        authenticate(parts, &request, seconds, |id, date, region| look_up(&snapshot, now, id, date, region))?;
     let credential = snapshot
         .credential(authenticated.access_key_id())
         .cloned()
@@ -126,6 +136,7 @@ async fn serve(
     }
     expected_owner(&credential, &parts.headers)?;
     guard(&request)?;
+    encryption::check(&operation, &parts.headers)?;
     let headers = parts.headers.clone();
     let admitted =
         Rc::new(Admitted { worker, snapshot, request, headers, authenticated, credential, allowed });
@@ -150,7 +161,12 @@ async fn serve(
         Operation::ListParts => multipart::list::parts(&admitted).await,
         Operation::ListMultipartUploads => multipart::list::uploads(&admitted).await,
         Operation::ListObjectVersions => versions::list(&admitted).await,
-        Operation::Forward(entry) => forwarding::forward(&admitted, entry, body).await,
+        Operation::Forward(entry) => {
+            let answer = forwarding::forward(&admitted, entry, body).await;
+            cors::changed(&admitted.worker.node, &admitted.request);
+            answer
+        }
+        Operation::Preflight => Err(S3Error::not_implemented("a signed preflight")),
         Operation::PostObject => Err(S3Error::not_implemented("a form that is signed outside of its fields")),
         Operation::NotImplemented(what) => Err(S3Error::not_implemented(&what)),
     }
@@ -159,6 +175,18 @@ async fn serve(
 /// Whether a request is a form whose signature, if there is one, stands in its fields.
 fn is_unsigned_form(request: &S3Request, parts: &Parts) -> bool {
     !auth::is_signed(parts, request) && matches!(route(request, &parts.headers), Ok(Operation::PostObject))
+}
+
+/// What a request without any signature is answered: there is nothing that it may do.
+fn anonymous(snapshot: &Snapshot, request: &S3Request) -> S3Error {
+    match request.bucket.as_deref() {
+        Some(name) if snapshot.bucket(name).is_none() => S3Error::no_such_bucket(name),
+        Some(_) if request.query.pairs().any(|(name, _)| name.starts_with("response-")) => S3Error::with(
+            Code::InvalidRequest,
+            "Request specific response headers cannot be used for anonymous GET requests.",
+        ),
+        _ => S3Error::new(Code::AccessDenied),
+    }
 }
 
 fn look_up(snapshot: &Snapshot, now: u64, id: &str, date: &str, region: &str) -> Lookup {

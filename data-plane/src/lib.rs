@@ -10,6 +10,7 @@ pub mod buckets;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod cors;
 pub mod etags;
 pub mod forwarding;
 pub mod gate;

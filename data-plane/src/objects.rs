@@ -2,6 +2,7 @@
 
 pub mod attributes;
 pub mod delete;
+pub mod demanded;
 pub mod described;
 pub mod get;
 pub mod head;

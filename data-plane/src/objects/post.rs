@@ -17,6 +17,7 @@ use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::form::policy::Policy;
 use crate::s3::form::{Fields, Form, FormReader, boundary, malformed, missing};
+use crate::s3::headers::encryption;
 use crate::s3::request::{S3Request, check_key, host};
 use crate::s3::route::{Access, Operation, needs_configure, refused_header};
 use crate::s3::uri::{encode, encode_into};
@@ -91,6 +92,7 @@ pub async fn post(
     check_key(&key)?;
     refuse_hidden(&key)?;
     let headers = object_headers(&form.fields)?;
+    encryption::check(&Operation::PostObject, &headers)?;
     if needs_configure(&headers) {
         allowed = allow(Access::Configure)?;
     }

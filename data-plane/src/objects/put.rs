@@ -78,6 +78,9 @@ pub async fn store(admitted: &Admitted, body: Feed, plan: BodyPlan) -> Result<Re
     let verified = outcome.take().ok_or_else(|| S3Error::new(Code::InternalError))?;
     let mut reply = reply::empty(StatusCode::OK);
     *reply.headers_mut() = described::allowed(&stored.headers);
+    if encrypted {
+        described::announce(bucket.suite, reply.headers_mut());
+    }
     reply::set(reply.headers_mut(), "etag", &etags::shown(&stored.etag, encrypted));
     if let Some(version) = &stored.version_id {
         reply::set(reply.headers_mut(), "x-amz-version-id", version);

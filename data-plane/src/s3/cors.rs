@@ -75,7 +75,10 @@ impl Asked {
     #[must_use]
     pub fn actual(method: &http::Method, headers: &HeaderMap) -> Option<Asked> {
         let origin = headers.get(header::ORIGIN)?.to_str().ok()?;
-        let method = headers.get("access-control-request-method").and_then(|method| method.to_str().ok()).unwrap_or(method.as_str());
+        let method = headers
+            .get("access-control-request-method")
+            .and_then(|method| method.to_str().ok())
+            .unwrap_or(method.as_str());
         Some(Asked { origin: origin.to_owned(), method: method.to_owned(), headers: Vec::new() })
     }
 }
@@ -102,7 +105,11 @@ impl Rule {
                 headers.insert(name, value);
             }
         };
-        let anyone = self.origins.iter().find(|origin| fits(origin, &asked.origin)).is_some_and(|origin| origin == "*");
+        let anyone = self
+            .origins
+            .iter()
+            .find(|origin| fits(origin, &asked.origin))
+            .is_some_and(|origin| origin == "*");
         if anyone {
             set("access-control-allow-origin", "*");
         } else {

@@ -2,6 +2,7 @@
 
 pub mod attributes;
 pub mod conditions;
+pub mod encryption;
 pub mod metadata;
 pub mod overrides;
 pub mod range;

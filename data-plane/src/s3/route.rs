@@ -52,6 +52,8 @@ pub enum Operation {
     AbortMultipartUpload,
     ListParts,
     ListMultipartUploads,
+    /// A browser's question before its request.
+    Preflight,
     /// What the storage itself answers.
     Forward(&'static forwarded::Forwarding),
     /// Anything else, with the name of the operation, or of the header or parameter that is not implemented.
@@ -84,6 +86,7 @@ impl Operation {
             Operation::AbortMultipartUpload => "AbortMultipartUpload",
             Operation::ListParts => "ListParts",
             Operation::ListMultipartUploads => "ListMultipartUploads",
+            Operation::Preflight => "Preflight",
             Operation::Forward(entry) => entry.name,
             Operation::NotImplemented(_) => "NotImplemented",
         }
@@ -103,7 +106,8 @@ impl Operation {
             | Operation::HeadObject
             | Operation::GetObjectAttributes
             | Operation::ListParts
-            | Operation::ListMultipartUploads => Access::Read,
+            | Operation::ListMultipartUploads
+            | Operation::Preflight => Access::Read,
             Operation::PutObject
             | Operation::PostObject
             | Operation::DeleteObject
@@ -158,7 +162,7 @@ const LIST_VERSIONS: &[&str] =
 const LIST_UPLOADS: &[&str] =
     &["uploads", "prefix", "delimiter", "key-marker", "upload-id-marker", "max-uploads", "encoding-type"];
 const LIST_PARTS: &[&str] = &["uploadId", "part-number-marker", "max-parts", "encoding-type"];
-const LIST_BUCKETS: &[&str] = &["prefix"];
+const LIST_BUCKETS: &[&str] = &["prefix", "max-buckets", "continuation-token", "bucket-region"];
 const READ_OBJECT: &[&str] = &[
     "partNumber",
     "versionId",
@@ -191,7 +195,7 @@ pub fn route(request: &S3Request, headers: &HeaderMap) -> Result<Operation, S3Er
 fn service(request: &S3Request) -> Result<Operation, S3Error> {
     match request.method {
         Method::GET => Ok(only(request, Operation::ListBuckets, LIST_BUCKETS)),
-        Method::OPTIONS => Ok(not("the CORS preflight")),
+        Method::OPTIONS => Ok(Operation::Preflight),
         _ => Err(method_not_allowed(request)),
     }
 }
@@ -222,7 +226,7 @@ fn bucket(request: &S3Request, headers: &HeaderMap) -> Result<Operation, S3Error
         Method::POST if query.has("delete") => only(request, Operation::DeleteObjects, &["delete"]),
         Method::POST if is_form(headers) => only(request, Operation::PostObject, &[]),
         Method::POST => only(request, not("POST on a bucket"), &[]),
-        Method::OPTIONS => not("the CORS preflight"),
+        Method::OPTIONS => Operation::Preflight,
         _ => return Err(method_not_allowed(request)),
     })
 }
@@ -264,7 +268,7 @@ fn object(request: &S3Request, headers: &HeaderMap) -> Result<Operation, S3Error
             only(request, Operation::CompleteMultipartUpload, &["uploadId"])
         }
         Method::POST => only(request, not("POST on an object"), &[]),
-        Method::OPTIONS => not("the CORS preflight"),
+        Method::OPTIONS => Operation::Preflight,
         _ => return Err(method_not_allowed(request)),
     })
 }

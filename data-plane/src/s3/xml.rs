@@ -2,6 +2,7 @@
 
 pub mod attributes;
 pub mod complete;
+pub mod cors;
 pub mod delete;
 pub mod forwarded;
 pub mod lists;

@@ -54,6 +54,8 @@ fn every_operation_in_scope() {
         ),
         ("HEAD", "/bucket/k?partNumber=1", Operation::HeadObject),
         ("GET", "/bucket/k?attributes&versionId=1", Operation::GetObjectAttributes),
+        ("OPTIONS", "/bucket", Operation::Preflight),
+        ("OPTIONS", "/bucket/k?X-Amz-Signature=y&versionId=1", Operation::Preflight),
         ("DELETE", "/bucket/k", Operation::DeleteObject),
         ("POST", "/bucket/k?uploads", Operation::CreateMultipartUpload),
         ("POST", "/bucket/k?uploads=", Operation::CreateMultipartUpload),
@@ -175,19 +177,12 @@ fn forms_are_known_by_their_type() {
 }
 
 #[test]
-fn preflights_are_not_implemented() {
-    assert_eq!(unimplemented_name("OPTIONS", "/bucket/k"), "the CORS preflight");
-}
-
-#[test]
 fn headers_that_promise_something_are_refused() {
     let refuses = |target: &str, name: &str, value: &str| {
         matches!(with("PUT", target, &[(name, value)]).unwrap(), Operation::NotImplemented(_))
     };
     let (object, part, bucket) = ("/bucket/k", "/bucket/k?uploadId=u&partNumber=1", "/bucket");
     for target in [object, part, bucket] {
-        assert!(refuses(target, "x-amz-server-side-encryption-customer-key", "x"));
-        assert!(refuses(target, "x-amz-server-side-encryption", "aws:kms"));
         assert!(refuses(target, "x-amz-write-offset-bytes", "1"));
         assert!(!refuses(target, "x-amz-acl", "private"));
     }
