@@ -25,7 +25,7 @@ use crate::s3::request::S3Request;
 use crate::s3::route::{Access, Operation, needs_configure, route};
 use crate::snapshot::{Bucket, BucketState, Credential, Snapshot};
 use crate::worker::Worker;
-use crate::{buckets, cors, forwarding, listing, multipart, objects, versions};
+use crate::{access_log, buckets, cors, forwarding, listing, multipart, objects, versions};
 
 /// HostId of errors and `x-amz-id-2` of every answer.
 const HOST_ID: &str = "sealgate";
@@ -64,7 +64,10 @@ pub async fn handle(worker: Rc<Worker>, request: Request<Incoming>) -> Reply {
     let body = ClientBody::new(body, &parts.headers);
     let mut reply = match serve(Rc::clone(&worker), &parts, body, &mut operation).await {
         Ok(reply) => reply,
-        Err(error) => refuse(&error, &parts, &request_id),
+        Err(error) => {
+            access_log::note(|noted| noted.error = Some(error.code_text().to_owned()));
+            refuse(&error, &parts, &request_id)
+        }
     };
     if parts.headers.contains_key(header::ORIGIN) {
         reply.headers_mut().extend(cors::told(&worker, &parts).await);
@@ -77,15 +80,10 @@ pub async fn handle(worker: Rc<Worker>, request: Request<Incoming>) -> Reply {
     }
     let status = reply.status().as_u16();
     node.metrics.request(operation, status, started.elapsed().as_secs_f64());
-    info!(
-        target: "access",
-        request_id,
-        operation,
-        method = %parts.method,
-        path = parts.uri.path(),
-        status,
-        milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-    );
+    access_log::note(|noted| {
+        noted.request_id = request_id;
+        noted.operation = operation;
+    });
     reply
 }
 
@@ -105,6 +103,11 @@ async fn serve(
         S3Error::with(Code::ServiceUnavailable, "This node has no config yet.").retry_after(1)
     })?;
     let now = worker.node.clock.unix();
+    access_log::note(|noted| {
+        let owner = request.bucket.as_deref().and_then(|name| snapshot.bucket(name));
+        noted.owner = owner.map(|bucket| hex::encode(bucket.tenant.as_bytes()));
+        (noted.bucket, noted.key) = (request.bucket.clone(), request.key.clone());
+    });
     if parts.method == Method::OPTIONS {
         *operation_name = Operation::Preflight.name();
         return cors::preflight(&worker, &request, parts).await;
@@ -127,6 +130,10 @@ async fn serve(
         .credential(authenticated.access_key_id())
         .cloned()
         .ok_or_else(|| S3Error::new(Code::InvalidAccessKeyId))?;
+    access_log::note(|noted| {
+        noted.requester = Some(credential.access_key_id.clone());
+        noted.auth_type = Some(if authenticated.presigned() { "QueryString" } else { "AuthHeader" });
+    });
     let operation = route(&request, &parts.headers)?;
     *operation_name = operation.name();
     let access = operation.needed_action();

@@ -3,6 +3,7 @@
 //! A node is stateless: what it needs it gets from the control plane (config, signing keys, intermediate keys) or finds
 //! sealed in the backend. A request passes [`gate`], an operation, [`pipeline`] and a [`backend`], in that order.
 
+pub mod access_log;
 pub mod auth;
 pub mod backend;
 pub mod body;

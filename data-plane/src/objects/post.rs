@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::put;
+use crate::access_log;
 use crate::auth::{Lookup, authenticate_form};
 use crate::body::form::next_piece;
 use crate::body::{BodyPlan, ClientBody, FormFile};
@@ -88,6 +89,9 @@ pub async fn post(
     let allow = |access| authorise(&snapshot, &credential, &request, &Operation::PostObject, access, now);
     let mut allowed = allow(Operation::PostObject.needed_action())?;
     let policy = Policy::parse(form.fields.get("policy").ok_or_else(|| missing("policy"))?)?;
+    access_log::note(|noted| {
+        (noted.key, noted.requester) = (Some(key.clone()), Some(credential.access_key_id.clone()));
+    });
     policy.check(&bucket, &key, &form.fields, seconds)?;
     check_key(&key)?;
     refuse_hidden(&key)?;

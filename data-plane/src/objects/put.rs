@@ -12,6 +12,7 @@ use sealgate_envelope::{
 
 use super::described;
 use super::sealed::{ENVELOPE_NAME, METADATA_NAME};
+use crate::access_log;
 use crate::backend::{Backend, Conditions, PutOptions, Upload};
 use crate::body::{BodyPlan, ClientBody, Verified};
 use crate::etags;
@@ -50,6 +51,7 @@ pub async fn store(admitted: &Admitted, body: Feed, plan: BodyPlan) -> Result<Re
     let stored = if encrypted { stored_size(length) } else { Some(length) };
     let stored =
         stored.filter(|stored| *stored <= most).ok_or_else(|| S3Error::entity_too_large(length, most))?;
+    access_log::note_sizes(length, stored);
     let outcome = Outcome::default();
     let conditions = etags::write_conditions(&admitted.headers, encrypted)?;
     if conditions != Conditions::default() && !backend.capabilities().conditional_put {
