@@ -250,7 +250,10 @@ pub fn authorise(
 }
 
 /// Holds x-amz-expected-bucket-owner against the owner that ListBuckets and ACLs show: the tenant.
-fn expected_owner(credential: &Credential, headers: &HeaderMap) -> Result<(), S3Error> {
+///
+/// # Errors
+/// AccessDenied.
+pub fn expected_owner(credential: &Credential, headers: &HeaderMap) -> Result<(), S3Error> {
     let expected = headers.get_all("x-amz-expected-bucket-owner").iter();
     let tenant = hex::encode(credential.tenant.as_bytes());
     match expected.into_iter().all(|owner| owner.as_bytes().eq_ignore_ascii_case(tenant.as_bytes())) {

@@ -1,7 +1,13 @@
 """The rest of the surface: attributes, conditions of deletions, arguments of listings, anonymous requests, headers."""
 
+import os
+import re
+import secrets
+
 import checksums
+import servers
 import sigv4
+import target
 from cases import case, data, equal, raises, refused, true
 from s3_multipart import FIVE, Upload
 
@@ -278,3 +284,50 @@ def answers_to_pages_carry_cors(t):
     t.s3.delete_bucket_cors(Bucket=t.bucket)
     gone = url("GET", t.path("page"), alter=lambda headers: headers.update({"origin": "https://a.example"}))
     equal((gone.status, told(gone)), (200, None), "after the rules are deleted")
+
+
+@case
+def the_access_log_is_in_s3s_format(t):
+    if not t.target.is_gateway:
+        return
+    kept = os.environ.get("SEALGATE_LOG")
+    os.environ["SEALGATE_LOG"] = "warn,access=info"
+    try:
+        gateway = target.Gateway(t.target.binary, t.target.backend)
+    finally:
+        os.environ.pop("SEALGATE_LOG") if kept is None else os.environ.update(SEALGATE_LOG=kept)
+    try:
+        own = type(t)(gateway, f"log-{secrets.token_hex(4)}", t.size)
+        own.create_bucket(own.bucket)
+        own.raw.request("PUT", own.path("a b"), body=data(70_000))
+        own.raw.presigned("GET", own.path("a b"), headers={"user-agent": 'say "x"'})
+        bare(own, "GET", own.path("a b"))
+        own.s3.delete_object(Bucket=own.bucket, Key="a b")
+        own.s3.delete_bucket(Bucket=own.bucket)
+        lines = servers.wait_until("the access log", gateway.process, lambda: logged(gateway, own.bucket, 6), log=gateway.log)
+        lines = logged(gateway, own.bucket, 6)
+    finally:
+        gateway.stop()
+    # S3's own fields, then three of the gateway's.
+    shape = re.compile(r'(\S+) (\S+) \[(\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d \+0000)\] (\S+) (\S+) (\S+) (\S+) (\S+) "([^"]*)" (\d{3}) (\S+) (\S+) (\S+) (\d+) (\d+) '
+                       r'"([^"]*)" "([^"]*)" (\S+) (\S+) (\S+) (\S+) (\S+) (\S+) (\S+) (\S+) (\S+) (\S+) (\S+) (\S+)')
+    found = [shape.fullmatch(line) for line in lines]
+    true(all(found), f"not S3's format: {lines}")
+    equal([each[7] for each in found], ["REST.PUT.BUCKET", "REST.PUT.OBJECT", "REST.GET.OBJECT", "REST.GET.OBJECT", "REST.DELETE.OBJECT", "REST.DELETE.BUCKET"],
+          "operations")
+    put, get, denied = found[1:4]
+    equal((put[5], put[8], put[10], put[13], put[20], put[22]), (own.target.access_key, "a%20b", "200", "70000", "SigV4", "AuthHeader"), "the PUT")
+    equal((get[12], get[13], get[17], get[22], get[27]), ("70000", "70000", "say %22x%22", "QueryString", put[27]), "the GET")
+    true(int(get[27]) > 70_000, f"the stored size is {get[27]}")
+    true("X-Amz-Signature=REDACTED" in get[9] and "X-Amz-Expires=900" in get[9], f"the presigned URL: {get[9]}")
+    equal((denied[5], denied[10], denied[11], denied[20]), ("-", "403", "AccessDenied", "-"), "the anonymous GET")
+    if t.target.backend:
+        true(get[28] != "-", "no request id of the storage")
+
+
+def logged(gateway, bucket, least) -> list[str]:
+    """The access lines about a bucket, when there are so many."""
+    with open(gateway.log, encoding="utf-8", errors="replace") as file:
+        lines = [line.rstrip("\n").split(" access: ", 1)[1] for line in file if " access: " in line]
+    lines = [line for line in lines if f" {bucket} " in line]
+    return lines if len(lines) >= least else []

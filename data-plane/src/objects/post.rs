@@ -12,7 +12,7 @@ use crate::access_log;
 use crate::auth::{Lookup, authenticate_form};
 use crate::body::form::next_piece;
 use crate::body::{BodyPlan, ClientBody, FormFile};
-use crate::gate::{Admitted, authorise, refuse_hidden};
+use crate::gate::{Admitted, authorise, expected_owner, refuse_hidden};
 use crate::pipeline::source::Feed;
 use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
@@ -100,6 +100,8 @@ pub async fn post(
     if needs_configure(&headers) {
         allowed = allow(Access::Configure)?;
     }
+    expected_owner(&credential, &parts.headers)?;
+    expected_owner(&credential, &headers)?;
     if let Some(header) = refused_header(&Operation::PostObject, &headers) {
         return Err(S3Error::not_implemented(&header));
     }
