@@ -3,7 +3,8 @@
 //! A node never holds a client's secret. It holds signing keys for single days and regions (the HMAC chain up to
 //! `aws4_request`), which the caller looks up. An [`Authenticated`] can only come out of [`authenticate`]: to hold one is
 //! to know that method, path, query and signed headers are what the credential's owner sent, and that the headers that
-//! steer S3 (`x-amz-*`, Host) are among them. It says nothing yet about the body: see [`crate::body`].
+//! steer S3 (`x-amz-*`, Host) are among them. It says nothing yet about the body: see [`crate::body`]. Of a form it says
+//! that the credential's owner signed the policy in it ([`authenticate_form`]), and the policy is still to be checked.
 
 use crate::s3::error::{Code, S3Error};
 use crate::s3::request::S3Request;
@@ -15,11 +16,13 @@ use zeroize::Zeroizing;
 mod canonical;
 mod check;
 mod credential;
+mod form;
 mod payload;
 mod presign;
 mod sigv4;
 
 pub(crate) use check::decode_signature;
+pub use form::authenticate_form;
 pub use payload::Payload;
 
 /// A SigV4 signing key: HMAC chain over the client secret, day, region and service, up to `aws4_request`.
@@ -57,7 +60,7 @@ pub struct StreamSeed {
     pub(crate) signature: String,
 }
 
-/// A request whose signature is right. Only [`authenticate`] makes one.
+/// A request whose signature is right. Only [`authenticate`] and [`authenticate_form`] make one.
 pub struct Authenticated {
     access_key_id: String,
     payload: Payload,
@@ -104,11 +107,7 @@ pub fn authenticate(
     now: i64,
     lookup: impl FnMut(&str, &str, &str) -> Lookup,
 ) -> Result<Authenticated, S3Error> {
-    let query = &request.query;
-    let v4_query = ["X-Amz-Algorithm", "X-Amz-Signature", "X-Amz-Credential"]
-        .iter()
-        .any(|name| query.get_ignore_case(name).is_some());
-    let v2_query = query.has("AWSAccessKeyId") || query.has("Signature");
+    let (v4_query, v2_query) = in_query(request);
     let mut authorizations = parts.headers.get_all(AUTHORIZATION).iter();
     match (authorizations.next(), v4_query, v2_query) {
         (None, false, false) => Err(S3Error::new(Code::AccessDenied)),
@@ -123,6 +122,9 @@ pub fn authenticate(
                 ));
             }
             let value = value.to_str().map_err(|_| S3Error::new(Code::AuthorizationHeaderMalformed))?;
+            if value.trim().is_empty() {
+                return Err(S3Error::new(Code::AccessDenied));
+            }
             if value == "AWS" || value.starts_with("AWS ") {
                 return Err(sigv2());
             }
@@ -135,6 +137,21 @@ pub fn authenticate(
              parameter or the Authorization header should be specified",
         )),
     }
+}
+
+/// Whether a request claims a signature, of whatever kind and however wrong.
+#[must_use]
+pub fn is_signed(parts: &Parts, request: &S3Request) -> bool {
+    parts.headers.contains_key(AUTHORIZATION) || in_query(request) != (false, false)
+}
+
+/// Whether parameters of Signature Version 4, and of 2, are in the query.
+fn in_query(request: &S3Request) -> (bool, bool) {
+    let query = &request.query;
+    let v4 = ["X-Amz-Algorithm", "X-Amz-Signature", "X-Amz-Credential"]
+        .iter()
+        .any(|name| query.get_ignore_case(name).is_some());
+    (v4, query.has("AWSAccessKeyId") || query.has("Signature"))
 }
 
 fn sigv2() -> S3Error {

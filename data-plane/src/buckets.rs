@@ -20,7 +20,7 @@ use crate::backend::{
 };
 use crate::body::ClientBody;
 use crate::gate::Admitted;
-use crate::listing::owner;
+use crate::listing::{owner, page_size};
 use crate::node::Node;
 use crate::pipeline;
 use crate::reply::{self, Reply};
@@ -38,25 +38,39 @@ const MAX_DOCUMENT: usize = 64 << 10;
 /// How long a node waits for its own snapshot after a commit.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Buckets on a page at most, and without being asked.
+const MAX_BUCKETS: u32 = 10_000;
+
 /// Answers ListBuckets: the tenant's registry, as far as the credential may see it.
 ///
 /// # Errors
-/// None today.
+/// InvalidArgument for a page that cannot be.
 pub fn list(admitted: &Admitted) -> Result<Reply, S3Error> {
-    let credential = &admitted.credential;
+    let (credential, query) = (&admitted.credential, &admitted.request.query);
+    let most = page_size(query, "max-buckets", MAX_BUCKETS)?;
+    if !(1..=MAX_BUCKETS).contains(&most) {
+        let text = "Argument max-buckets must be an integer between 1 and 10000";
+        return Err(S3Error::invalid_argument("max-buckets", most.to_string(), text));
+    }
+    let after = match query.get("continuation-token").filter(|token| !token.is_empty()) {
+        Some(token) => continues_after(token)?,
+        None => String::new(),
+    };
+    let prefix = query.get("prefix");
+    let region = query.get("bucket-region").filter(|region| !region.is_empty());
     let visible = |bucket: &&Arc<Bucket>| {
         bucket.tenant == credential.tenant
             && bucket.state != BucketState::Creating
             && credential.grants.iter().any(|grant| grant.bucket == "*" || grant.bucket == bucket.name)
+            && bucket.name.starts_with(prefix.unwrap_or_default())
+            && region.is_none_or(|region| bucket.region == region)
+            && bucket.name > after
     };
-    let prefix = admitted.request.query.get("prefix").unwrap_or_default();
-    let mut buckets: Vec<&Arc<Bucket>> = admitted
-        .snapshot
-        .buckets()
-        .filter(visible)
-        .filter(|bucket| bucket.name.starts_with(prefix))
-        .collect();
+    let mut buckets: Vec<&Arc<Bucket>> = admitted.snapshot.buckets().filter(visible).collect();
     buckets.sort_by(|a, b| a.name.cmp(&b.name));
+    let more = buckets.len() > most as usize;
+    buckets.truncate(most as usize);
+    let next = buckets.last().filter(|_| more).map(|last| hex::encode(&last.name));
     let entries: Vec<BucketEntry> = buckets
         .iter()
         .map(|bucket| BucketEntry {
@@ -65,8 +79,15 @@ pub fn list(admitted: &Admitted) -> Result<Reply, S3Error> {
             region: bucket.region.clone(),
         })
         .collect();
-    let asked = admitted.request.query.get("prefix");
-    Ok(reply::xml(StatusCode::OK, list_buckets(&owner(admitted), &entries, asked, None)))
+    Ok(reply::xml(StatusCode::OK, list_buckets(&owner(admitted), &entries, prefix, next.as_deref())))
+}
+
+/// The bucket that a token stands for: the last one of the page before.
+fn continues_after(token: &str) -> Result<String, S3Error> {
+    let name = hex::decode(token).ok().and_then(|name| String::from_utf8(name).ok());
+    name.filter(|name| (1..=63).contains(&name.len())).ok_or_else(|| {
+        S3Error::invalid_argument("continuation-token", token, "The continuation token provided is incorrect")
+    })
 }
 
 /// Answers HeadBucket.

@@ -13,18 +13,20 @@ use sealgate_policies as policies;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
-use crate::auth::{Authenticated, Lookup, SigningKey, authenticate};
+use crate::auth::{self, Authenticated, Lookup, SigningKey, authenticate};
 use crate::backend::Backend;
 use crate::body::{BodyPlan, ClientBody};
-use crate::pipeline::source::Source;
+use crate::objects::post::Posted;
+use crate::pipeline::source::{Feed, Source};
 use crate::reply::{self, Reply, ReplyBody};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::headers::conditions::Conditions;
+use crate::s3::headers::encryption;
 use crate::s3::request::S3Request;
 use crate::s3::route::{Access, Operation, needs_configure, route};
 use crate::snapshot::{Bucket, BucketState, Credential, Snapshot};
 use crate::worker::Worker;
-use crate::{buckets, forwarding, listing, multipart, objects, versions};
+use crate::{access_log, buckets, cors, forwarding, listing, multipart, objects, versions};
 
 /// HostId of errors and `x-amz-id-2` of every answer.
 const HOST_ID: &str = "sealgate";
@@ -61,10 +63,16 @@ pub async fn handle(worker: Rc<Worker>, request: Request<Incoming>) -> Reply {
     let unasked = parts.headers.contains_key(header::EXPECT) && body.is_end_stream();
     let mut operation = "Unknown";
     let body = ClientBody::new(body, &parts.headers);
-    let mut reply = match serve(worker, &parts, body, &mut operation).await {
+    let mut reply = match serve(Rc::clone(&worker), &parts, body, &mut operation).await {
         Ok(reply) => reply,
-        Err(error) => refuse(&error, &parts, &request_id),
+        Err(error) => {
+            access_log::note(|noted| noted.error = Some(error.code_text().to_owned()));
+            refuse(&error, &parts, &request_id)
+        }
     };
+    if parts.headers.contains_key(header::ORIGIN) {
+        reply.headers_mut().extend(cors::told(&worker, &parts).await);
+    }
     reply::set(reply.headers_mut(), "x-amz-request-id", &request_id);
     reply::set(reply.headers_mut(), "x-amz-id-2", HOST_ID);
     reply.headers_mut().insert(header::SERVER, HeaderValue::from_static("Sealgate"));
@@ -73,15 +81,10 @@ pub async fn handle(worker: Rc<Worker>, request: Request<Incoming>) -> Reply {
     }
     let status = reply.status().as_u16();
     node.metrics.request(operation, status, started.elapsed().as_secs_f64());
-    info!(
-        target: "access",
-        request_id,
-        operation,
-        method = %parts.method,
-        path = parts.uri.path(),
-        status,
-        milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-    );
+    access_log::note(|noted| {
+        noted.request_id = request_id;
+        noted.operation = operation;
+    });
     reply
 }
 
@@ -101,14 +104,37 @@ async fn serve(
         S3Error::with(Code::ServiceUnavailable, "This node has no config yet.").retry_after(1)
     })?;
     let now = worker.node.clock.unix();
+    access_log::note(|noted| {
+        let owner = request.bucket.as_deref().and_then(|name| snapshot.bucket(name));
+        noted.owner = owner.map(|bucket| hex::encode(bucket.tenant.as_bytes()));
+        (noted.bucket, noted.key) = (request.bucket.clone(), request.key.clone());
+    });
+    if parts.method == Method::OPTIONS {
+        *operation_name = Operation::Preflight.name();
+        return cors::preflight(&worker, &request, parts).await;
+    }
+    if is_unsigned_form(&request, parts) {
+        // A form is signed within its body.
+        *operation_name = Operation::PostObject.name();
+        let known = Arc::clone(&snapshot);
+        let posted = Posted { worker, snapshot, request, parts, now };
+        return objects::post::post(posted, body, |id, date, region| look_up(&known, now, id, date, region))
+            .await;
+    }
+    if !auth::is_signed(parts, &request) {
+        return Err(anonymous(&snapshot, &request));
+    }
+    let seconds = i64::try_from(now).unwrap_or(i64::MAX);
     let authenticated =
-        authenticate(parts, &request, i64::try_from(now).unwrap_or(i64::MAX), |id, date, region| {
-            look_up(&snapshot, now, id, date, region)
-        })?;
+        authenticate(parts, &request, seconds, |id, date, region| look_up(&snapshot, now, id, date, region))?;
     let credential = snapshot
         .credential(authenticated.access_key_id())
         .cloned()
         .ok_or_else(|| S3Error::new(Code::InvalidAccessKeyId))?;
+    access_log::note(|noted| {
+        noted.requester = Some(credential.access_key_id.clone());
+        noted.auth_type = Some(if authenticated.presigned() { "QueryString" } else { "AuthHeader" });
+    });
     let operation = route(&request, &parts.headers)?;
     *operation_name = operation.name();
     let access = operation.needed_action();
@@ -118,6 +144,7 @@ async fn serve(
     }
     expected_owner(&credential, &parts.headers)?;
     guard(&request)?;
+    encryption::check(&operation, &parts.headers)?;
     let mut headers = parts.headers.clone();
     // As S3: nothing can have been modified since a moment that is still to come.
     if Conditions::since_the_future(&headers, i64::try_from(now).unwrap_or(i64::MAX)) {
@@ -136,6 +163,7 @@ async fn serve(
         Operation::PutObject => objects::put::put(&admitted, body).await,
         Operation::GetObject => objects::get::get(&admitted).await,
         Operation::HeadObject => objects::head::head(&admitted).await,
+        Operation::GetObjectAttributes => objects::attributes::attributes(&admitted).await,
         Operation::DeleteObject => objects::delete::delete(&admitted).await,
         Operation::DeleteObjects => objects::delete::delete_many(&admitted, body).await,
         Operation::CreateMultipartUpload => multipart::create::create(&admitted).await,
@@ -145,8 +173,31 @@ async fn serve(
         Operation::ListParts => multipart::list::parts(&admitted).await,
         Operation::ListMultipartUploads => multipart::list::uploads(&admitted).await,
         Operation::ListObjectVersions => versions::list(&admitted).await,
-        Operation::Forward(entry) => forwarding::forward(&admitted, entry, body).await,
+        Operation::Forward(entry) => {
+            let answer = forwarding::forward(&admitted, entry, body).await;
+            cors::changed(&admitted.worker.node, &admitted.request);
+            answer
+        }
+        Operation::Preflight => Err(S3Error::not_implemented("a signed preflight")),
+        Operation::PostObject => Err(S3Error::not_implemented("a form that is signed outside of its fields")),
         Operation::NotImplemented(what) => Err(S3Error::not_implemented(&what)),
+    }
+}
+
+/// Whether a request is a form whose signature, if there is one, stands in its fields.
+fn is_unsigned_form(request: &S3Request, parts: &Parts) -> bool {
+    !auth::is_signed(parts, request) && matches!(route(request, &parts.headers), Ok(Operation::PostObject))
+}
+
+/// What a request without any signature is answered: there is nothing that it may do.
+fn anonymous(snapshot: &Snapshot, request: &S3Request) -> S3Error {
+    match request.bucket.as_deref() {
+        Some(name) if snapshot.bucket(name).is_none() => S3Error::no_such_bucket(name),
+        Some(_) if request.query.pairs().any(|(name, _)| name.starts_with("response-")) => S3Error::with(
+            Code::InvalidRequest,
+            "Request specific response headers cannot be used for anonymous GET requests.",
+        ),
+        _ => S3Error::new(Code::AccessDenied),
     }
 }
 
@@ -164,7 +215,11 @@ fn look_up(snapshot: &Snapshot, now: u64, id: &str, date: &str, region: &str) ->
     }
 }
 
-fn authorise(
+/// Asks `policies` whether a credential may do this.
+///
+/// # Errors
+/// AccessDenied, NoSuchBucket, BucketAlreadyExists.
+pub fn authorise(
     snapshot: &Snapshot,
     credential: &Credential,
     request: &S3Request,
@@ -200,7 +255,10 @@ fn authorise(
 }
 
 /// Holds x-amz-expected-bucket-owner against the owner that ListBuckets and ACLs show: the tenant.
-fn expected_owner(credential: &Credential, headers: &HeaderMap) -> Result<(), S3Error> {
+///
+/// # Errors
+/// AccessDenied.
+pub fn expected_owner(credential: &Credential, headers: &HeaderMap) -> Result<(), S3Error> {
     let expected = headers.get_all("x-amz-expected-bucket-owner").iter();
     let tenant = hex::encode(credential.tenant.as_bytes());
     match expected.into_iter().all(|owner| owner.as_bytes().eq_ignore_ascii_case(tenant.as_bytes())) {
@@ -333,7 +391,7 @@ impl Admitted {
     }
 
     /// The request's body, decoded and verified by a plan.
-    pub fn source(&self, body: ClientBody, plan: BodyPlan) -> Source {
+    pub fn source(&self, body: impl Into<Feed>, plan: BodyPlan) -> Source {
         Source::new(body, plan, Arc::clone(&self.worker.node.metrics))
     }
 

@@ -3,6 +3,7 @@
 //! A node is stateless: what it needs it gets from the control plane (config, signing keys, intermediate keys) or finds
 //! sealed in the backend. A request passes [`gate`], an operation, [`pipeline`] and a [`backend`], in that order.
 
+pub mod access_log;
 pub mod auth;
 pub mod backend;
 pub mod body;
@@ -10,6 +11,7 @@ pub mod buckets;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod cors;
 pub mod etags;
 pub mod forwarding;
 pub mod gate;

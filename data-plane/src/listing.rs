@@ -7,6 +7,7 @@ use crate::backend::{Backend, BackendError, ListEntry, ListFrom, ListOptions, Li
 use crate::gate::Admitted;
 use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
+use crate::s3::request::Query;
 use crate::s3::timestamp::unix_millis;
 use crate::s3::xml::lists::{ObjectEntry, ObjectList, V2, list_objects_v1, list_objects_v2};
 use crate::s3::xml::writer::KeyEncoding;
@@ -50,15 +51,9 @@ pub async fn v2(admitted: &Admitted) -> Result<Reply, S3Error> {
     let query = &admitted.request.query;
     let asked = Asked::from(admitted)?;
     let token = query.get("continuation-token");
-    if token == Some("") {
-        return Err(S3Error::invalid_argument(
-            "continuation-token",
-            "",
-            "The continuation token provided is incorrect",
-        ));
-    }
     let start_after = query.get("start-after").filter(|key| !key.is_empty());
-    let from = match (token, start_after) {
+    // An empty token is from the start, as some SDKs' first page asks for it.
+    let from = match (token.filter(|token| !token.is_empty()), start_after) {
         (Some(token), _) => ListFrom::Token(token.to_owned()),
         (None, Some(key)) => ListFrom::StartAfter(key.to_owned()),
         (None, None) => ListFrom::Start,
@@ -95,16 +90,7 @@ impl Asked {
     /// InvalidArgument.
     pub fn from(admitted: &Admitted) -> Result<Self, S3Error> {
         let query = &admitted.request.query;
-        let max_keys = match query.get("max-keys") {
-            None | Some("") => MAX_KEYS,
-            Some(text) => text.parse::<u32>().map_err(|_| {
-                S3Error::invalid_argument(
-                    "max-keys",
-                    text,
-                    "Provided max-keys not an integer or within integer range",
-                )
-            })?,
-        };
+        let max_keys = page_size(query, "max-keys", MAX_KEYS)?;
         Ok(Self {
             prefix: query.get("prefix").unwrap_or_default().to_owned(),
             delimiter: query.get("delimiter").filter(|delimiter| !delimiter.is_empty()).map(str::to_owned),
@@ -112,6 +98,19 @@ impl Asked {
             encoding: KeyEncoding::parse(query.get("encoding-type"))?,
         })
     }
+}
+
+/// The size of a page that a query asks for. S3 counts in 32 bits with a sign.
+///
+/// # Errors
+/// InvalidArgument.
+pub fn page_size(query: &Query, name: &'static str, default: u32) -> Result<u32, S3Error> {
+    let Some(text) = query.get(name).filter(|text| !text.is_empty()) else { return Ok(default) };
+    let wrong = |message: String| S3Error::invalid_argument(name, text, message);
+    let asked: i32 =
+        text.parse().map_err(|_| wrong(format!("Provided {name} not an integer or within integer range")))?;
+    u32::try_from(asked)
+        .map_err(|_| wrong(format!("Argument {name} must be an integer between 0 and {}", i32::MAX)))
 }
 
 async fn page(admitted: &Admitted, asked: &Asked, from: ListFrom, v2: bool) -> Result<ListPage, S3Error> {

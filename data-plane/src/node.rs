@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::ControlPlane;
+use crate::cors;
 use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::multipart::uploads::Uploads;
@@ -30,6 +31,8 @@ pub struct Node {
     pub uploads: Uploads,
     /// Part tables of multipart objects that this node has read.
     pub tables: Tables,
+    /// CORS configurations that this node has read.
+    pub cors: cors::Known,
     /// The control plane.
     pub control: ControlPlane,
     snapshot: ArcSwapOption<Snapshot>,
@@ -51,6 +54,7 @@ impl Node {
             config,
             uploads: Uploads::new(Arc::clone(&clock)),
             tables: Tables::new(),
+            cors: cors::Known::default(),
             clock,
             metrics,
             keys,

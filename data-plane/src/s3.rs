@@ -2,7 +2,9 @@
 //!
 //! Nothing here waits, reads a clock or touches a socket, so that every parser can be fuzzed alone.
 
+pub mod cors;
 pub mod error;
+pub mod form;
 pub mod headers;
 pub mod request;
 pub mod route;

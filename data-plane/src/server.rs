@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{debug, error};
 
-use crate::gate;
+use crate::access_log::{Peer, logged};
 use crate::node::Node;
 use crate::tls::Certificates;
 use crate::worker::{Backends, Worker};
@@ -95,11 +95,15 @@ async fn connection(
     let _ = socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(STALL));
     let metrics = Arc::clone(&worker.node.metrics);
     metrics.connected();
+    let address = stream.peer_addr().ok();
     match certificates {
-        None => serve(worker, stream).await,
+        None => serve(worker, Peer { address, tls: None }, stream).await,
         Some(certificates) => {
             match tokio::time::timeout(HEAD_TIMEOUT, certificates.acceptor().accept(stream)).await {
-                Ok(Ok(stream)) => serve(worker, stream).await,
+                Ok(Ok(stream)) => {
+                    let tls = negotiated(stream.get_ref().1);
+                    serve(worker, Peer { address, tls }, stream).await;
+                }
                 Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
                 Err(_) => debug!("TLS handshake timed out"),
             }
@@ -109,7 +113,18 @@ async fn connection(
     Ok(())
 }
 
-async fn serve<S: AsyncRead + AsyncWrite + Unpin + 'static>(worker: Rc<Worker>, stream: S) {
+/// Cipher suite and protocol as S3 names them.
+fn negotiated(connection: &rustls::ServerConnection) -> Option<(String, &'static str)> {
+    let version = match connection.protocol_version()? {
+        rustls::ProtocolVersion::TLSv1_2 => "TLSv1.2",
+        rustls::ProtocolVersion::TLSv1_3 => "TLSv1.3",
+        _ => "-",
+    };
+    Some((connection.negotiated_cipher_suite()?.suite().as_str()?.to_owned(), version))
+}
+
+async fn serve<S: AsyncRead + AsyncWrite + Unpin + 'static>(worker: Rc<Worker>, peer: Peer, stream: S) {
+    let peer = Rc::new(peer);
     let mut draining = worker.node.draining();
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -120,8 +135,8 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + 'static>(worker: Rc<Worker>, 
         .serve_connection(
             TokioIo::new(stream),
             service_fn(move |request| {
-                let worker = Rc::clone(&worker);
-                async move { Ok::<_, Infallible>(gate::handle(worker, request).await) }
+                let (worker, peer) = (Rc::clone(&worker), Rc::clone(&peer));
+                async move { Ok::<_, Infallible>(logged(worker, peer, request).await) }
             }),
         );
     let mut connection = std::pin::pin!(connection);

@@ -25,8 +25,9 @@ import servers  # noqa: E402
 import target  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-SUITES = ("s3_objects", "s3_metadata", "s3_listing", "s3_multipart", "s3_plain", "s3_checksums", "s3_protocol", "s3_forward", "s3_versions", "dev",
-          "refusals", "refusals_keys", "decryptor", "recovery", "roundtrip", "scanner", "secrecy", "tamper", "tamper_tls", "tamper_answers",
+SUITES = ("s3_objects", "s3_metadata", "s3_listing", "s3_multipart", "s3_plain", "s3_checksums", "s3_protocol", "s3_surface", "s3_post",
+          "s3_forward", "s3_versions", "dev", "refusals", "refusals_keys", "decryptor", "recovery", "roundtrip", "scanner", "secrecy",
+          "tamper", "tamper_tls", "tamper_answers",
           "cuts", "cuts_storage", "memory")
 # What makes no sense without a gateway, or needs one kind of storage behind it: an S3 server to lie in the place of.
 GATEWAY_ONLY = ("dev", "memory", "secrecy", "decryptor", "recovery", "tamper", "tamper_tls", "tamper_answers", "cuts", "cuts_storage")

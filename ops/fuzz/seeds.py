@@ -120,7 +120,23 @@ def of_clients() -> tuple[dict[str, list[bytes]], list[str]]:
     }
     found = {name: [text.encode() for text in each] for name, each in texts.items()}
     found["ranges"] = [size.to_bytes(8, "big") + text for size in (0, 10, 2**64 - 1) for text in found["ranges"]]
-    return {**found, "request": requests, "aws-chunked": framed}, signatures
+    return {**found, "request": requests, "aws-chunked": framed, "form": forms()}, signatures
+
+
+def forms() -> list[bytes]:
+    def part(disposition, value):
+        return f"--b\r\nContent-Disposition: form-data; {disposition}\r\nContent-Type: text/plain\r\n\r\n{value}\r\n"
+    fields = part('name="key"', "user/${filename}") + part('name="Content-Type"; filename="Content-Type"', "text/plain") + part("name=empty", "")
+    files = ['name="file"; filename="C:\\dir\\a\\"b.txt"', "name=file; filename*=UTF-8''%e2%82%ac.txt"]
+    bodies = [fields + part(each, "the file\r\n--c") + end for each in files
+              for end in ("--b--\r\n", "--b--", part("name=submit", "Upload") + "--b--\r\n", "")]
+    policy = {"expiration": "2030-01-01T00:00:00.000Z", "conditions": [{"bucket": "bucket"}, ["starts-with", "$key", ""],
+                                                                   ["content-length-range", 0, "10"], ["eq", "$Content-Type", "a/b, c/d"]]}
+    policies = [json.dumps(policy), json.dumps({**policy, "conditions": [{}]}), json.dumps({**policy, "expiration": "2013-05-24T00:00:00Z"})]
+    tags = "<Tagging><TagSet><Tag><Key>a b</Key><Value>1&amp;2</Value></Tag><Tag><Key>c</Key><Value/></Tag></TagSet></Tagging>"
+    types = ["multipart/form-data; boundary=b", 'multipart/form-data; charset=utf-8; Boundary="a b:c"', "multipart/form-data"]
+    return [*(bytes([0, piece]) + each.encode() for each in bodies for piece in (1, 7, 255)), *(b"\1" + each.encode() for each in policies),
+            b"\2" + tags.encode(), *(b"\3" + each.encode() for each in types)]
 
 
 def head(method, path, query, headers) -> bytes:

@@ -1,7 +1,7 @@
 //! The comparison itself, the same for header and query.
 
 use super::credential::Credential;
-use super::{Authenticated, Lookup, Payload, StreamSeed, canonical};
+use super::{Authenticated, Lookup, Payload, SigningKey, StreamSeed, canonical};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::request::S3Request;
 use hmac::{Hmac, KeyInit, Mac};
@@ -35,30 +35,16 @@ impl Claim<'_> {
         self,
         parts: &Parts,
         request: &S3Request,
-        mut lookup: impl FnMut(&str, &str, &str) -> Lookup,
+        lookup: impl FnMut(&str, &str, &str) -> Lookup,
     ) -> Result<Authenticated, S3Error> {
         let payload = Payload::parse(self.payload_text)?;
-        let given = decode_signature(self.signature);
         let path = canonical::path(&request.raw_path)?;
         let canonical = self.canonical_request(parts, request, &path)?;
-        let Credential { access_key_id, date, region } = self.credential;
-        let key = match lookup(access_key_id, date, region) {
-            Lookup::Found(key) => key,
-            Lookup::UnknownKey => {
-                return Err(S3Error::new(Code::InvalidAccessKeyId).field("AWSAccessKeyId", access_key_id));
-            }
-            Lookup::WrongRegion(expected) => return Err(wrong_region(self.presigned, region, &expected)),
-            Lookup::NoKeyForDate => {
-                return Err(S3Error::with(
-                    Code::ServiceUnavailable,
-                    "This node has no signing key for the day of the request. Please try again.",
-                ));
-            }
-        };
+        let access_key_id = self.credential.access_key_id;
+        let key = found_key(&self.credential, self.presigned, lookup)?;
         let scope = self.credential.scope();
         let to_sign = self.string_to_sign(&scope, &canonical);
-        let fits =
-            |to_sign: &str| given.is_some_and(|given| bool::from(given.ct_eq(&key.sign(to_sign.as_bytes()))));
+        let fits = |to_sign: &str| compare(&key, to_sign.as_bytes(), self.signature).is_some();
         // A slash that was sent escaped is signed so by some, and by others as the slash that it stands for.
         let respelled = || {
             let path = path.contains("%2F").then(|| path.replace("%2F", "/"));
@@ -105,6 +91,33 @@ impl Claim<'_> {
         out.extend_from_slice(self.payload_text.as_bytes());
         Ok(out)
     }
+}
+
+/// The signing key of a claimed credential.
+pub(super) fn found_key(
+    credential: &Credential<'_>,
+    presigned: bool,
+    mut lookup: impl FnMut(&str, &str, &str) -> Lookup,
+) -> Result<SigningKey, S3Error> {
+    let Credential { access_key_id, date, region } = *credential;
+    match lookup(access_key_id, date, region) {
+        Lookup::Found(key) => Ok(key),
+        Lookup::UnknownKey => {
+            Err(S3Error::new(Code::InvalidAccessKeyId).field("AWSAccessKeyId", access_key_id))
+        }
+        Lookup::WrongRegion(expected) => Err(wrong_region(presigned, region, &expected)),
+        Lookup::NoKeyForDate => Err(S3Error::with(
+            Code::ServiceUnavailable,
+            "This node has no signing key for the day of the request. Please try again.",
+        )),
+    }
+}
+
+/// Whether a signature is the key's over this text, found out in constant time.
+pub(super) fn compare(key: &SigningKey, text: &[u8], signature: &str) -> Option<()> {
+    let (given, expected) = (decode_signature(signature), key.sign(text));
+    let right = bool::from(given.unwrap_or([0; 32]).ct_eq(&expected));
+    (right && given.is_some()).then_some(())
 }
 
 /// HMAC-SHA256 under a 32-byte key. The key is given as a whole block, which HMAC would make of it anyway and which

@@ -21,10 +21,14 @@ pub(super) fn authenticate(
     lookup: impl FnMut(&str, &str, &str) -> Lookup,
 ) -> Result<Authenticated, S3Error> {
     let Some(rest) = value.strip_prefix(ALGORITHM).filter(|rest| rest.starts_with([' ', '\t'])) else {
-        return Err(S3Error::with(
-            Code::InvalidRequest,
-            "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
-        ));
+        // What other scheme's secret it may be is not told back.
+        return Err(match value.starts_with("AWS") {
+            true => S3Error::with(
+                Code::InvalidRequest,
+                "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
+            ),
+            false => S3Error::invalid_argument("Authorization", "", "Unsupported Authorization Type"),
+        });
     };
     if value.len() > MAX_HEADER {
         return Err(malformed("it is too long"));

@@ -203,7 +203,8 @@ fn other_schemes_and_broken_headers() {
         assert!(error.message().contains("signature_version='s3v4'"));
     }
     assert!(with_authorization("AWS AKID:sig").err().unwrap().message().contains("us-east-1"));
-    assert_eq!(code(with_authorization("Bearer x")), Code::InvalidRequest);
+    assert_eq!(code(with_authorization("Bearer x")), Code::InvalidArgument);
+    assert_eq!(code(with_authorization(" ")), Code::AccessDenied);
     assert_eq!(code(with_authorization("AWS4-ECDSA-P256-SHA256 Credential=a")), Code::InvalidRequest);
     assert_eq!(code(with_authorization("AWS4-HMAC-SHA256 nonsense")), Code::AuthorizationHeaderMalformed);
     let credential = |credential: &str| {

@@ -57,6 +57,21 @@ impl BodyPlan {
         BodyPlan::build(headers, authenticated, limit, declared_trailers(headers)?, None)
     }
 
+    /// The promises of a form's file: `headers` are made of the form's fields, `length` is the file's.
+    ///
+    /// # Errors
+    /// As [`BodyPlan::from`].
+    pub fn for_form(headers: &HeaderMap, length: u64) -> Result<BodyPlan, S3Error> {
+        Ok(BodyPlan {
+            framing: Framing::Plain,
+            length,
+            sha256: None,
+            md5: content_md5(headers)?,
+            checksum: promise(headers, &[])?,
+            also: None,
+        })
+    }
+
     fn build(
         headers: &HeaderMap,
         authenticated: &Authenticated,

@@ -12,6 +12,7 @@ use super::uploads::OpenUpload;
 use crate::backend::{Backend, BackendError, Forward, PutOptions, PutOutcome};
 use crate::body::upload::{self, UploadChecksum};
 use crate::gate::Admitted;
+use crate::objects::described;
 use crate::objects::put::{active_key, cannot_seal, client_metadata, passed_headers, sealed_metadata};
 use crate::pipeline;
 use crate::reply::{self, Reply};
@@ -82,6 +83,7 @@ pub async fn create(admitted: &Admitted) -> Result<Reply, S3Error> {
     let upload = OpenUpload { keys: Arc::new(keys), record, upload_id: upload_id.clone(), checksum };
     admitted.worker.node.uploads.insert(bucket.id, key, Arc::new(upload));
     let mut reply = reply::xml(StatusCode::OK, initiate(admitted.request.need_bucket()?, key, &upload_id));
+    described::announce(bucket.suite, reply.headers_mut());
     if let Some((code, kind)) = checksum {
         reply::set(reply.headers_mut(), "x-amz-checksum-algorithm", super::notes::algorithm(code).name());
         reply::set(reply.headers_mut(), "x-amz-checksum-type", type_name(kind));

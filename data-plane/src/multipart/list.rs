@@ -12,9 +12,9 @@ use super::plain;
 use super::uploads::load;
 use crate::backend::{PartEntry as BackendPart, UploadListOptions};
 use crate::gate::{Admitted, no_content};
-use crate::listing::owner;
+use crate::listing::{owner, page_size};
 use crate::reply::{self, Reply};
-use crate::s3::error::{Code, S3Error};
+use crate::s3::error::S3Error;
 use crate::s3::timestamp::unix_millis;
 use crate::s3::xml::uploads::{PartEntry, PartList, UploadEntry, UploadList, list_parts, list_uploads};
 use crate::s3::xml::writer::KeyEncoding;
@@ -52,8 +52,8 @@ pub async fn parts(admitted: &Admitted) -> Result<Reply, S3Error> {
     let key = admitted.request.need_key()?;
     let query = &admitted.request.query;
     let upload_id = query.get("uploadId").unwrap_or_default();
-    let marker: u16 = number(admitted, "part-number-marker", 0)?.try_into().unwrap_or(u16::MAX);
-    let most = number(admitted, "max-parts", 1_000)?.min(1_000);
+    let marker: u16 = page_size(query, "part-number-marker", 0)?.try_into().unwrap_or(u16::MAX);
+    let most = page_size(query, "max-parts", 1_000)?.min(1_000);
     let failed = |error| admitted.backend_failed(error);
     let stored = notes::all_parts(&backend, &bucket.backend_bucket, key, upload_id).await.map_err(failed)?;
     let (mut listed, checksum) = if bucket.encrypts(key) {
@@ -92,7 +92,7 @@ pub async fn uploads(admitted: &Admitted) -> Result<Reply, S3Error> {
         delimiter: query.get("delimiter").filter(|delimiter| !delimiter.is_empty()).map(str::to_owned),
         key_marker: query.get("key-marker").unwrap_or_default().to_owned(),
         upload_id_marker: query.get("upload-id-marker").unwrap_or_default().to_owned(),
-        max_uploads: number(admitted, "max-uploads", 1_000)?.clamp(1, 1_000),
+        max_uploads: page_size(query, "max-uploads", 1_000)?.clamp(1, 1_000),
     };
     let mut page = backend
         .list_uploads(&bucket.backend_bucket, options.clone())
@@ -149,17 +149,5 @@ fn entry(number: u16, etag: &str, at: SystemTime, note: &Note) -> PartEntry {
         etag: sealgate_envelope::etag::to_client(etag),
         size: note.size,
         checksum: note.checksums.first().and_then(from_format),
-    }
-}
-
-fn number(admitted: &Admitted, name: &str, default: u32) -> Result<u32, S3Error> {
-    match admitted.request.query.get(name) {
-        None | Some("") => Ok(default),
-        Some(text) => text.parse().map_err(|_| {
-            S3Error::with(
-                Code::InvalidArgument,
-                format!("Provided {name} not an integer or within integer range"),
-            )
-        }),
     }
 }

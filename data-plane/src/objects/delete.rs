@@ -5,8 +5,9 @@ use std::rc::Rc;
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, StatusCode};
 
+use super::demanded::{Demanded, one};
 use crate::backend::{Backend, BackendError, Conditions, DeleteKey, DeleteOutcome};
-use crate::body::ClientBody;
+use crate::body::{Algorithm, ClientBody};
 use crate::etags;
 use crate::forwarding::{in_its_words, judged};
 use crate::gate::{Admitted, no_content, refuse_folded, refuse_hidden};
@@ -14,7 +15,7 @@ use crate::refusal::backend_failed;
 use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::route;
-use crate::s3::xml::delete::{Deleted, Gone, MAX_BYTES, delete_result, parse_delete};
+use crate::s3::xml::delete::{Deleted, Gone, MAX_BYTES, ObjectId, delete_result, parse_delete};
 use crate::snapshot::Bucket;
 
 /// Deletions of one request that run at once, where each is a request of its own.
@@ -27,12 +28,19 @@ const AT_ONCE: usize = 16;
 pub async fn delete(admitted: &Admitted) -> Result<Reply, S3Error> {
     let (bucket, backend) = admitted.bucket()?;
     let key = admitted.request.need_key()?;
-    let conditions = etags::conditions(&admitted.headers, bucket.encrypts(key))?;
-    let conditions = Conditions { if_match: conditions.if_match, ..Conditions::default() };
-    if conditions.if_match.is_some() && !backend.capabilities().conditional_delete {
-        return Err(S3Error::not_implemented("a conditional DeleteObject on this storage"));
-    }
     let version = admitted.request.query.get("versionId");
+    let demanded = Demanded::from_headers(&admitted.headers)?;
+    let if_match = if demanded.is_empty() {
+        let if_match = etags::conditions(&admitted.headers, bucket.encrypts(key))?.if_match;
+        if if_match.is_some() && !backend.capabilities().conditional_delete {
+            return Err(S3Error::not_implemented("a conditional DeleteObject on this storage"));
+        }
+        if_match
+    } else {
+        let bound = demanded.bind(&bucket, backend.as_ref(), key, version).await;
+        bound.map_err(|error| error.told(admitted))?.map(|etag| format!("\"{etag}\""))
+    };
+    let conditions = Conditions { if_match, ..Conditions::default() };
     let outcome = backend
         .delete_with(&bucket.backend_bucket, key, version, conditions, passed(admitted))
         .await
@@ -54,26 +62,12 @@ pub async fn delete(admitted: &Admitted) -> Result<Reply, S3Error> {
 pub async fn delete_many(admitted: &Admitted, body: ClientBody) -> Result<Reply, S3Error> {
     let (bucket, backend) = admitted.bucket()?;
     let document = admitted.document(body, MAX_BYTES).await?;
+    needs_digest(&admitted.headers)?;
     let request = parse_delete(&document)?;
-    let mut results: Vec<Option<S3Error>> = Vec::with_capacity(request.objects.len());
-    let mut wanted = Vec::with_capacity(request.objects.len());
-    for object in &request.objects {
-        let refused = if object.unknown_condition {
-            Some(S3Error::not_implemented("DeleteObjects with LastModifiedTime or Size"))
-        } else if object.etag.is_some() && !backend.capabilities().conditional_delete_many {
-            // Dropping the condition would delete what the client wants to keep.
-            Some(S3Error::not_implemented("DeleteObjects with ETag on this storage"))
-        } else {
-            refuse_hidden(&object.key).and_then(|()| refuse_folded(&object.key, backend.as_ref())).err()
-        };
-        if refused.is_none() {
-            let etag = object.etag.as_ref().map(|etag| match bucket.encrypts(&object.key) {
-                true => sealgate_envelope::etag::to_backend(etag),
-                false => etag.clone(),
-            });
-            wanted.push(DeleteKey { key: object.key.clone(), version_id: object.version_id.clone(), etag });
-        }
-        results.push(refused);
+    let (mut results, mut wanted) = (Vec::with_capacity(request.objects.len()), Vec::new());
+    let asked = stream::iter(&request.objects).map(|object| wish(admitted, &bucket, &backend, object));
+    for wish in asked.buffered(AT_ONCE).collect::<Vec<_>>().await {
+        results.push(wish.map(|wish| wanted.push(wish)).err());
     }
     let outcomes = if wanted.is_empty() {
         Vec::new()
@@ -109,6 +103,46 @@ pub async fn delete_many(admitted: &Admitted, body: ClientBody) -> Result<Reply,
     Ok(reply::xml(StatusCode::OK, delete_result(&results, request.quiet)))
 }
 
+/// S3 wants a digest of the list: a list that was altered on its way would delete something else.
+fn needs_digest(headers: &HeaderMap) -> Result<(), S3Error> {
+    let digest = headers.contains_key("content-md5")
+        || headers.contains_key("x-amz-trailer")
+        || headers.keys().any(|name| Algorithm::from_header(name.as_str()).is_some());
+    if digest {
+        return Ok(());
+    }
+    Err(S3Error::with(Code::InvalidRequest, "Missing required header for this request: Content-MD5"))
+}
+
+/// One key of the list as the storage is asked to delete it.
+async fn wish(
+    admitted: &Admitted,
+    bucket: &Bucket,
+    backend: &Rc<dyn Backend>,
+    object: &ObjectId,
+) -> Result<DeleteKey, S3Error> {
+    refuse_hidden(&object.key)?;
+    refuse_folded(&object.key, backend.as_ref())?;
+    let capabilities = backend.capabilities();
+    let demanded =
+        Demanded { etag: object.etag.clone().map(one), size: object.size, modified: object.modified };
+    let etag = if demanded.size.is_some() || demanded.modified.is_some() {
+        let version = object.version_id.as_deref();
+        let bound = demanded.bind(bucket, backend.as_ref(), &object.key, version).await;
+        bound.map_err(|error| error.told(admitted))?
+    } else {
+        object.etag.as_ref().map(|etag| match bucket.encrypts(&object.key) {
+            true => sealgate_envelope::etag::to_backend(etag),
+            false => etag.clone(),
+        })
+    };
+    if etag.is_some() && !capabilities.conditional_delete_many && !capabilities.conditional_delete {
+        // Dropping the condition would delete what the client wants to keep.
+        return Err(S3Error::not_implemented("DeleteObjects with conditions on this storage"));
+    }
+    Ok(DeleteKey { key: object.key.clone(), version_id: object.version_id.clone(), etag })
+}
+
 /// The lock's override and the second factor, as they go to the storage.
 fn passed(admitted: &Admitted) -> HeaderMap {
     let mut headers = route::passed(route::WITH_DELETIONS, &admitted.headers);
@@ -126,14 +160,15 @@ fn refused(admitted: &Admitted, bucket: &Bucket, error: BackendError) -> S3Error
     }
 }
 
-/// One request for all keys; one a key where headers go with them.
+/// One request for all keys; one a key where headers go with them, or the storage holds conditions only so.
 async fn delete_all(
     bucket: &Bucket,
     backend: &Rc<dyn Backend>,
     wanted: &[DeleteKey],
     headers: HeaderMap,
 ) -> Result<Vec<Result<DeleteOutcome, BackendError>>, BackendError> {
-    if headers.is_empty() {
+    let conditional = wanted.iter().any(|wanted| wanted.etag.is_some());
+    if headers.is_empty() && (!conditional || backend.capabilities().conditional_delete_many) {
         return backend.delete_many(&bucket.backend_bucket, wanted).await;
     }
     let deletions = wanted.iter().map(|wanted| {

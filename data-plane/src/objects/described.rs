@@ -2,14 +2,16 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use sealgate_envelope::metadata::Metadata;
-use sealgate_envelope::{FullChecksum, Trailer};
+use sealgate_envelope::{FullChecksum, Suite, Trailer};
 
+use super::sealed::Sealed;
 use crate::backend::ObjectMeta;
 use crate::etags;
 use crate::gate::Admitted;
 use crate::multipart::notes::from_format;
 use crate::reply;
 use crate::s3::error::S3Error;
+use crate::s3::headers::encryption::SSE_S3;
 use crate::s3::headers::metadata::SYSTEM;
 use crate::s3::headers::response_overrides;
 
@@ -20,10 +22,13 @@ pub const DEFAULT_TYPE: &str = "binary/octet-stream";
 ///
 /// # Errors
 /// A `response-*` override that no header can carry.
-pub fn encrypted(admitted: &Admitted, meta: &ObjectMeta, metadata: &Metadata) -> Result<HeaderMap, S3Error> {
+pub fn encrypted(admitted: &Admitted, meta: &ObjectMeta, sealed: &Sealed) -> Result<HeaderMap, S3Error> {
     let mut headers = passed(meta, true);
+    if let Some(keys) = &sealed.keys {
+        announce(keys.suite(), &mut headers);
+    }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(DEFAULT_TYPE));
-    for (name, value) in metadata {
+    for (name, value) in &sealed.metadata {
         let shown = SYSTEM.contains(&name.as_str()) || name.starts_with("x-amz-meta-");
         if let (true, Ok(name), Ok(value)) =
             (shown, HeaderName::try_from(name), HeaderValue::from_bytes(value))
@@ -33,6 +38,15 @@ pub fn encrypted(admitted: &Admitted, meta: &ObjectMeta, metadata: &Metadata) ->
     }
     override_headers(admitted, &mut headers)?;
     Ok(headers)
+}
+
+/// Says of an object that it is encrypted with AES-256, as S3 says it of SSE-S3; what the storage says of its own
+/// encryption stands.
+pub fn announce(suite: Suite, headers: &mut HeaderMap) {
+    let name = HeaderName::from_static("x-amz-server-side-encryption");
+    if suite == Suite::Aes256Gcm {
+        headers.entry(name).or_insert(HeaderValue::from_static(SSE_S3));
+    }
 }
 
 /// Headers of an object in a plain prefix.

@@ -234,7 +234,7 @@ impl Read<'_> {
                 Err(Changed) => return Ok(Err(Changed)),
             }
         };
-        let mut headers = described::encrypted(self.admitted, &first.meta, &sealed.metadata)?;
+        let mut headers = described::encrypted(self.admitted, &first.meta, sealed)?;
         if described::wants_checksum(self.admitted)
             && !described::set_known_checksum(&sealed.metadata, &mut headers)
             && let Some(table) = &table
@@ -327,7 +327,7 @@ impl Read<'_> {
             );
         }
         let length = end - start + 1;
-        let mut headers = described::encrypted(self.admitted, &source.meta, &sealed.metadata)?;
+        let mut headers = described::encrypted(self.admitted, &source.meta, sealed)?;
         let status = self.part_headers(wanted, table, sealed.plaintext_len, Some((start, end)), &mut headers);
         let plan = Plan { discard: needed.start - from, parts, skip, take: length, trailer: None };
         let plaintext = open(source.body, plan, Arc::clone(&self.admitted.worker.node.metrics));

@@ -44,7 +44,7 @@ pub async fn head(admitted: &Admitted) -> Result<Reply, S3Error> {
         return Ok(answer(described::plain(admitted, &meta)?, span, meta.size));
     }
     let sealed = sealed::open(admitted, &bucket, backend.as_ref(), key, &meta).await?;
-    let mut headers = described::encrypted(admitted, &meta, &sealed.metadata)?;
+    let mut headers = described::encrypted(admitted, &meta, &sealed)?;
     let part = admitted.request.query.get("partNumber");
     let known =
         described::wants_checksum(admitted) && described::set_known_checksum(&sealed.metadata, &mut headers);

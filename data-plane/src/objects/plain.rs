@@ -8,6 +8,7 @@ use http::StatusCode;
 
 use super::described;
 use super::get::{Wanted, answer};
+use crate::access_log;
 use crate::backend::{Backend, GetOptions, StoredRange};
 use crate::etags;
 use crate::gate::Admitted;
@@ -51,6 +52,7 @@ pub async fn get(
         }
         Err(error) => return Err(admitted.backend_failed(error)),
     };
+    access_log::note_sizes(outcome.meta.size, outcome.meta.size);
     etags::check_read(&admitted.headers, &outcome.meta, false)?;
     let mut headers = described::plain(admitted, &outcome.meta)?;
     let status = match outcome.range {

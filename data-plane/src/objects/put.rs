@@ -12,6 +12,7 @@ use sealgate_envelope::{
 
 use super::described;
 use super::sealed::{ENVELOPE_NAME, METADATA_NAME};
+use crate::access_log;
 use crate::backend::{Backend, Conditions, PutOptions, Upload};
 use crate::body::{BodyPlan, ClientBody, Verified};
 use crate::etags;
@@ -20,6 +21,7 @@ use crate::keys::NodeKey;
 use crate::multipart::notes::to_format;
 use crate::pipeline;
 use crate::pipeline::seal::{Outcome, Trailer, pass, seal};
+use crate::pipeline::source::Feed;
 use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::headers::ObjectHeaders;
@@ -31,15 +33,25 @@ use crate::snapshot::Bucket;
 /// # Errors
 /// In S3's terms; nothing is stored then.
 pub async fn put(admitted: &Admitted, body: ClientBody) -> Result<Reply, S3Error> {
+    let (_, backend) = admitted.writable_bucket()?;
+    let plan = admitted.plan(backend.capabilities().max_put.min(MAX_PLAINTEXT))?;
+    store(admitted, body.into(), plan).await
+}
+
+/// Stores an object of what comes in, and answers as PutObject does.
+///
+/// # Errors
+/// In S3's terms; nothing is stored then.
+pub async fn store(admitted: &Admitted, body: Feed, plan: BodyPlan) -> Result<Reply, S3Error> {
     let (bucket, backend) = admitted.writable_bucket()?;
     let key = admitted.request.need_key()?;
     let most = backend.capabilities().max_put;
-    let plan = admitted.plan(most.min(MAX_PLAINTEXT))?;
     let length = plan.length();
     let encrypted = bucket.encrypts(key);
     let stored = if encrypted { stored_size(length) } else { Some(length) };
     let stored =
         stored.filter(|stored| *stored <= most).ok_or_else(|| S3Error::entity_too_large(length, most))?;
+    access_log::note_sizes(length, stored);
     let outcome = Outcome::default();
     let conditions = etags::write_conditions(&admitted.headers, encrypted)?;
     if conditions != Conditions::default() && !backend.capabilities().conditional_put {
@@ -68,6 +80,9 @@ pub async fn put(admitted: &Admitted, body: ClientBody) -> Result<Reply, S3Error
     let verified = outcome.take().ok_or_else(|| S3Error::new(Code::InternalError))?;
     let mut reply = reply::empty(StatusCode::OK);
     *reply.headers_mut() = described::allowed(&stored.headers);
+    if encrypted {
+        described::announce(bucket.suite, reply.headers_mut());
+    }
     reply::set(reply.headers_mut(), "etag", &etags::shown(&stored.etag, encrypted));
     if let Some(version) = &stored.version_id {
         reply::set(reply.headers_mut(), "x-amz-version-id", version);
@@ -144,7 +159,7 @@ struct Object<'a> {
 impl Object<'_> {
     fn seal(
         &self,
-        body: ClientBody,
+        body: Feed,
         plan: BodyPlan,
         backend: &dyn Backend,
         stored: u64,

@@ -9,6 +9,7 @@ use sealgate_envelope::size::{self, suffix_len};
 use sealgate_envelope::trailer;
 use sealgate_envelope::{Envelope, Kind, ObjectKeys, Scope, Trailer, metadata};
 
+use crate::access_log;
 use crate::backend::{Backend, Conditions, GetOptions, GetOutcome, ObjectMeta, StoredRange};
 use crate::gate::Admitted;
 use crate::pipeline;
@@ -81,6 +82,7 @@ pub async fn open(
         (None, Some(found)) if !marker => found,
         _ => return Err(admitted.not_genuine(format!("its stored size {} is not its own", meta.size))),
     };
+    access_log::note_sizes(plaintext_len, meta.size);
     Ok(Sealed {
         kind: envelope.kind(),
         keys: Some(Arc::new(keys)),

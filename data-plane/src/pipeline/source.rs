@@ -5,17 +5,41 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::body::{BodyPlan, BodyVerifier, ClientBody, Verified};
+use crate::body::form::next_piece;
+use crate::body::{BodyPlan, BodyVerifier, ClientBody, FormFile, Verified};
 use crate::metrics::Metrics;
 use crate::s3::error::{Code, S3Error};
 
 /// How long a client may send nothing in the middle of a body.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// Where an object's bytes come from.
+pub enum Feed {
+    /// The whole of a request's body.
+    Body(ClientBody),
+    /// The file in a form.
+    Form(FormFile),
+}
+
+impl From<ClientBody> for Feed {
+    fn from(body: ClientBody) -> Self {
+        Self::Body(body)
+    }
+}
+
+impl Feed {
+    async fn next(&mut self) -> Option<Result<Bytes, S3Error>> {
+        match self {
+            Self::Body(body) => next_piece(body).await,
+            Self::Form(file) => file.next().await,
+        }
+    }
+}
+
 /// A client's body. Nothing is read before the first call of [`Source::next`], so that a client which waits for
 /// `100 Continue` gets it when the backend is ready.
 pub struct Source {
-    body: ClientBody,
+    feed: Feed,
     verifier: BodyVerifier,
     decoded: std::vec::IntoIter<Bytes>,
     metrics: Arc<Metrics>,
@@ -23,8 +47,13 @@ pub struct Source {
 
 impl Source {
     /// A body, to be checked by its plan.
-    pub fn new(body: ClientBody, plan: BodyPlan, metrics: Arc<Metrics>) -> Self {
-        Self { body, verifier: BodyVerifier::new(plan), decoded: Vec::new().into_iter(), metrics }
+    pub fn new(feed: impl Into<Feed>, plan: BodyPlan, metrics: Arc<Metrics>) -> Self {
+        Self {
+            feed: feed.into(),
+            verifier: BodyVerifier::new(plan),
+            decoded: Vec::new().into_iter(),
+            metrics,
+        }
     }
 
     /// The next piece of plaintext; none when the client has sent all.
@@ -40,17 +69,14 @@ impl Source {
                 self.metrics.received(piece.len() as u64);
                 return Ok(Some(piece));
             }
-            let frame = match tokio::time::timeout(IDLE, self.body.frame()).await {
+            let data = match tokio::time::timeout(IDLE, self.feed.next()).await {
                 Err(_) => return Err(S3Error::new(Code::RequestTimeout)),
                 Ok(None) => return Ok(None),
-                Ok(Some(Err(_))) => return Err(S3Error::new(Code::IncompleteBody)),
-                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(data)) => data?,
             };
-            if let Ok(data) = frame.into_data() {
-                let mut decoded = Vec::with_capacity(1);
-                self.verifier.push(data, &mut decoded)?;
-                self.decoded = decoded.into_iter();
-            }
+            let mut decoded = Vec::with_capacity(1);
+            self.verifier.push(data, &mut decoded)?;
+            self.decoded = decoded.into_iter();
         }
     }
 

@@ -1,6 +1,8 @@
 //! Request headers that S3's operations read, and those that answers carry.
 
+pub mod attributes;
 pub mod conditions;
+pub mod encryption;
 pub mod metadata;
 pub mod overrides;
 pub mod range;

@@ -40,8 +40,10 @@ pub enum Operation {
     ListObjectsV2,
     ListObjectVersions,
     PutObject,
+    PostObject,
     GetObject,
     HeadObject,
+    GetObjectAttributes,
     DeleteObject,
     DeleteObjects,
     CreateMultipartUpload,
@@ -50,6 +52,8 @@ pub enum Operation {
     AbortMultipartUpload,
     ListParts,
     ListMultipartUploads,
+    /// A browser's question before its request.
+    Preflight,
     /// What the storage itself answers.
     Forward(&'static forwarded::Forwarding),
     /// Anything else, with the name of the operation, or of the header or parameter that is not implemented.
@@ -70,8 +74,10 @@ impl Operation {
             Operation::ListObjectsV2 => "ListObjectsV2",
             Operation::ListObjectVersions => "ListObjectVersions",
             Operation::PutObject => "PutObject",
+            Operation::PostObject => "PostObject",
             Operation::GetObject => "GetObject",
             Operation::HeadObject => "HeadObject",
+            Operation::GetObjectAttributes => "GetObjectAttributes",
             Operation::DeleteObject => "DeleteObject",
             Operation::DeleteObjects => "DeleteObjects",
             Operation::CreateMultipartUpload => "CreateMultipartUpload",
@@ -80,6 +86,7 @@ impl Operation {
             Operation::AbortMultipartUpload => "AbortMultipartUpload",
             Operation::ListParts => "ListParts",
             Operation::ListMultipartUploads => "ListMultipartUploads",
+            Operation::Preflight => "Preflight",
             Operation::Forward(entry) => entry.name,
             Operation::NotImplemented(_) => "NotImplemented",
         }
@@ -97,9 +104,12 @@ impl Operation {
             | Operation::ListObjectVersions
             | Operation::GetObject
             | Operation::HeadObject
+            | Operation::GetObjectAttributes
             | Operation::ListParts
-            | Operation::ListMultipartUploads => Access::Read,
+            | Operation::ListMultipartUploads
+            | Operation::Preflight => Access::Read,
             Operation::PutObject
+            | Operation::PostObject
             | Operation::DeleteObject
             | Operation::DeleteObjects
             | Operation::CreateMultipartUpload
@@ -114,7 +124,7 @@ impl Operation {
     /// Whether the request's body is an object's data (as opposed to none, or an XML document).
     #[must_use]
     pub fn takes_data(&self) -> bool {
-        matches!(self, Operation::PutObject | Operation::UploadPart)
+        matches!(self, Operation::PutObject | Operation::PostObject | Operation::UploadPart)
     }
 }
 
@@ -152,7 +162,7 @@ const LIST_VERSIONS: &[&str] =
 const LIST_UPLOADS: &[&str] =
     &["uploads", "prefix", "delimiter", "key-marker", "upload-id-marker", "max-uploads", "encoding-type"];
 const LIST_PARTS: &[&str] = &["uploadId", "part-number-marker", "max-parts", "encoding-type"];
-const LIST_BUCKETS: &[&str] = &["prefix"];
+const LIST_BUCKETS: &[&str] = &["prefix", "max-buckets", "continuation-token", "bucket-region"];
 const READ_OBJECT: &[&str] = &[
     "partNumber",
     "versionId",
@@ -185,7 +195,7 @@ pub fn route(request: &S3Request, headers: &HeaderMap) -> Result<Operation, S3Er
 fn service(request: &S3Request) -> Result<Operation, S3Error> {
     match request.method {
         Method::GET => Ok(only(request, Operation::ListBuckets, LIST_BUCKETS)),
-        Method::OPTIONS => Ok(not("the CORS preflight")),
+        Method::OPTIONS => Ok(Operation::Preflight),
         _ => Err(method_not_allowed(request)),
     }
 }
@@ -214,9 +224,9 @@ fn bucket(request: &S3Request, headers: &HeaderMap) -> Result<Operation, S3Error
         Method::PUT => only(request, Operation::CreateBucket, &[]),
         Method::DELETE => only(request, Operation::DeleteBucket, &[]),
         Method::POST if query.has("delete") => only(request, Operation::DeleteObjects, &["delete"]),
-        Method::POST if is_form(headers) => not("PostObject"),
+        Method::POST if is_form(headers) => only(request, Operation::PostObject, &[]),
         Method::POST => only(request, not("POST on a bucket"), &[]),
-        Method::OPTIONS => not("the CORS preflight"),
+        Method::OPTIONS => Operation::Preflight,
         _ => return Err(method_not_allowed(request)),
     })
 }
@@ -227,6 +237,9 @@ fn object(request: &S3Request, headers: &HeaderMap) -> Result<Operation, S3Error
         headers.contains_key("x-amz-copy-source") || query.get_ignore_case("x-amz-copy-source").is_some();
     Ok(match request.method {
         Method::GET if query.has("uploadId") => only(request, Operation::ListParts, LIST_PARTS),
+        Method::GET if query.has("attributes") => {
+            only(request, Operation::GetObjectAttributes, &["attributes", "versionId"])
+        }
         Method::GET => only(request, Operation::GetObject, READ_OBJECT),
         Method::HEAD => only(request, Operation::HeadObject, READ_OBJECT),
         Method::PUT => match (query.get("uploadId"), query.get("partNumber")) {
@@ -255,7 +268,7 @@ fn object(request: &S3Request, headers: &HeaderMap) -> Result<Operation, S3Error
             only(request, Operation::CompleteMultipartUpload, &["uploadId"])
         }
         Method::POST => only(request, not("POST on an object"), &[]),
-        Method::OPTIONS => not("the CORS preflight"),
+        Method::OPTIONS => Operation::Preflight,
         _ => return Err(method_not_allowed(request)),
     })
 }
@@ -277,6 +290,12 @@ fn only(request: &S3Request, operation: Operation, known: &[&str]) -> Operation 
         return Operation::NotImplemented(names::of(request, name));
     }
     operation
+}
+
+/// The first of these headers that the operation cannot honour, for operations whose headers come in another way.
+#[must_use]
+pub fn refused_header(operation: &Operation, headers: &HeaderMap) -> Option<String> {
+    refused::header(operation, headers)
 }
 
 fn not(what: &str) -> Operation {

@@ -64,6 +64,25 @@ pub fn iso_millis(unix_millis: i64) -> String {
     )
 }
 
+/// Unix seconds of XML's form, whole seconds or with a fraction, which is dropped.
+#[must_use]
+pub fn parse_iso(text: &str) -> Option<i64> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let (date, time) = (date.as_bytes(), time.as_bytes());
+    let placed = |bytes: &[u8], length: usize, places: [usize; 2], mark: u8| {
+        bytes.len() == length && places.iter().all(|place| bytes.get(*place) == Some(&mark))
+    };
+    let fraction = (1..=9).contains(&fraction.len()) && fraction.bytes().all(|byte| byte.is_ascii_digit());
+    if !fraction || !placed(date, 10, [4, 7], b'-') || !placed(time, 8, [2, 5], b':') {
+        return None;
+    }
+    let digits = |bytes: &[u8], mark: u8| -> String {
+        bytes.iter().filter(|byte| **byte != mark).map(|byte| char::from(*byte)).collect()
+    };
+    parse_basic(&format!("{}T{}Z", digits(date, b'-'), digits(time, b':')))
+}
+
 /// HTTP's form (RFC 9110 IMF-fixdate) of Unix seconds. Moments before 1970 become 1970, after 9999 its end.
 #[must_use]
 pub fn http_date(unix: i64) -> String {
@@ -91,13 +110,15 @@ fn number(digits: &str) -> Option<u32> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-    use super::{basic, http_date, iso_millis, parse_basic, parse_http};
+    use super::{basic, http_date, iso_millis, parse_basic, parse_http, parse_iso};
     use proptest::prelude::proptest;
 
     #[test]
     fn known_moments() {
         assert_eq!(parse_basic("20130524T000000Z"), Some(1_369_353_600));
         assert_eq!(iso_millis(1_369_353_600_007), "2013-05-24T00:00:00.007Z");
+        assert_eq!(parse_iso("2013-05-24T00:00:00.007Z"), Some(1_369_353_600));
+        assert_eq!(parse_iso("2013-05-24T00:00:01Z"), Some(1_369_353_601));
         assert_eq!(http_date(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(parse_http("Sunday, 06-Nov-94 08:49:37 GMT"), Some(784_111_777));
     }
@@ -115,6 +136,18 @@ mod tests {
         ] {
             assert_eq!(parse_basic(bad), None, "{bad}");
         }
+        for bad in [
+            "2013-05-24",
+            "2013-05-24T00:00:00",
+            "2013-05-24T00:00:00+01:00",
+            "2013-05-24T00:00:00.Z",
+            "2013-5-24T00:00:00Z",
+            "2013-05-24T000000Z",
+            "2013-0-5-24T0:00:00Z",
+            "2013-02-30T00:00:00Z",
+        ] {
+            assert_eq!(parse_iso(bad), None, "{bad}");
+        }
     }
 
     proptest! {
@@ -125,7 +158,7 @@ mod tests {
 
         #[test]
         fn formatting_never_panics(unix: i64, text: String) {
-            let _ = (iso_millis(unix), http_date(unix), parse_basic(&text), parse_http(&text));
+            let _ = (iso_millis(unix), http_date(unix), parse_basic(&text), parse_http(&text), parse_iso(&text));
         }
     }
 }

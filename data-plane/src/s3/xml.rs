@@ -1,10 +1,13 @@
 //! S3's XML documents: the few that clients send, read within bounds, and those of the answers.
 
+pub mod attributes;
 pub mod complete;
+pub mod cors;
 pub mod delete;
 pub mod forwarded;
 pub mod lists;
 pub mod location;
+pub mod post;
 mod reader;
 pub mod uploads;
 pub mod versions;

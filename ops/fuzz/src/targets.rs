@@ -1,5 +1,6 @@
 //! The targets by name. Each takes bytes as a storage, or a client, would send them.
 
+mod form;
 mod format;
 mod object;
 mod s3;
@@ -23,6 +24,7 @@ pub const ALL: &[Target] = &[
     ("delete-xml", s3::delete_objects),
     ("complete-xml", s3::complete_upload),
     ("ranges", s3::ranges),
+    ("form", form::form),
     ("answers", storage::answers),
     ("files", storage::files),
 ];

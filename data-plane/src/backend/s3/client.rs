@@ -185,6 +185,7 @@ impl Client {
 
     fn answer(&self, response: http::Response<Incoming>, connection: Connection, pool: &Rc<Pool>) -> Answer {
         let (head, incoming) = response.into_parts();
+        crate::access_log::note_storage(&head.headers);
         let body = AnswerBody {
             incoming,
             connection: Some(connection),

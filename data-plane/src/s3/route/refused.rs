@@ -37,31 +37,17 @@ pub const WITH_BUCKETS: &[&str] = &[
 pub const WITH_DELETIONS: &[&str] = &["x-amz-bypass-governance-retention", "x-amz-mfa"];
 
 /// Refused on whatever writes an object, an upload or a bucket.
-const ALWAYS: &[&str] = &[
-    "x-amz-server-side-encryption-customer-algorithm",
-    "x-amz-server-side-encryption-customer-key",
-    "x-amz-server-side-encryption-aws-kms-key-id",
-    "x-amz-server-side-encryption-context",
-    "x-amz-write-offset-bytes",
-];
+const ALWAYS: &[&str] = &["x-amz-write-offset-bytes"];
 
 /// Refused, where they do not go to the storage, unless the value is one of those that change nothing. Such a value never
 /// goes there: a server that has ACLs or locks switched off would refuse it.
 const UNLESS: &[(&str, &[&str])] = &[
     ("x-amz-acl", &["private", "bucket-owner-full-control", "bucket-owner-read"]),
     ("x-amz-storage-class", &["STANDARD"]),
-    ("x-amz-server-side-encryption", &["AES256"]),
     ("x-amz-object-lock-legal-hold", &["OFF"]),
     ("x-amz-bucket-object-lock-enabled", &["false", "False"]),
     ("x-amz-object-ownership", &["BucketOwnerEnforced"]),
 ];
-
-/// Refused on reads: a customer's own key.
-const READS: &[&str] =
-    &["x-amz-server-side-encryption-customer-algorithm", "x-amz-server-side-encryption-customer-key"];
-
-/// Refused on DeleteObject: conditions that are not checked.
-const DELETES: &[&str] = &["x-amz-if-match-last-modified-time", "x-amz-if-match-size"];
 
 /// On any request: what the signature is made of, and what is checked before a body goes on.
 const OF_REQUESTS: &[&str] = &[
@@ -85,11 +71,10 @@ pub(super) fn header(operation: &Operation, headers: &HeaderMap) -> Option<Strin
     }
     let refused: &[&str] = match operation {
         Operation::PutObject
+        | Operation::PostObject
         | Operation::CreateMultipartUpload
         | Operation::UploadPart
         | Operation::CreateBucket => ALWAYS,
-        Operation::GetObject | Operation::HeadObject | Operation::CompleteMultipartUpload => READS,
-        Operation::DeleteObject | Operation::DeleteObjects => DELETES,
         _ => return None,
     };
     if let Some(name) = refused.iter().find(|name| named(name)) {
@@ -99,7 +84,7 @@ pub(super) fn header(operation: &Operation, headers: &HeaderMap) -> Option<Strin
         return None;
     }
     let passed = match operation {
-        Operation::PutObject | Operation::CreateMultipartUpload => WITH_OBJECTS,
+        Operation::PutObject | Operation::PostObject | Operation::CreateMultipartUpload => WITH_OBJECTS,
         Operation::CreateBucket => WITH_BUCKETS,
         _ => &[],
     };

@@ -5,6 +5,7 @@ use super::writer::Writer;
 use crate::s3::error::S3Error;
 use crate::s3::headers::conditions::unquote;
 use crate::s3::request::check_key;
+use crate::s3::timestamp::{parse_http, parse_iso};
 
 /// The largest document, in bytes: 1,000 keys of 1,024 bytes in their longest escapes stay below.
 pub const MAX_BYTES: usize = 8 * 1024 * 1024;
@@ -20,8 +21,10 @@ pub struct ObjectId {
     pub version_id: Option<String>,
     /// Delete only an object with this ETag (without quotes).
     pub etag: Option<String>,
-    /// Whether a condition is there that is not implemented (LastModifiedTime, Size): such an object must not be deleted.
-    pub unknown_condition: bool,
+    /// Delete only an object of so many plaintext bytes.
+    pub size: Option<u64>,
+    /// Delete only an object that was last modified then, in Unix seconds.
+    pub modified: Option<i64>,
 }
 
 /// The request.
@@ -52,7 +55,11 @@ pub fn parse_delete(body: &[u8]) -> Result<DeleteRequest, S3Error> {
             }
             ["Object", "VersionId"] if !text.is_empty() => object.version_id = Some(text.to_owned()),
             ["Object", "ETag"] if !text.is_empty() => object.etag = Some(unquote(text).to_owned()),
-            ["Object", "LastModifiedTime" | "Size"] => object.unknown_condition = true,
+            ["Object", "Size"] => object.size = Some(text.trim().parse().map_err(|_| malformed())?),
+            ["Object", "LastModifiedTime"] => {
+                let at = parse_http(text.trim()).or_else(|| parse_iso(text.trim()));
+                object.modified = Some(at.ok_or_else(malformed)?);
+            }
             ["Object"] => {
                 if object.key.is_empty() || request.objects.len() == MAX_KEYS {
                     return Err(malformed());
@@ -130,7 +137,7 @@ mod tests {
             key: "k".to_owned(),
             version_id: Some("v".to_owned()),
             etag: Some("e".to_owned()),
-            unknown_condition: false,
+            ..ObjectId::default()
         };
         assert_eq!(request.objects[1], second);
     }
@@ -148,8 +155,14 @@ mod tests {
         assert_eq!(code(list(1, &"k".repeat(1025))), Code::KeyTooLongError);
         assert!(parse_delete(list(1000, &"&#x6b;".repeat(1024)).as_bytes()).is_ok());
         assert_eq!(code(list(1, "a&#0;b")), Code::MalformedXML);
-        let sized = "<Delete><Object><Key>k</Key><Size>3</Size></Object></Delete>";
-        assert!(parse_delete(sized.as_bytes()).unwrap().objects[0].unknown_condition);
+        let bound = "<Delete><Object><Key>k</Key><Size>3</Size><LastModifiedTime>2013-05-24T00:00:00Z</LastModifiedTime></Object></Delete>";
+        let object = &parse_delete(bound.as_bytes()).unwrap().objects[0];
+        assert_eq!((object.size, object.modified), (Some(3), Some(1_369_353_600)));
+        let dated = bound.replace("2013-05-24T00:00:00Z", "Fri, 24 May 2013 00:00:00 GMT");
+        assert_eq!(parse_delete(dated.as_bytes()).unwrap().objects[0], *object);
+        for bad in [bound.replace('3', "-3"), bound.replace("2013-05", "2013")] {
+            assert_eq!(code(bad), Code::MalformedXML);
+        }
     }
 
     #[test]
