@@ -5,7 +5,7 @@ pub mod delete;
 pub mod forwarded;
 pub mod lists;
 pub mod location;
-mod reader;
+pub(crate) mod reader;
 pub mod uploads;
 pub mod versions;
 pub mod writer;
