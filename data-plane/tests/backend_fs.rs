@@ -5,6 +5,8 @@ mod filesystem {
     mod crash;
     mod damage;
     pub mod support;
+    mod version_crash;
+    mod versions;
 }
 
 use std::fs;
