@@ -4,6 +4,7 @@
 mod filesystem {
     mod crash;
     mod damage;
+    mod settings;
     pub mod support;
     mod version_crash;
     mod versions;
