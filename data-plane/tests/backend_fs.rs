@@ -7,6 +7,7 @@ mod filesystem {
     mod settings;
     pub mod support;
     mod version_crash;
+    mod version_steps;
     mod versions;
 }
 

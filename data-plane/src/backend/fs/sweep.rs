@@ -65,8 +65,13 @@ fn sweep_one(bucket: &Bucket, path: &Path) -> Result<(), BackendError> {
     if !space::is_at(&file, path)? {
         return Ok(());
     }
-    // What a write linked among the versions before its commit, and what its commit made count no more.
+    // What a write linked among the versions before its commit, and what its commit made count no more: that may be this
+    // very file under another name, so it is not locked meanwhile. Its writer is dead.
+    file.unlock()?;
     versions::purge(bucket, &record.head.key)?;
+    if file.try_lock().is_err() {
+        return Ok(());
+    }
     if record.head.id == id {
         // Prepared, never committed: only its own body is its own, parts belong to the upload.
         let live = bucket.live(&record.head.key)?;
