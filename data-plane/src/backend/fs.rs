@@ -130,7 +130,7 @@ fn commit_object(
     mut pending: Pending,
     mut head: Head,
     conditions: &Conditions,
-) -> Result<PutOutcome, BackendError> {
+) -> Result<Head, BackendError> {
     head.id = pending.id();
     let segments: Vec<_> =
         (head.size > 0).then_some(Segment { id: head.id, length: head.size }).into_iter().collect();
@@ -146,7 +146,7 @@ fn commit_object(
         conditions::check_write(conditions, bucket.object_head(&record.head.key)?.as_ref())?;
     }
     versions::publish(bucket, pending, &mut record, plain)?;
-    outcome(bucket, &record.head)
+    Ok(record.head)
 }
 
 #[async_trait(?Send)]
@@ -197,7 +197,11 @@ impl Backend for FsBackend {
             })
             .await?;
         let place = bucket.clone();
-        write::receive(bucket, body, move |pending| commit_object(&place, pending, head, &wanted)).await
+        let commit = move |pending| {
+            let head = commit_object(&place, pending, head, &wanted)?;
+            outcome(&place, &head)
+        };
+        write::receive(bucket, body, commit).await
     }
 
     async fn get(&self, bucket: &str, key: &str, options: GetOptions) -> Result<GetOutcome, BackendError> {

@@ -106,7 +106,7 @@ fn encode(text: &str) -> Vec<u8> {
     bytes
 }
 
-fn decode(bytes: &[u8]) -> io::Result<String> {
+pub(crate) fn decode(bytes: &[u8]) -> io::Result<String> {
     let damaged = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("bucket document {what}"));
     let at = bytes.len().checked_sub(CRC).ok_or_else(|| damaged("cut"))?;
     let (body, crc) = bytes.split_at(at);
