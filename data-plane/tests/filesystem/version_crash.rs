@@ -26,7 +26,7 @@ fn deed(round: usize) -> (&'static str, bool, Deed) {
         6 => Deed::DeleteVersion(round / 7),
         _ => Deed::Put,
     };
-    (["a", "d/b", "d/c"][round % 3], round / 15 % 2 == 0, deed)
+    (["a", "d/b", "d/c"][round % 3], (round / 15).is_multiple_of(2), deed)
 }
 
 /// A key's versions, the newest first: whether it is the null version, and the round that wrote it (none: a marker).
