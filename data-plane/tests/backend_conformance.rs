@@ -14,6 +14,7 @@ mod conformance {
     pub mod objects;
     pub mod support;
     pub mod tls;
+    pub mod versions;
 }
 
 macro_rules! suite {
@@ -60,6 +61,8 @@ macro_rules! suites {
             failures::a_body_cut_short_stores_nothing,
             failures::a_body_of_the_wrong_length_stores_nothing,
             failures::a_part_cut_short_stores_nothing,
+            versions::versions_stay_until_they_are_deleted,
+            versions::tags_are_the_objects_and_end_with_them,
         ]);
     )* };
 }

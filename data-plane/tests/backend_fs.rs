@@ -4,7 +4,11 @@
 mod filesystem {
     mod crash;
     mod damage;
+    mod settings;
     pub mod support;
+    mod version_crash;
+    mod version_steps;
+    mod versions;
 }
 
 use std::fs;

@@ -168,6 +168,16 @@ def of_storages() -> dict[str, list[bytes]]:
     file = file[:2] + (len(file) + 8).to_bytes(4, "big") + file[6:]
     row = bytes(range(16)) + (348).to_bytes(8, "big")
     files = [b"\0" + file + crc64_nvme(file) + row + crc64_nvme(row), b"\0" + file + crc64_nvme(file), b"\1Lb", b"\1Da%20b", b"\1C" + b"x" * 80, b"\1L%2F"]
+    documents_kept = (
+        "<Tagging><TagSet><Tag><Key>k</Key><Value>v</Value></Tag></TagSet></Tagging>",
+        "a=1&b=%C3%A9+2",
+        "<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod><AllowedOrigin>*</AllowedOrigin><MaxAgeSeconds>5</MaxAgeSeconds></CORSRule></CORSConfiguration>",
+        "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention><Mode>GOVERNANCE</Mode><Days>1</Days></DefaultRetention></Rule></ObjectLockConfiguration>",
+        "<LifecycleConfiguration><Rule><ID>a</ID><Status>Disabled</Status><Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>",
+    )
+    files += [b"\2" + text.encode() for text in documents_kept]
+    state = b"\1Enabled"
+    files += [b"\3" + state + crc64_nvme(state), b"\3" + b"0" * 15 + b"1" + b"ab" * 16]
     return {"answers": [bytes([how]) + text.encode() for how, text in documents], "files": files}
 
 

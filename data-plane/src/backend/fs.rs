@@ -4,24 +4,36 @@
 //! touches the disk runs on the blocking pool. Any number of instances, in one process or several on the same machine,
 //! may share a root: what must not interleave is under `flock`s.
 //!
-//! Versions, tags, locks and ACLs are not supported: `Unsupported`, never silently ignored.
+//! Besides objects it keeps their versions, tags and locks, and the bucket's own settings ([`forward`]); what it does not carry
+//! out is refused, never silently ignored.
 
 mod commit;
 mod conditions;
+mod cors;
+mod delete;
+mod documents;
+mod forward;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
+mod lifecycle;
 mod listing;
+mod lock;
 mod names;
 pub mod offline;
 mod options;
 mod read;
 mod record;
 mod root;
+mod settings;
 mod space;
 mod sweep;
+mod tags;
 mod uploads;
+mod version_list;
+mod versions;
 mod walk;
 mod write;
+mod xml;
 
 use std::io;
 use std::path::PathBuf;
@@ -32,10 +44,11 @@ use http::HeaderMap;
 use self::commit::Pending;
 use self::record::{Head, Kind, Record, Segment};
 use self::space::Bucket;
+use self::versions::Mode;
 use super::{
-    Backend, BackendError, Capabilities, Conditions, DeleteKey, DeleteOutcome, GetOptions, GetOutcome,
-    ListOptions, ListPage, ObjectMeta, PartPage, PutOptions, PutOutcome, Upload, UploadListOptions,
-    UploadPage,
+    Backend, BackendError, Capabilities, Conditions, DeleteKey, DeleteOutcome, Forward, Forwarded,
+    GetOptions, GetOutcome, ListOptions, ListPage, ObjectMeta, PartPage, PutOptions, PutOutcome, Upload,
+    UploadListOptions, UploadPage, VersionListOptions, VersionPage,
 };
 
 /// Keeps objects in a directory. See the module's text.
@@ -93,29 +106,23 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
-fn outcome(head: &Head) -> PutOutcome {
-    PutOutcome { etag: head.etag(), version_id: None, headers: HeaderMap::new() }
+fn outcome(bucket: &Bucket, head: &Head) -> Result<PutOutcome, BackendError> {
+    let version_id = match head.kind {
+        Kind::Object => versions::shown(bucket, head)?,
+        _ => None,
+    };
+    Ok(PutOutcome { etag: head.etag(), version_id, headers: HeaderMap::new() })
 }
 
-fn object_meta(head: Head) -> Result<ObjectMeta, BackendError> {
+fn object_meta(head: Head, version_id: Option<String>) -> Result<ObjectMeta, BackendError> {
     Ok(ObjectMeta {
         size: head.size,
         etag: head.etag(),
         last_modified: conditions::modified(&head),
-        version_id: None,
+        version_id,
         headers: options::stored_headers(&head)?,
         metadata: head.metadata,
     })
-}
-
-fn delete_one(bucket: &Bucket, key: &str, conditions: &Conditions) -> Result<DeleteOutcome, BackendError> {
-    let leaf = bucket.leaf(key)?;
-    let _lock = bucket.lock_key(key)?;
-    if *conditions != Conditions::default() {
-        conditions::check_write(conditions, bucket.live_head(key)?.as_ref())?;
-    }
-    commit::withdraw(bucket, &leaf)?;
-    Ok(DeleteOutcome::default())
 }
 
 fn commit_object(
@@ -123,20 +130,23 @@ fn commit_object(
     mut pending: Pending,
     mut head: Head,
     conditions: &Conditions,
-) -> Result<PutOutcome, BackendError> {
+) -> Result<Head, BackendError> {
     head.id = pending.id();
     let segments: Vec<_> =
         (head.size > 0).then_some(Segment { id: head.id, length: head.size }).into_iter().collect();
     head.segments = u32::try_from(segments.len()).unwrap_or(0);
-    let record = Record { head, segments };
-    let leaf = bucket.leaf(&record.head.key)?;
-    pending.write(&record)?;
+    let mut record = Record { head, segments };
+    // Where versions are kept the record says which one it is, and that is known under the key's lock only.
+    let plain = versions::mode(bucket, &record.head.key)? == Mode::Never;
+    if plain {
+        pending.write(&record)?;
+    }
     let _lock = bucket.lock_key(&record.head.key)?;
     if *conditions != Conditions::default() {
-        conditions::check_write(conditions, bucket.live_head(&record.head.key)?.as_ref())?;
+        conditions::check_write(conditions, bucket.object_head(&record.head.key)?.as_ref())?;
     }
-    pending.publish(&leaf)?;
-    Ok(outcome(&record.head))
+    versions::publish(bucket, pending, &mut record, plain)?;
+    Ok(record.head)
 }
 
 #[async_trait(?Send)]
@@ -147,7 +157,13 @@ impl Backend for FsBackend {
 
     async fn create_bucket(&self, bucket: &str) -> Result<(), BackendError> {
         let (root, bucket) = (self.root.clone(), bucket.to_owned());
-        blocking(move || root::create_bucket(&root, &bucket)).await
+        blocking(move || root::create_bucket(&root, &bucket, |_| Ok(()))).await
+    }
+
+    async fn create_bucket_with(&self, bucket: &str, headers: HeaderMap) -> Result<(), BackendError> {
+        let wanted = settings::Wanted::from_headers(&headers)?;
+        let (root, bucket) = (self.root.clone(), bucket.to_owned());
+        blocking(move || root::create_bucket(&root, &bucket, |bucket| wanted.apply(bucket))).await
     }
 
     async fn head_bucket(&self, bucket: &str) -> Result<(), BackendError> {
@@ -169,51 +185,52 @@ impl Backend for FsBackend {
         let head = options::head(Kind::Object, key, &options, body.length)?;
         let wanted = options.conditions;
         // What can be refused is refused before the first byte is asked for.
-        let (early, key) = (wanted.clone(), key.to_owned());
+        let (early, asked) = (wanted.clone(), head.clone());
         let bucket = self
             .in_bucket(bucket, move |bucket| {
-                bucket.leaf(&key)?;
+                bucket.leaf(&asked.key)?;
+                lock::check_early(&bucket, &asked)?;
                 if early != Conditions::default() {
-                    conditions::check_write(&early, bucket.live_head(&key)?.as_ref())?;
+                    conditions::check_write(&early, bucket.object_head(&asked.key)?.as_ref())?;
                 }
                 Ok(bucket)
             })
             .await?;
         let place = bucket.clone();
-        write::receive(bucket, body, move |pending| commit_object(&place, pending, head, &wanted)).await
+        let commit = move |pending| {
+            let head = commit_object(&place, pending, head, &wanted)?;
+            outcome(&place, &head)
+        };
+        write::receive(bucket, body, commit).await
     }
 
     async fn get(&self, bucket: &str, key: &str, options: GetOptions) -> Result<GetOutcome, BackendError> {
-        options::refuse_version(options.version_id.as_deref())?;
         let key = key.to_owned();
-        let (head, range, length, parts) = self
+        let (meta, range, length, parts) = self
             .in_bucket(bucket, move |bucket| {
-                let opened = read::open(&bucket, &key)?;
+                let opened = read::open(&bucket, &key, options.version_id.as_deref())?;
                 let head = opened.record.head.clone();
                 conditions::check_read(&options.conditions, &head)?;
                 let range = options.range.map(|range| read::resolve(range, head.size)).transpose()?;
                 let (first, length) = range.map_or((0, head.size), |(first, last)| (first, last - first + 1));
                 let parts = opened.reader(first, length).into_parts()?;
-                Ok((head, range, length, parts))
+                let version = versions::shown(&bucket, &head)?;
+                Ok((object_meta(head, version)?, range, length, parts))
             })
             .await?;
-        let range = range.map(|(first, last)| (first, last, head.size));
-        Ok(GetOutcome { meta: object_meta(head)?, range, length, body: read::into_stream(parts) })
+        let range = range.map(|(first, last)| (first, last, meta.size));
+        Ok(GetOutcome { meta, range, length, body: read::into_stream(parts) })
     }
 
     async fn head(&self, bucket: &str, key: &str, options: GetOptions) -> Result<ObjectMeta, BackendError> {
-        options::refuse_version(options.version_id.as_deref())?;
         let key = key.to_owned();
-        let head = self
-            .in_bucket(bucket, move |bucket| {
-                let head = bucket
-                    .live_head(&key)?
-                    .ok_or_else(|| BackendError::s3(404, "NoSuchKey", "the key does not exist"))?;
-                conditions::check_read(&options.conditions, &head)?;
-                Ok(head)
-            })
-            .await?;
-        object_meta(head)
+        self.in_bucket(bucket, move |bucket| {
+            let head = versions::locate(&bucket, &key, options.version_id.as_deref())?.head;
+            conditions::check_read(&options.conditions, &head)?;
+            let version = versions::shown(&bucket, &head)?;
+            object_meta(head, version)
+        })
+        .await
     }
 
     async fn delete(
@@ -223,9 +240,23 @@ impl Backend for FsBackend {
         version_id: Option<&str>,
         conditions: Conditions,
     ) -> Result<DeleteOutcome, BackendError> {
-        options::refuse_version(version_id)?;
-        let key = key.to_owned();
-        self.in_bucket(bucket, move |bucket| delete_one(&bucket, &key, &conditions)).await
+        self.delete_with(bucket, key, version_id, conditions, HeaderMap::new()).await
+    }
+
+    async fn delete_with(
+        &self,
+        bucket: &str,
+        key: &str,
+        version_id: Option<&str>,
+        conditions: Conditions,
+        headers: HeaderMap,
+    ) -> Result<DeleteOutcome, BackendError> {
+        let bypass = delete::bypass(&headers)?;
+        let (key, version) = (key.to_owned(), version_id.map(str::to_owned));
+        self.in_bucket(bucket, move |bucket| {
+            delete::one(&bucket, &key, version.as_deref(), &conditions, bypass)
+        })
+        .await
     }
 
     async fn delete_many(
@@ -238,9 +269,8 @@ impl Backend for FsBackend {
             Ok(keys
                 .into_iter()
                 .map(|wanted| {
-                    options::refuse_version(wanted.version_id.as_deref())?;
                     let conditions = Conditions { if_match: wanted.etag, ..Conditions::default() };
-                    delete_one(&bucket, &wanted.key, &conditions)
+                    delete::one(&bucket, &wanted.key, wanted.version_id.as_deref(), &conditions, false)
                 })
                 .collect())
         })
@@ -264,6 +294,7 @@ impl Backend for FsBackend {
         let mut head = options::head(Kind::Upload, key, &options, 0)?;
         self.in_bucket(bucket, move |bucket| {
             bucket.leaf(&head.key)?;
+            lock::check_early(&bucket, &head)?;
             head.id = record::Id::random()?;
             head.upload = uploads::new_upload_id()?;
             let record = Record { head, segments: Vec::new() };
@@ -291,8 +322,11 @@ impl Backend for FsBackend {
             .in_bucket(bucket, move |bucket| uploads::load(&bucket, &key, &upload_id).map(|_| bucket))
             .await?;
         let place = bucket.clone();
-        let commit = move |pending| uploads::commit_part(&place, pending, head, number);
-        write::receive(bucket, body, commit).await.map(|head| outcome(&head))
+        let commit = move |pending| {
+            let head = uploads::commit_part(&place, pending, head, number)?;
+            outcome(&place, &head)
+        };
+        write::receive(bucket, body, commit).await
     }
 
     async fn list_parts(
@@ -319,7 +353,8 @@ impl Backend for FsBackend {
         let (key, upload_id, parts) = (key.to_owned(), upload_id.to_owned(), parts.to_vec());
         let now = options::now();
         self.in_bucket(bucket, move |bucket| {
-            uploads::complete(&bucket, &key, &upload_id, &parts, &conditions, now).map(|head| outcome(&head))
+            let head = uploads::complete(&bucket, &key, &upload_id, &parts, &conditions, now)?;
+            outcome(&bucket, &head)
         })
         .await
     }
@@ -335,5 +370,18 @@ impl Backend for FsBackend {
         options: UploadListOptions,
     ) -> Result<UploadPage, BackendError> {
         self.in_bucket(bucket, move |bucket| uploads::list_uploads(&bucket, &options)).await
+    }
+
+    async fn list_versions(
+        &self,
+        bucket: &str,
+        options: VersionListOptions,
+    ) -> Result<VersionPage, BackendError> {
+        self.in_bucket(bucket, move |bucket| version_list::page(&bucket, &options)).await
+    }
+
+    async fn forward(&self, request: Forward) -> Result<Forwarded, BackendError> {
+        let name = request.bucket.clone();
+        self.in_bucket(&name, move |bucket| forward::answer(&bucket, &request)).await
     }
 }

@@ -8,7 +8,7 @@ pub mod forwarded;
 pub mod lists;
 pub mod location;
 pub mod post;
-mod reader;
+pub(crate) mod reader;
 pub mod uploads;
 pub mod versions;
 pub mod writer;

@@ -3,16 +3,16 @@
 //! A write prepares `new/<id>.meta` and `bodies/…/<id>.body`. The commit moves the metadata file to its place in one
 //! rename, or swaps it with the one that is there: what was replaced then lies in `new/`. So at every moment, a crash
 //! included, **what lies in `new/` is garbage or in preparation**, and whatever body it names goes with it (unless the
-//! key's visible metadata names it, too). Nothing else ever has to be searched for leftovers.
+//! key's visible metadata names it, too, or one of its versions). Nothing else ever has to be searched for leftovers.
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::record::{Id, Kind, Record};
 use super::space::{self, Bucket};
-use super::uploads;
+use super::{uploads, versions};
 use crate::backend::BackendError;
 
 /// A metadata file in preparation, locked against sweeps. Dropped without a commit, it removes itself and its body.
@@ -50,9 +50,12 @@ impl Pending {
         self.bucket.body(self.id)
     }
 
-    /// Writes the record, durably. The body must be on disk already.
+    /// Writes the record, durably, instead of what was written before. The body must be on disk already.
     pub(crate) fn write(&mut self, record: &Record) -> Result<(), BackendError> {
-        self.file.write_all(&record.encode()?)?;
+        let bytes = record.encode()?;
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        self.file.write_all(&bytes)?;
         self.file.sync_all()?;
         Ok(())
     }
@@ -113,6 +116,17 @@ fn sync_parent(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), space::sync_dir)
 }
 
+/// Puts a file of `new/` in the place of a visible one, durably; what was visible then lies in `new/`. The key is locked.
+pub(crate) fn exchange_durably(path: &Path, target: &Path) -> Result<(), BackendError> {
+    space::exchange(path, target)?;
+    if let Err(error) = sync_parent(target) {
+        let _ = space::exchange(path, target);
+        let _ = sync_parent(target);
+        return Err(error.into());
+    }
+    Ok(())
+}
+
 /// Makes a visible metadata file invisible, durably, and drops it with its bodies. The key is locked.
 pub(crate) fn withdraw(bucket: &Bucket, target: &Path) -> Result<(), BackendError> {
     let garbage = bucket.pending(Id::random()?);
@@ -148,19 +162,52 @@ fn try_discard(bucket: &Bucket, garbage: &Path) -> Result<(), BackendError> {
     if file.try_lock().is_err() {
         return Ok(());
     }
-    if let Some(record) = space::read_record(garbage)? {
-        discard_replaced(bucket, &record)?;
+    if let Some(record) = space::read_record(garbage)?
+        && !discard_replaced(bucket, &record, garbage)?
+    {
+        return Ok(());
     }
     space::remove(garbage)?;
     Ok(())
 }
 
-/// Removes the bodies of a record that was visible and is no more, with what a crash left of the upload it came from.
-pub(crate) fn discard_replaced(bucket: &Bucket, record: &Record) -> Result<(), BackendError> {
-    if record.head.kind == Kind::Object && !record.head.upload.is_empty() {
-        uploads::remove_completed(bucket, record)?;
+/// Removes the bodies of a record that was visible and is no more, with what a crash left of the upload it came from. False:
+/// not yet, somebody reads them.
+pub(crate) fn discard_replaced(
+    bucket: &Bucket,
+    record: &Record,
+    garbage: &Path,
+) -> Result<bool, BackendError> {
+    if record.head.kind == Kind::Object {
+        if versions::is_visible(bucket, &record.head)? {
+            return Ok(true);
+        }
+        if !record.head.upload.is_empty() {
+            uploads::remove_completed(bucket, record)?;
+        }
+        if record.head.revised && record.segments.len() > 1 && is_read_elsewhere(bucket, record, garbage)? {
+            return Ok(false);
+        }
     }
-    remove_bodies(bucket, record)
+    remove_bodies(bucket, record).map(|()| true)
+}
+
+/// Whether a reader holds another file that was the record of the same bodies, before its tags or locks were changed. When it
+/// is done it comes back here.
+fn is_read_elsewhere(bucket: &Bucket, record: &Record, garbage: &Path) -> Result<bool, BackendError> {
+    for entry in std::fs::read_dir(bucket.pending_dir())? {
+        let path = entry?.path();
+        if path == garbage || path.extension().is_none_or(|extension| extension != "meta") {
+            continue;
+        }
+        if let Ok(Some(head)) = space::read_head(&path)
+            && head.id == record.head.id
+            && File::open(&path).is_ok_and(|file| file.try_lock().is_err())
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Removes the bodies that a record names and the key's visible record does not.

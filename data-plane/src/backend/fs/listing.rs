@@ -5,6 +5,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::record::{Head, Kind};
 use super::walk::{Bound, Walk};
 use super::{conditions, space};
 use crate::backend::{BackendError, ListEntry, ListFrom, ListOptions, ListPage};
@@ -29,46 +30,57 @@ pub(crate) fn page(tree: &Path, options: &ListOptions, v2: bool) -> Result<ListP
     let mut page = ListPage::default();
     let mut last = Bound::After(Vec::new());
     while let Some((key, path)) = walk.next()? {
-        let prefix = common_prefix(&key, &options.prefix, options.delimiter.as_deref());
+        let entry = match space::read_head(&path) {
+            // Deleted since its name was read, or a delete marker: neither is there, alone under a prefix or not.
+            Ok(None) => continue,
+            Ok(Some(head)) if head.kind == Kind::Marker => continue,
+            Ok(Some(head)) => entry(key, &head),
+            Err(BackendError::Io(error)) if space::is_damaged(&error) => {
+                // One damaged entry must not hide all others: it is listed, and whoever reads it is told.
+                tracing::error!(path = %path.display(), %error, "a metadata file is damaged");
+                damaged(key)
+            }
+            Err(error) => return Err(error),
+        };
         if page.entries.len() + page.common_prefixes.len() == max {
             page.next = Some(if v2 { token(&last) } else { marker(last) });
             break;
         }
-        if let Some(prefix) = prefix {
-            last = Bound::AfterPrefix(prefix.as_bytes().to_vec());
-            walk.skip_to(last.clone());
-            page.common_prefixes.push(prefix.to_owned());
-            continue;
-        }
-        // Deleted since its name was read.
-        let head = match space::read_head(&path) {
-            Ok(head) => head,
-            Err(BackendError::Io(error)) if space::is_damaged(&error) => {
-                // One damaged entry must not hide all others: it is listed, and whoever reads it is told.
-                tracing::error!(path = %path.display(), %error, "a metadata file is damaged");
-                last = Bound::After(key.as_bytes().to_vec());
-                page.entries.push(ListEntry {
-                    size: 0,
-                    etag: "0".repeat(32),
-                    last_modified: std::time::UNIX_EPOCH,
-                    storage_class: CLASS.to_owned(),
-                    key,
-                });
-                continue;
+        match common_prefix(&entry.key, &options.prefix, options.delimiter.as_deref()) {
+            Some(prefix) => {
+                last = Bound::AfterPrefix(prefix.as_bytes().to_vec());
+                walk.skip_to(last.clone());
+                page.common_prefixes.push(prefix.to_owned());
             }
-            Err(error) => return Err(error),
-        };
-        let Some(head) = head else { continue };
-        last = Bound::After(key.as_bytes().to_vec());
-        page.entries.push(ListEntry {
-            size: head.size,
-            etag: head.etag(),
-            last_modified: conditions::modified(&head),
-            storage_class: CLASS.to_owned(),
-            key,
-        });
+            None => {
+                last = Bound::After(entry.key.as_bytes().to_vec());
+                page.entries.push(entry);
+            }
+        }
     }
     Ok(page)
+}
+
+/// An object as listings show it.
+pub(crate) fn entry(key: String, head: &Head) -> ListEntry {
+    ListEntry {
+        size: head.size,
+        etag: head.etag(),
+        last_modified: conditions::modified(head),
+        storage_class: CLASS.to_owned(),
+        key,
+    }
+}
+
+/// What can be said of an object whose metadata file is damaged.
+pub(crate) fn damaged(key: String) -> ListEntry {
+    ListEntry {
+        size: 0,
+        etag: "0".repeat(32),
+        last_modified: std::time::UNIX_EPOCH,
+        storage_class: CLASS.to_owned(),
+        key,
+    }
 }
 
 fn begin(options: &ListOptions) -> Result<Bound, BackendError> {

@@ -60,7 +60,8 @@ pub fn open_from(
     key: &str,
     from: u64,
 ) -> io::Result<(StoredObject, impl Read + use<>)> {
-    let opened = Bucket::open(root, bucket).and_then(|bucket| read::open(&bucket, key)).map_err(plain)?;
+    let opened =
+        Bucket::open(root, bucket).and_then(|bucket| read::open(&bucket, key, None)).map_err(plain)?;
     let head = opened.record.head.clone();
     let reader = opened.reader(from, head.size.saturating_sub(from));
     Ok((head.into(), reader))
@@ -103,7 +104,7 @@ fn stored(path: &Path) -> io::Result<Option<StoredObject>> {
         }
         e => e,
     })?;
-    Ok(head.map(StoredObject::from))
+    Ok(head.filter(|head| head.kind == record::Kind::Object).map(StoredObject::from))
 }
 
 /// The buckets below a root, sorted.

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::record::{Head, Id, Kind};
+use super::{lock, settings, tags};
 use crate::backend::{BackendError, PutOptions};
 
 /// Names and values of user metadata, as in S3.
@@ -16,13 +17,17 @@ const MAX_HEADERS: usize = 8192;
 /// A little over the 50 TiB of plaintext that the object format allows.
 pub(crate) const MAX_SIZE: u64 = 51 << 40;
 /// Headers that are kept and given back.
-const KEPT: [&str; 6] = [
+const KEPT: [&str; 10] = [
     "cache-control",
     "content-disposition",
     "content-encoding",
     "content-language",
     "content-type",
     "expires",
+    "x-amz-website-redirect-location",
+    lock::MODE,
+    lock::UNTIL,
+    lock::HOLD,
 ];
 
 /// Milliseconds since 1970.
@@ -50,6 +55,9 @@ pub(crate) fn head(kind: Kind, key: &str, options: &PutOptions, size: u64) -> Re
         key: key.to_owned(),
         metadata: options.metadata.clone(),
         headers: kept_headers(&options.headers)?,
+        sequence: 0,
+        has_version_id: false,
+        revised: false,
     })
 }
 
@@ -61,13 +69,27 @@ fn kept_headers(headers: &HeaderMap) -> Result<BTreeMap<String, String>, Backend
         if name == "x-amz-storage-class" && value == "STANDARD" {
             continue;
         }
+        if name == "x-amz-acl" {
+            // Everything belongs to the bucket's owner, as under BucketOwnerEnforced: these say no more than that.
+            if value.to_str().is_ok_and(|canned| settings::OWNERS_OWN.contains(&canned)) {
+                continue;
+            }
+            return Err(settings::no_acls());
+        }
+        if name.starts_with("x-amz-grant-") {
+            return Err(settings::no_acls());
+        }
+        if name == tags::TAGGING {
+            let text = std::str::from_utf8(value.as_bytes()).unwrap_or("%");
+            let tags = tags::from_header(text)?;
+            if !tags.is_empty() {
+                kept.insert(name.to_owned(), tags::to_header(&tags));
+            }
+            continue;
+        }
         if !KEPT.contains(&name) {
             return Err(BackendError::Unsupported(match name {
-                "x-amz-tagging" => "tags",
                 "x-amz-storage-class" => "this storage class",
-                "x-amz-acl" => "ACLs",
-                "x-amz-website-redirect-location" => "website redirects",
-                name if name.starts_with("x-amz-object-lock") => "object lock",
                 name if name.starts_with("x-amz-server-side-encryption") => {
                     "server-side encryption of its own"
                 }
@@ -82,6 +104,7 @@ fn kept_headers(headers: &HeaderMap) -> Result<BTreeMap<String, String>, Backend
         }
         kept.insert(name.to_owned(), value.to_owned());
     }
+    lock::check_headers(&mut kept)?;
     Ok(kept)
 }
 
@@ -90,16 +113,13 @@ pub(crate) fn stored_headers(head: &Head) -> Result<HeaderMap, BackendError> {
     let invalid = |_| io::Error::new(io::ErrorKind::InvalidData, "metadata file holds an impossible header");
     let mut headers = HeaderMap::new();
     for (name, value) in &head.headers {
+        if name == tags::TAGGING {
+            let count = value.split('&').count();
+            headers.insert("x-amz-tagging-count", HeaderValue::from(count));
+            continue;
+        }
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid(()))?;
         headers.insert(name, HeaderValue::from_bytes(value.as_bytes()).map_err(|_| invalid(()))?);
     }
     Ok(headers)
-}
-
-/// There are no versions: only `null` names what is there.
-pub(crate) fn refuse_version(version_id: Option<&str>) -> Result<(), BackendError> {
-    match version_id {
-        None | Some("null") => Ok(()),
-        Some(_) => Err(BackendError::Unsupported("versions")),
-    }
 }

@@ -12,7 +12,7 @@ use futures_util::stream;
 
 use super::record::{Id, Kind, Record};
 use super::space::{self, Bucket};
-use super::sweep;
+use super::{sweep, versions};
 use crate::backend::{BackendError, ByteStream, StoredRange, StreamError};
 
 /// Bytes a read from disk. One such piece is read ahead.
@@ -29,12 +29,22 @@ pub(crate) struct Opened {
     lease: Option<Lease>,
 }
 
-/// Opens an object for reading, or answers `NoSuchKey`.
-pub(crate) fn open(bucket: &Bucket, key: &str) -> Result<Opened, BackendError> {
-    let path = bucket.leaf(key)?;
+/// Opens an object for reading, the current version or the one named, or answers `NoSuchKey`, `NoSuchVersion`, or what is
+/// said of delete markers.
+pub(crate) fn open(bucket: &Bucket, key: &str, version_id: Option<&str>) -> Result<Opened, BackendError> {
+    let leaf = bucket.leaf(key)?;
     for _ in 0..ATTEMPTS {
+        let path = match version_id {
+            None => leaf.clone(),
+            Some(version_id) => {
+                std::fs::metadata(&bucket.dir).map_err(space::missing_bucket)?;
+                versions::find(bucket, key, version_id)?.ok_or_else(versions::no_such_version)?.path
+            }
+        };
         let file = match File::open(&path) {
             Ok(file) => file,
+            // It moved: became the current version, or ceased to be.
+            Err(e) if space::is_missing(&e) && version_id.is_some() => continue,
             Err(e) if space::is_missing(&e) => {
                 std::fs::metadata(&bucket.dir).map_err(space::missing_bucket)?;
                 return Err(BackendError::s3(404, "NoSuchKey", "the key does not exist"));
@@ -44,8 +54,14 @@ pub(crate) fn open(bucket: &Bucket, key: &str) -> Result<Opened, BackendError> {
         let mut bytes = Vec::new();
         (&file).take(super::record::MAX_RECORD as u64 + 1).read_to_end(&mut bytes)?;
         let record = Record::decode(&bytes)?;
-        if record.head.key != key || record.head.kind != Kind::Object {
+        if record.head.key != key || !matches!(record.head.kind, Kind::Object | Kind::Marker) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "metadata file of another key").into());
+        }
+        if version_id.is_some_and(|wanted| wanted != record.head.version_id()) {
+            continue;
+        }
+        if record.head.kind == Kind::Marker {
+            return Err(versions::marked(&record.head, version_id.is_some()));
         }
         let opened = Opened { record, bucket: bucket.clone(), first: None, lease: None };
         match *opened.record.segments.as_slice() {

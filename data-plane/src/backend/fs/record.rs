@@ -7,8 +7,13 @@
 use std::collections::BTreeMap;
 use std::io;
 
-/// The version that this module writes and reads.
-const VERSION: u8 = 1;
+/// The version of records that know nothing of versions: all of a bucket that never had any.
+const PLAIN: u8 = 1;
+/// The version of all others: two fields more.
+const VERSIONED: u8 = 2;
+/// Bits of the flags.
+const HAS_VERSION_ID: u8 = 1;
+const REVISED: u8 = 2;
 /// Bytes before the fields of variable length.
 const FIXED: usize = 42;
 /// Bytes of a checksum.
@@ -21,6 +26,9 @@ pub(crate) const MAX_HEAD: usize = 16 * 1024;
 pub(crate) const MAX_SEGMENTS: usize = 10_000;
 /// The longest metadata file.
 pub(crate) const MAX_RECORD: usize = MAX_HEAD + MAX_SEGMENTS * SEGMENT + CRC;
+
+/// The version id of what was written without versioning.
+pub(crate) const NULL: &str = "null";
 
 /// A random name: of a write, of the body that it made, and (in hex) its ETag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,6 +61,8 @@ pub(crate) enum Kind {
     Object,
     Part,
     Upload,
+    /// Says that the key was deleted, where versions are kept: no body, no metadata.
+    Marker,
 }
 
 /// A stretch of the body: the file `<id>.body`, whole.
@@ -79,11 +89,32 @@ pub(crate) struct Head {
     pub(crate) key: String,
     /// User metadata.
     pub(crate) metadata: BTreeMap<String, String>,
-    /// Content-Type and the like.
+    /// Content-Type and the like, tags and locks.
     pub(crate) headers: BTreeMap<String, String>,
+    /// Greater than that of every older version of the key; 0 where there are none.
+    pub(crate) sequence: u64,
+    /// Whether it has a version id of its own. Otherwise it is the `null` version.
+    pub(crate) has_version_id: bool,
+    /// Whether the record was written anew since the write that it names, for its tags or its locks: then several files may
+    /// have been the record of the same bodies.
+    pub(crate) revised: bool,
 }
 
 impl Head {
+    /// The version id, which sorts by age among those of the key.
+    pub(crate) fn version_id(&self) -> String {
+        if self.has_version_id { format!("{:016x}{}", self.sequence, self.id.hex()) } else { NULL.to_owned() }
+    }
+
+    fn flags(&self) -> u8 {
+        u8::from(self.has_version_id) * HAS_VERSION_ID + u8::from(self.revised) * REVISED
+    }
+
+    fn format(&self) -> u8 {
+        let plain = self.sequence == 0 && self.flags() == 0 && self.kind != Kind::Marker;
+        if plain { PLAIN } else { VERSIONED }
+    }
+
     /// The ETag without quotes. Random, not computed from the content: it names this write, and costs nothing. Objects of
     /// several parts say how many, as S3's do.
     pub(crate) fn etag(&self) -> String {
@@ -107,11 +138,12 @@ impl Record {
     pub(crate) fn encode(&self) -> io::Result<Vec<u8>> {
         let head = &self.head;
         let mut out = Vec::with_capacity(512 + self.segments.len() * SEGMENT);
-        out.push(VERSION);
+        out.push(head.format());
         out.push(match head.kind {
             Kind::Object => 1,
             Kind::Part => 2,
             Kind::Upload => 3,
+            Kind::Marker => 4,
         });
         out.extend([0; 4]);
         out.extend(head.id.0);
@@ -122,6 +154,10 @@ impl Record {
         put_text(&mut out, &head.key)?;
         put_map(&mut out, &head.metadata)?;
         put_map(&mut out, &head.headers)?;
+        if head.format() == VERSIONED {
+            out.extend(head.sequence.to_be_bytes());
+            out.push(head.flags());
+        }
         let length = out.len() + CRC;
         if length > MAX_HEAD
             || self.segments.len() != head.segments as usize
@@ -180,13 +216,14 @@ impl Record {
 pub(crate) fn decode_head(bytes: &[u8]) -> io::Result<(Head, usize)> {
     let mut fixed = Input(bytes.get(..FIXED).ok_or_else(|| damaged("cut"))?);
     let [version, kind] = fixed.array()?;
-    if version != VERSION {
+    if version != PLAIN && version != VERSIONED {
         return Err(damaged("unknown version"));
     }
     let kind = match kind {
         1 => Kind::Object,
         2 => Kind::Part,
         3 => Kind::Upload,
+        4 => Kind::Marker,
         _ => return Err(damaged("unknown kind")),
     };
     let length = u32::from_be_bytes(fixed.array()?) as usize;
@@ -204,10 +241,34 @@ pub(crate) fn decode_head(bytes: &[u8]) -> io::Result<(Head, usize)> {
     let mut rest = Input(&body[FIXED..]);
     let (upload, key) = (rest.text()?, rest.text()?);
     let (metadata, headers) = (rest.map()?, rest.map()?);
+    let (mut sequence, mut flags) = (0, 0);
+    if version == VERSIONED {
+        sequence = u64::from_be_bytes(rest.array()?);
+        [flags] = rest.array()?;
+    }
     if !rest.0.is_empty() {
         return Err(damaged("bytes after its end"));
     }
-    Ok((Head { kind, id, modified, size, segments, upload, key, metadata, headers }, length))
+    let (has_version_id, revised) = (flags & HAS_VERSION_ID != 0, flags & REVISED != 0);
+    let head = Head {
+        kind,
+        id,
+        modified,
+        size,
+        segments,
+        upload,
+        key,
+        metadata,
+        headers,
+        sequence,
+        has_version_id,
+        revised,
+    };
+    // One file a meaning: the plain format where it says all, and no flags that nobody knows.
+    if head.format() != version || head.flags() != flags || (kind == Kind::Marker && head.size != 0) {
+        return Err(damaged("its version's fields"));
+    }
+    Ok((head, length))
 }
 
 fn put_text(out: &mut Vec<u8>, text: &str) -> io::Result<()> {
@@ -290,6 +351,9 @@ mod tests {
                 key: text("a/é"),
                 metadata: BTreeMap::from([(text("a"), text("1")), (text("b"), String::new())]),
                 headers: BTreeMap::from([(text("content-type"), text("text/plain"))]),
+                sequence: 0,
+                has_version_id: false,
+                revised: false,
             },
             segments,
         }
@@ -308,17 +372,59 @@ mod tests {
     }
 
     #[test]
+    fn a_record_without_versions_has_the_first_format_and_any_other_the_second() {
+        assert_eq!(sample(1).encode().unwrap()[0], 1);
+        for change in [
+            (|head: &mut Head| head.sequence = 1) as fn(&mut Head),
+            |head| head.has_version_id = true,
+            |head| head.revised = true,
+            |head| head.kind = Kind::Marker,
+        ] {
+            let mut record = sample(0);
+            change(&mut record.head);
+            let bytes = record.encode().unwrap();
+            assert_eq!((bytes[0], Record::decode(&bytes).unwrap()), (2, record));
+        }
+        // The second format saying nothing that the first could not say.
+        let mut bytes = sample(0).encode().unwrap();
+        bytes[0] = 2;
+        bytes.truncate(bytes.len() - CRC);
+        bytes.extend([0; 9]);
+        let length = u32::try_from(bytes.len() + CRC).unwrap();
+        bytes[2..6].copy_from_slice(&length.to_be_bytes());
+        bytes.extend(crc_fast::crc64_nvme(&bytes).to_be_bytes());
+        assert!(Record::decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn version_ids_sort_by_age() {
+        let mut head = sample(0).head;
+        assert_eq!(head.version_id(), "null");
+        head.has_version_id = true;
+        let old = head.version_id();
+        head.sequence = 300;
+        assert!(old < head.version_id() && old.len() == 48);
+    }
+
+    #[test]
     fn every_cut_and_every_flipped_bit_is_refused() {
-        let bytes = sample(2).encode().unwrap();
+        let mut versioned = sample(2);
+        (versioned.head.sequence, versioned.head.has_version_id) = (1, true);
+        for record in [sample(2), versioned] {
+            nothing_but_itself_is_read(&record.encode().unwrap());
+        }
+    }
+
+    fn nothing_but_itself_is_read(bytes: &[u8]) {
         for end in 0..bytes.len() {
             assert!(Record::decode(&bytes[..end]).is_err(), "cut at {end}");
         }
         for bit in 0..bytes.len() * 8 {
-            let mut flipped = bytes.clone();
+            let mut flipped = bytes.to_vec();
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert!(Record::decode(&flipped).is_err(), "bit {bit}");
         }
-        assert!(Record::decode(&[&bytes[..], &[0]].concat()).is_err());
+        assert!(Record::decode(&[bytes, &[0]].concat()).is_err());
     }
 
     #[test]

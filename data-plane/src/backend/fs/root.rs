@@ -94,12 +94,20 @@ fn probe_exchange(root: &Path) -> io::Result<()> {
     space::remove(&other)
 }
 
-/// Makes a bucket: complete at once, or not there.
-pub(crate) fn create_bucket(root: &Path, name: &str) -> Result<(), BackendError> {
+/// Makes a bucket: complete at once, with the settings that `prepare` makes, or not there.
+pub(crate) fn create_bucket(
+    root: &Path,
+    name: &str,
+    prepare: impl FnOnce(&Bucket) -> Result<(), BackendError>,
+) -> Result<(), BackendError> {
     let bucket = Bucket::place(root, name)?;
     let _lock = lock(root)?;
     let draft = root.join("trash").join(Id::random()?.hex());
     Bucket::lay_out(&draft)?;
+    if let Err(error) = prepare(&Bucket { dir: draft.clone() }) {
+        fs::remove_dir_all(&draft)?;
+        return Err(error);
+    }
     match space::rename_new(&draft, &bucket.dir) {
         Ok(()) => Ok(space::sync_dir(&root.join("buckets"))?),
         Err(e) => {

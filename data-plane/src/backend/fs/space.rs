@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::names;
-use super::record::{Head, Id, MAX_HEAD, Record, decode_head};
+use super::record::{Head, Id, Kind, MAX_HEAD, Record, decode_head};
 use crate::backend::BackendError;
 
 /// Names of the directories that bodies are spread over.
@@ -129,7 +129,8 @@ impl Bucket {
             return;
         }
         let tree = self.tree();
-        for directory in path.ancestors().skip(1).take_while(|directory| **directory != tree) {
+        let above = |directory: &&Path| **directory != tree && **directory != self.dir;
+        for directory in path.ancestors().skip(1).take_while(above) {
             if std::fs::remove_dir(directory).is_err() {
                 return;
             }
@@ -139,6 +140,11 @@ impl Bucket {
     /// The metadata file of a key, if it is there.
     pub(crate) fn live(&self, key: &str) -> Result<Option<Record>, BackendError> {
         read_record(&self.leaf(key)?)
+    }
+
+    /// The head of the key's current object: none where it was deleted, and only a marker is left.
+    pub(crate) fn object_head(&self, key: &str) -> Result<Option<Head>, BackendError> {
+        Ok(self.live_head(key)?.filter(|head| head.kind == Kind::Object))
     }
 
     /// The head of a key's metadata, if it is there.
@@ -195,7 +201,7 @@ pub(crate) fn create_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
-fn lock_file(path: &Path) -> io::Result<File> {
+pub(crate) fn lock_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 

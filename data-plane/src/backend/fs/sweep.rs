@@ -7,7 +7,7 @@ use std::path::Path;
 use super::commit;
 use super::record::Id;
 use super::space::{self, Bucket};
-use super::uploads;
+use super::{uploads, versions};
 use crate::backend::BackendError;
 
 /// Removes leftovers of one bucket.
@@ -65,14 +65,23 @@ fn sweep_one(bucket: &Bucket, path: &Path) -> Result<(), BackendError> {
     if !space::is_at(&file, path)? {
         return Ok(());
     }
+    // What a write linked among the versions before its commit, and what its commit made count no more: that may be this
+    // very file under another name, so it is not locked meanwhile. Its writer is dead.
+    file.unlock()?;
+    versions::purge(bucket, &record.head.key)?;
+    if file.try_lock().is_err() {
+        return Ok(());
+    }
     if record.head.id == id {
         // Prepared, never committed: only its own body is its own, parts belong to the upload.
         let live = bucket.live(&record.head.key)?;
-        if !live.is_some_and(|live| live.segments.iter().any(|segment| segment.id == id)) {
+        if !live.is_some_and(|live| live.segments.iter().any(|segment| segment.id == id))
+            && !versions::is_visible(bucket, &record.head)?
+        {
             space::remove(&bucket.body(id))?;
         }
-    } else {
-        commit::discard_replaced(bucket, &record)?;
+    } else if !commit::discard_replaced(bucket, &record, path)? {
+        return Ok(());
     }
     Ok(space::remove(path)?)
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::commit::{self, Pending};
 use super::record::{Head, Id, Kind, Record, Segment};
 use super::space::{self, Bucket};
-use super::{conditions, listing};
+use super::{conditions, listing, versions};
 use crate::backend::{
     BackendError, Conditions, PartEntry, PartPage, UploadEntry, UploadListOptions, UploadPage,
 };
@@ -110,10 +110,9 @@ pub(crate) fn complete(
     wanted: &Conditions,
     now: u64,
 ) -> Result<Head, BackendError> {
-    let leaf = bucket.leaf(key)?;
     let _lock = bucket.lock_key(key)?;
     let (dir, upload) = load(bucket, key, id)?;
-    conditions::check_write(wanted, bucket.live_head(key)?.as_ref())?;
+    conditions::check_write(wanted, bucket.object_head(key)?.as_ref())?;
     if parts.is_empty() {
         return Err(BackendError::s3(400, "MalformedXML", "no parts are listed"));
     }
@@ -128,13 +127,12 @@ pub(crate) fn complete(
         }
         segments.extend(part.segments);
     }
-    let mut pending = Pending::create(bucket)?;
+    let pending = Pending::create(bucket)?;
     let size = segments.iter().map(|segment| segment.length).sum();
     let count = u32::try_from(segments.len()).unwrap_or(u32::MAX);
     let head = Head { kind: Kind::Object, id: pending.id(), modified: now, size, segments: count, ..upload };
-    let record = Record { head, segments };
-    pending.write(&record)?;
-    pending.publish(&leaf)?;
+    let mut record = Record { head, segments };
+    versions::publish(bucket, pending, &mut record, false)?;
     if let Err(error) = remove_completed(bucket, &record) {
         tracing::warn!(%error, "leftover of a completed upload stays until the object is replaced or the next start");
     }

@@ -17,7 +17,7 @@ const MAX_TEXT: usize = 8 * 1024;
 ///
 /// # Errors
 /// MalformedXML, also for an empty body, MaxMessageLengthExceeded above `limit`, and what `closed` gives.
-pub(super) fn read(
+pub(crate) fn read(
     body: &[u8],
     limit: usize,
     root: &str,
@@ -85,7 +85,7 @@ pub(super) fn read(
 }
 
 /// S3's error for a document that is not what it should be.
-pub(super) fn malformed() -> S3Error {
+pub(crate) fn malformed() -> S3Error {
     S3Error::new(Code::MalformedXML)
 }
 

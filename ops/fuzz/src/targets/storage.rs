@@ -1,4 +1,4 @@
-//! What a storage answers, and what lies in the filesystem backend's files.
+//! What a storage answers, what lies in the filesystem backend's files, and what it is told about its buckets.
 
 use super::selected;
 use sealgate_data_plane::backend;
@@ -10,9 +10,10 @@ pub fn answers(data: &[u8]) {
 
 pub fn files(data: &[u8]) {
     let (how, data) = selected(data);
-    if how & 1 == 0 {
-        backend::fs::fuzz::record(data);
-    } else {
-        backend::fs::fuzz::name(data);
+    match how & 3 {
+        0 => backend::fs::fuzz::record(data),
+        1 => backend::fs::fuzz::name(data),
+        2 => backend::fs::fuzz::document(data),
+        _ => backend::fs::fuzz::kept(data),
     }
 }
