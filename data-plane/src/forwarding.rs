@@ -99,7 +99,13 @@ pub async fn forward(
         }
     }
     request.body = document.into();
-    let answer = backend.forward(request).await.map_err(|error| in_its_words(admitted, &bucket, error))?;
+    let answer = backend.forward(request).await.map_err(|error| match error {
+        // What a storage without the operation says of itself names none.
+        BackendError::Unsupported("this operation") => {
+            S3Error::not_implemented(&format!("{} on this storage", entry.name))
+        }
+        error => in_its_words(admitted, &bucket, error),
+    })?;
     Ok(shown(admitted, &bucket, entry, answer))
 }
 

@@ -300,7 +300,7 @@ def the_expected_owner_is_the_one_that_listbuckets_names(t):
         lambda other: t.s3.put_object(Bucket=t.bucket, Key="other", Body=b"x", ExpectedBucketOwner=other),
         lambda other: t.s3.get_object(Bucket=t.bucket, Key="owned", ExpectedBucketOwner=other),
         lambda other: t.s3.list_objects_v2(Bucket=t.bucket, ExpectedBucketOwner=other),
-        lambda other: t.s3.get_bucket_versioning(Bucket=t.bucket, ExpectedBucketOwner=other),
+        lambda other: t.s3.get_bucket_location(Bucket=t.bucket, ExpectedBucketOwner=other),
     ):
         with raises("AccessDenied", status=403):
             call("111122223333")

@@ -136,7 +136,7 @@ fn the_list_names_each_operation_once_and_its_permission() {
             assert_eq!(taken.name(), entry.name, "{header}");
         }
     }
-    assert_eq!(names.len(), 76);
+    assert_eq!(names.len(), 72);
 }
 
 #[test]
