@@ -32,6 +32,8 @@ pub enum Fetch {
     Get,
     /// Wrapped records.
     Records,
+    /// A record for another bucket.
+    Lend,
 }
 
 /// How it ended.

@@ -1,6 +1,7 @@
 //! The recovery card: which tenants, buckets and KEKs the offline tools may believe. Not secret.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::Write as _,
     os::unix::fs::OpenOptionsExt as _,
@@ -30,6 +31,15 @@ pub(crate) fn card(state: &State) -> Result<String, Error> {
         bucket: bucket.id,
         name: bucket.name.clone(),
     });
+    // Sources of copies that are not registered any more: their names are not known any more either.
+    let gone: BTreeSet<_> = state
+        .sources
+        .values()
+        .filter(|source| state.bucket(source.owner).is_none())
+        .map(|source| (source.tenant, source.owner))
+        .collect();
+    let gone = gone.into_iter().map(|(tenant, bucket)| CardBucket { tenant, bucket, name: String::new() });
+    let buckets = buckets.chain(gone);
     let keks = state.tenants.values().map(|tenant| tenant.kek.clone());
     Ok(RecoveryCard::new(buckets.collect(), keks.collect())?.to_string())
 }

@@ -7,6 +7,7 @@ mod buckets;
 mod credentials;
 mod identities;
 pub(crate) mod iks;
+mod lent;
 pub mod records;
 mod sealer;
 mod state;
@@ -119,7 +120,7 @@ impl Registry {
     pub fn reload(&self) -> Result<(), Error> {
         let mut state = State::empty(self.store.epoch());
         state.version = self.store.revision();
-        for prefix in ["sys/", "tenant/", "bucket/", "credential/", "node/"] {
+        for prefix in ["sys/", "tenant/", "bucket/", "credential/", "node/", records::SOURCE_PREFIX] {
             for (key, found) in self.store.scan(prefix)? {
                 state.apply(&key, Some(&found.value))?;
             }

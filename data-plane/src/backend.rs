@@ -145,6 +145,10 @@ pub struct Capabilities {
     pub conditional_complete: bool,
     /// If-Match on DELETE is honoured.
     pub conditional_delete: bool,
+    /// Copies keep to the ETag that their source must have: what comes out of one is what was looked at before.
+    pub pinned_copies: bool,
+    /// If-Match and If-None-Match on the target of a copy are honoured.
+    pub conditional_copy: bool,
     /// ETags in a multi-object deletion are honoured.
     pub conditional_delete_many: bool,
     /// Keys with empty, `.` or `..` components are taken for other keys: such keys are refused, since the object that lies

@@ -8,7 +8,7 @@ use std::time::Instant;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
-use sealgate_envelope::hidden;
+use sealgate_envelope::{TenantId, hidden};
 use sealgate_policies as policies;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
@@ -26,7 +26,7 @@ use crate::s3::request::S3Request;
 use crate::s3::route::{Access, Operation, needs_configure, route};
 use crate::snapshot::{Bucket, BucketState, Credential, Snapshot};
 use crate::worker::Worker;
-use crate::{access_log, buckets, cors, forwarding, listing, multipart, objects, versions};
+use crate::{access_log, buckets, copy, cors, forwarding, listing, multipart, objects, versions};
 
 /// HostId of errors and `x-amz-id-2` of every answer.
 const HOST_ID: &str = "sealgate";
@@ -161,6 +161,8 @@ async fn serve(
         Operation::ListObjectsV1 => listing::v1(&admitted).await,
         Operation::ListObjectsV2 => listing::v2(&admitted).await,
         Operation::PutObject => objects::put::put(&admitted, body).await,
+        Operation::CopyObject => copy::object::copy(&admitted).await,
+        Operation::UploadPartCopy => copy::part::copy(&admitted).await,
         Operation::GetObject => objects::get::get(&admitted).await,
         Operation::HeadObject => objects::head::head(&admitted).await,
         Operation::GetObjectAttributes => objects::attributes::attributes(&admitted).await,
@@ -236,32 +238,49 @@ pub fn authorise(
         (None, Operation::CreateBucket) => credential.tenant,
         (None, _) => return Err(S3Error::no_such_bucket(name)),
     };
-    let subject = policies::Subject {
-        tenant: *credential.tenant.as_bytes(),
-        grants: &credential.grants,
-        not_after: credential.not_after.unwrap_or(0),
-    };
-    let target = policies::Target { bucket: name, tenant: *tenant.as_bytes() };
     let action = match access {
         Access::Read => policies::Action::Read,
         Access::Write => policies::Action::Write,
         Access::Admin => policies::Action::Admin,
         Access::Configure => policies::Action::Configure,
     };
-    policies::authorize(subject, target, action, now).map(Some).map_err(|denied| {
-        info!(target: "audit", access_key_id = credential.access_key_id, bucket = name, operation = operation.name(), %denied);
+    permit(credential, name, tenant, action, operation.name(), now).map(Some)
+}
+
+/// Whether a credential may do something to a bucket of a tenant's.
+///
+/// # Errors
+/// AccessDenied; the reason is in the audit log.
+pub fn permit(
+    credential: &Credential,
+    bucket: &str,
+    tenant: TenantId,
+    action: policies::Action,
+    operation: &str,
+    now: u64,
+) -> Result<policies::Allowed, S3Error> {
+    let subject = policies::Subject {
+        tenant: *credential.tenant.as_bytes(),
+        grants: &credential.grants,
+        not_after: credential.not_after.unwrap_or(0),
+    };
+    let target = policies::Target { bucket, tenant: *tenant.as_bytes() };
+    policies::authorize(subject, target, action, now).map_err(|denied| {
+        info!(target: "audit", access_key_id = credential.access_key_id, bucket, operation, %denied);
         S3Error::new(Code::AccessDenied)
     })
 }
 
-/// Holds x-amz-expected-bucket-owner against the owner that ListBuckets and ACLs show: the tenant.
+/// Holds x-amz-expected-bucket-owner, and a copy's of its source, against the owner that ListBuckets and ACLs show: the
+/// tenant, whose both buckets are.
 ///
 /// # Errors
 /// AccessDenied.
 pub fn expected_owner(credential: &Credential, headers: &HeaderMap) -> Result<(), S3Error> {
-    let expected = headers.get_all("x-amz-expected-bucket-owner").iter();
+    let of_source = headers.get_all("x-amz-source-expected-bucket-owner").iter();
+    let mut expected = headers.get_all("x-amz-expected-bucket-owner").iter().chain(of_source);
     let tenant = hex::encode(credential.tenant.as_bytes());
-    match expected.into_iter().all(|owner| owner.as_bytes().eq_ignore_ascii_case(tenant.as_bytes())) {
+    match expected.all(|owner| owner.as_bytes().eq_ignore_ascii_case(tenant.as_bytes())) {
         true => Ok(()),
         false => Err(S3Error::new(Code::AccessDenied)),
     }

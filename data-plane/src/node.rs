@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::ControlPlane;
+use crate::copy::records::Lent;
 use crate::cors;
 use crate::keys::Keys;
 use crate::metrics::Metrics;
@@ -33,6 +34,8 @@ pub struct Node {
     pub tables: Tables,
     /// CORS configurations that this node has read.
     pub cors: cors::Known,
+    /// Key records of other buckets that this node has placed.
+    pub lent: Lent,
     /// The control plane.
     pub control: ControlPlane,
     snapshot: ArcSwapOption<Snapshot>,
@@ -55,6 +58,7 @@ impl Node {
             uploads: Uploads::new(Arc::clone(&clock)),
             tables: Tables::new(),
             cors: cors::Known::default(),
+            lent: Lent::default(),
             clock,
             metrics,
             keys,
@@ -84,6 +88,7 @@ impl Node {
         let ids: HashSet<_> = snapshot.buckets().map(|bucket| bucket.id).collect();
         self.keys.retain(|id| ids.contains(&id));
         self.uploads.retain(|id| ids.contains(&id));
+        self.lent.retain(|id| ids.contains(&id));
         self.snapshot.store(Some(snapshot));
         self.metrics.config_applied(new.1);
         self.applied.send_replace(new);

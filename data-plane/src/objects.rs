@@ -7,6 +7,7 @@ pub mod described;
 pub mod get;
 pub mod head;
 pub mod plain;
+pub mod plans;
 pub mod post;
 pub mod put;
 pub mod ranges;

@@ -225,7 +225,8 @@ pub(crate) async fn records_once(
     for bytes in answer.records {
         let record = sealgate_envelope::IkRecord::parse(&bytes).map_err(|error| error.to_string())?;
         let name = hidden::ik_record_name(&record).map_err(|error| error.to_string())?;
-        if record.context.bucket == bucket.id && !there.contains(&name) {
+        // Those of other buckets were lent to this one: copies in it name them.
+        if record.context.tenant == bucket.tenant && !there.contains(&name) {
             crate::keys::fetch::put_record(backend.as_ref(), &bucket.backend_bucket, &record, &bytes)
                 .await
                 .map_err(|error| error.to_string())?;

@@ -7,6 +7,7 @@
 
 mod conformance {
     pub mod conditions;
+    pub mod copies;
     pub mod failures;
     pub mod integrity;
     pub mod listing;
@@ -58,6 +59,13 @@ macro_rules! suites {
             multipart::pages_of_parts,
             multipart::pages_of_uploads,
             multipart::conditional_complete,
+            copies::copies_are_objects_of_their_own,
+            copies::copies_of_what_is_not_there,
+            copies::copies_between_buckets,
+            copies::copies_of_an_upload,
+            copies::copies_keep_to_the_sources_etag,
+            copies::copies_keep_to_the_targets_conditions,
+            copies::parts_that_are_copies,
             failures::a_body_cut_short_stores_nothing,
             failures::a_body_of_the_wrong_length_stores_nothing,
             failures::a_part_cut_short_stores_nothing,

@@ -1,6 +1,7 @@
 """What a running gateway stored, fetched raw from the storage and opened by `ops/decryptor`: a reader written from the documents."""
 
 import base64
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -58,7 +59,7 @@ def raw(t):
 
 
 def backend_bucket(names: list[str], bucket: str) -> str:
-    (found,) = [name for name in names if bucket in name]
+    (found,) = [name for name in names if name.endswith(bucket)]
     return found
 
 
@@ -145,6 +146,52 @@ def multipart_uploads(t):
               {number: records.etag_in_table(records.backend_etag(etag.strip('"'))) for number, etag in etags[key].items()}, f"ETags of {key}'s parts")
         equal([(code, composite) for code, composite, _ in found.table.checksums], [(CRC32, False)], f"checksums of {key}")
         equal(found.metadata.get(b"x-amz-meta-of"), key.encode(), f"metadata of {key}")
+
+
+@case
+def copies(t):
+    there = f"{t.bucket}-2"
+    t.create_bucket(there)
+    body, upload = data(200_000, "copy"), Upload(t, "copy/parts", Metadata={"of": "parts"})
+    t.s3.put_object(Bucket=t.bucket, Key="copy/source", Body=body, Metadata={"of": "source"}, ContentType="text/x-mine")
+    for number, size in ((1, FIVE), (2, 777)):
+        upload.part(number, data(size, number))
+    upload.complete()
+    bodies = {"source": body, "parts": upload.body()}
+    for name in bodies:
+        # Copied in its bucket, into another one, from there back and on again: the keys of its body go along.
+        for place, source, target in ((t.bucket, "copy/", "copied/"), (there, "copied/", "copied/"), (t.bucket, "copied/", "returned/")):
+            source = {"Bucket": t.bucket if target == "copied/" else there, "Key": source + name}
+            t.s3.copy_object(Bucket=place, Key=target + name, CopySource=source)
+        t.s3.copy_object(Bucket=there, Key=f"described/{name}", CopySource={"Bucket": t.bucket, "Key": f"returned/{name}"},
+                         MetadataDirective="REPLACE", Metadata={"of": "nobody"})
+        t.s3.delete_object(Bucket=t.bucket, Key=f"copy/{name}")
+    for name, found in check(t, {f"{target}/{name}": body for target in ("copied", "returned") for name, body in bodies.items()}).items():
+        equal(found.metadata.get(b"x-amz-meta-of"), name.split("/")[1].encode(), f"metadata of {name}")
+    with inside(t, there):
+        wanted = {f"{target}/{name}": body for target in ("copied", "described") for name, body in bodies.items()}
+        for name, found in check(t, wanted).items():
+            of = b"nobody" if name.startswith("described/") else name.split("/")[1].encode()
+            equal(found.metadata.get(b"x-amz-meta-of"), of, f"metadata of {name}")
+        (stored,) = opened(t).stored(b"copied/source")
+        before = objects.parse_envelope(objects.unb64(stored.metadata[objects.ENVELOPE_HEADER], "header"))
+        block = ik_of_body(stored)
+        true(before.ik != block, "the body's recovery block names the IK of the bucket that it was written in")
+
+
+def ik_of_body(stored) -> bytes:
+    """The IK that a body's recovery block names."""
+    return stored.read(stored.size - 103, stored.size - 4)[3:19]
+
+
+@contextlib.contextmanager
+def inside(t, bucket):
+    """Another bucket in the place of the suite's own."""
+    own, t.bucket = t.bucket, bucket
+    try:
+        yield
+    finally:
+        t.bucket = own
 
 
 @case

@@ -25,7 +25,8 @@ import servers  # noqa: E402
 import target  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-SUITES = ("s3_objects", "s3_metadata", "s3_listing", "s3_multipart", "s3_plain", "s3_checksums", "s3_protocol", "s3_surface", "s3_post",
+SUITES = ("s3_objects", "s3_metadata", "s3_listing", "s3_multipart", "s3_plain", "s3_copy", "s3_copy_parts",
+          "s3_checksums", "s3_protocol", "s3_surface", "s3_post",
           "s3_forward", "s3_versions", "dev", "refusals", "refusals_keys", "decryptor", "recovery", "roundtrip", "scanner", "secrecy",
           "tamper", "tamper_tls", "tamper_answers",
           "cuts", "cuts_storage", "memory")

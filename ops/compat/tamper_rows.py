@@ -190,6 +190,22 @@ row("the trailer of another upload", "multi", on("multi", lambda table, found, c
 row("the body of a small object", "single", lambda table, stored: stored.replace(body=table.things["small"].genuine.body), "422", "refused", "refused")
 row("a single PUT over a multipart object", "multi", lambda table, stored: table.things["single"].genuine, "422", "refused", "refused")
 
+# A copy: the stored bytes of its source, and nothing else of it.
+chunk_flips("copied", "first", 0, "422", "touched")
+chunk_flips("copied", "last", -1, "cut", "touched")
+row("the envelope of its source", "copied", lambda table, stored: stored.replace(
+    metadata={**stored.metadata, "sealgate": table.things["single"].genuine.metadata["sealgate"]}), "422", "refused", "refused")
+row("envelope and metadata of its source", "copied", lambda table, stored: stored.replace(
+    metadata=table.things["single"].genuine.metadata), "422", "refused", "refused")
+row("the sealed metadata of its source", "copied", lambda table, stored: stored.replace(
+    metadata={**stored.metadata, "sealgatemeta": table.things["single"].genuine.metadata["sealgatemeta"]}), "422", "refused", "refused")
+row("envelope and metadata of a copy over its source", "single", lambda table, stored: stored.replace(
+    metadata=table.things["copied"].genuine.metadata), "422", "refused", "refused")
+row("the body of another object under a copy", "copied", lambda table, stored: stored.replace(
+    body=table.things["single2"].genuine.body), "422", "refused", "right")
+row("the trailer of another object under a copy", "copied", on("copied", lambda table, found, content: over(
+    content, found.trailer, table.things["single2"].genuine.body[found.trailer])), "cut", "right", "right")
+
 # What the storage says beside the body counts for nothing.
 for thing in ("single", "attempts", "bare"):
     row(f"change content type of {thing}", thing, lambda table, stored: stored.replace(

@@ -86,6 +86,10 @@ class Table:
         self._put("bare", data(1000, "bare"), headers={})
         for name in ("multi", "multi2"):
             self._upload(name, [(1, data(PART, f"{name} 1")), (2, data(PART, f"{name} 2")), (3, data(LAST_PART, f"{name} 3"))])
+        # The same stored bytes as its source's, under an envelope of its own.
+        t.s3.copy_object(Bucket=t.bucket, Key="copied", CopySource={"Bucket": t.bucket, "Key": "single"})
+        self._keep(Thing("copied", single, [len(single)]))
+        true(self.things["copied"].genuine.body == self.things["single"].genuine.body, "the copy's stored bytes are not its source's")
         # The same part sent twice, and the first attempt's chunks kept.
         self.first_attempt = self._upload("attempts", [(1, data(PART, "one")), (2, data(LAST_PART, "first")), (2, data(LAST_PART, "second"))])
         elsewhere = f"{t.bucket}-2"

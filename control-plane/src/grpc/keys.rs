@@ -126,6 +126,17 @@ impl v1::keys_server::Keys for KeysService {
         let records = self.record(&identity, Fetch::Records, &bucket, &[], result)?;
         Ok(Response::new(v1::RecordsResponse { records }))
     }
+
+    async fn lend(&self, request: Request<v1::LendRequest>) -> Result<Response<v1::PlaceRecord>, Status> {
+        let identity = self.admit(&request, Fetch::Lend)?;
+        let v1::LendRequest { bucket_id: bucket, ik_id: ik, target_id: target } = request.into_inner();
+        let result = match (bucket_id(&bucket), ik_id(&ik), bucket_id(&target)) {
+            (Ok(bucket), Ok(ik), Ok(target)) => self.keys.lend(&identity, bucket, ik, target).await,
+            (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => Err(error),
+        };
+        let record = self.record(&identity, Fetch::Lend, &bucket, &ik, result)?;
+        Ok(Response::new(v1::PlaceRecord { ik_id: ik, record }))
+    }
 }
 
 fn key(answered: &Answered, bucket: BucketId, recipient: &[u8]) -> Result<v1::Key, Error> {

@@ -159,8 +159,29 @@ impl KeyService {
     /// The wrapped records of a bucket that have, or should have, a copy in it.
     pub(crate) async fn records(&self, identity: &Identity, bucket: BucketId) -> Result<Vec<Vec<u8>>, Error> {
         self.bucket(identity, bucket)?;
-        let entries = self.read(move |registry| registry.iks(bucket)).await?;
+        let own_and_borrowed = move |registry: &Registry| {
+            let mut entries = registry.iks(bucket)?;
+            entries.extend(registry.borrowed(bucket)?);
+            Ok(entries)
+        };
+        let entries = self.read(own_and_borrowed).await?;
         Ok(entries.into_iter().map(|entry| entry.record).collect())
+    }
+
+    /// The wrapped record of an IK, for another bucket of the same tenant.
+    pub(crate) async fn lend(
+        &self,
+        identity: &Identity,
+        bucket: BucketId,
+        ik: IkId,
+        target: BucketId,
+    ) -> Result<Vec<u8>, Error> {
+        self.bucket(identity, bucket)?;
+        let to = self.bucket(identity, target)?;
+        if to.state != BucketState::Active {
+            return Err(Error::Precondition("the bucket is not in use".to_owned()));
+        }
+        self.writer.send(Run::new(move |registry: &Registry| registry.lend(bucket, ik, target))).await?
     }
 
     fn usable(&self, entry: &IkEntry) -> Result<(), Error> {

@@ -191,6 +191,9 @@ impl Registry {
 
     fn remove(&self, bucket: &BucketRecord) -> Result<Version, Error> {
         let key = bucket_key(&bucket.name);
-        self.commit(&[self.unchanged(&key)?], vec![Op::Delete(key)], false)
+        let compare = [self.unchanged(&key)?];
+        let mut ops = vec![Op::Delete(key)];
+        ops.extend(self.ends_of_loans(bucket.id)?.into_iter().map(Op::Delete));
+        self.commit(&compare, ops, false)
     }
 }

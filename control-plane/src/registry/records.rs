@@ -1,7 +1,8 @@
 //! What lies in the store, and under which keys.
 //!
 //! `sys/…` the gateway itself · `tenant/<id>` · `bucket/<name>` · `credential/<access key id>` · `node/<name>` ·
-//! `ik/<bucket id>/<IK id>` · `active/<bucket id>`. The last two are not part of what is pushed to nodes.
+//! `source/<bucket id>/<bucket id>` · `ik/<bucket id>/<IK id>` · `active/<bucket id>` · `lent/<bucket id>/<IK id>`. The last
+//! three are not part of what is pushed to nodes.
 
 use std::{fmt::Display, str::FromStr};
 
@@ -14,6 +15,8 @@ pub(crate) const CA: &str = "sys/ca";
 pub(crate) const DAY_KEY: &str = "sys/day";
 pub(crate) const IK_PREFIX: &str = "ik/";
 pub(crate) const ACTIVE_PREFIX: &str = "active/";
+pub(crate) const LENT_PREFIX: &str = "lent/";
+pub(crate) const SOURCE_PREFIX: &str = "source/";
 
 pub(crate) fn tenant_key(id: TenantId) -> String {
     format!("tenant/{id}")
@@ -37,6 +40,14 @@ pub(crate) fn ik_key(bucket: BucketId, ik: IkId) -> String {
 
 pub(crate) fn active_key(bucket: BucketId) -> String {
     format!("{ACTIVE_PREFIX}{bucket}")
+}
+
+pub(crate) fn lent_key(target: BucketId, ik: IkId) -> String {
+    format!("{LENT_PREFIX}{target}/{ik}")
+}
+
+pub(crate) fn source_key(target: BucketId, owner: BucketId) -> String {
+    format!("{SOURCE_PREFIX}{target}/{owner}")
 }
 
 /// Ids are stored as their text.
@@ -89,7 +100,9 @@ first_version!(
     CredentialRecord,
     NodeRecord,
     IkEntry,
-    ActiveRecord
+    ActiveRecord,
+    LentRecord,
+    SourceRecord
 );
 
 /// The gateway's identity, and the key that seals the store's secrets, wrapped by the system KEK.
@@ -344,4 +357,25 @@ pub(crate) struct ActiveRecord {
     pub(crate) created: u64,
     /// The id before it, in hex; empty for the first.
     pub(crate) previous: String,
+}
+
+/// An IK whose record lies in another bucket too, since copies there name it in their recovery blocks.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LentRecord {
+    /// The bucket whose IK it is, which may be deleted by now.
+    #[serde(with = "text")]
+    pub(crate) owner: BucketId,
+}
+
+/// A bucket whose IKs were lent to another: what the recovery card allows for the other's sake.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceRecord {
+    /// The tenant of both.
+    #[serde(with = "text")]
+    pub tenant: TenantId,
+    /// The bucket whose IKs they are.
+    #[serde(with = "text")]
+    pub owner: BucketId,
 }

@@ -9,8 +9,8 @@ use sealgate_envelope::{BucketId, GatewayId, TenantId};
 use sealgate_store::{Record, decode};
 
 use super::records::{
-    ACTIVE_PREFIX, BucketRecord, CA, CredentialRecord, DAY_KEY, DayRecord, IK_PREFIX, NodeRecord, SYSTEM,
-    SystemRecord, TenantRecord,
+    ACTIVE_PREFIX, BucketRecord, CA, CredentialRecord, DAY_KEY, DayRecord, IK_PREFIX, LENT_PREFIX,
+    NodeRecord, SOURCE_PREFIX, SYSTEM, SourceRecord, SystemRecord, TenantRecord,
 };
 use crate::Error;
 
@@ -37,11 +37,13 @@ pub struct State {
     pub credentials: BTreeMap<String, Arc<CredentialRecord>>,
     /// By name.
     pub nodes: BTreeMap<String, Arc<NodeRecord>>,
+    /// Buckets whose IKs were lent to others, by the ids of both.
+    pub sources: BTreeMap<String, Arc<SourceRecord>>,
 }
 
 /// Whether a key's value is part of what nodes are sent (or decides who is sent it).
 pub(super) fn is_config(key: &str) -> bool {
-    !key.starts_with(IK_PREFIX) && !key.starts_with(ACTIVE_PREFIX)
+    ![IK_PREFIX, ACTIVE_PREFIX, LENT_PREFIX].iter().any(|prefix| key.starts_with(prefix))
 }
 
 impl State {
@@ -57,6 +59,7 @@ impl State {
             bucket_names: HashMap::new(),
             credentials: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            sources: BTreeMap::new(),
         }
     }
 
@@ -78,6 +81,8 @@ impl State {
             replace(&mut self.credentials, id.to_owned(), record(value)?);
         } else if let Some(name) = key.strip_prefix("node/") {
             replace(&mut self.nodes, name.to_owned(), record(value)?);
+        } else if let Some(ids) = key.strip_prefix(SOURCE_PREFIX) {
+            replace(&mut self.sources, ids.to_owned(), record(value)?);
         } else if let (SYSTEM, Some(bytes)) = (key, value) {
             self.gateway_id = decode::<SystemRecord>(bytes)?.gateway_id;
         } else if let (DAY_KEY, Some(bytes)) = (key, value) {

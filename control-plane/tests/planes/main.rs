@@ -5,6 +5,7 @@ mod admin;
 mod buckets;
 mod certificates;
 mod keys;
+mod lent;
 mod push;
 mod store;
 mod support;

@@ -9,6 +9,7 @@
 
 mod commit;
 mod conditions;
+mod copy;
 mod cors;
 mod delete;
 mod documents;
@@ -46,9 +47,9 @@ use self::record::{Head, Kind, Record, Segment};
 use self::space::Bucket;
 use self::versions::Mode;
 use super::{
-    Backend, BackendError, Capabilities, Conditions, DeleteKey, DeleteOutcome, Forward, Forwarded,
-    GetOptions, GetOutcome, ListOptions, ListPage, ObjectMeta, PartPage, PutOptions, PutOutcome, Upload,
-    UploadListOptions, UploadPage, VersionListOptions, VersionPage,
+    Backend, BackendError, Capabilities, Conditions, CopyOutcome, CopySource, DeleteKey, DeleteOutcome,
+    Forward, Forwarded, GetOptions, GetOutcome, ListOptions, ListPage, ObjectMeta, PartPage, PutOptions,
+    PutOutcome, Upload, UploadListOptions, UploadPage, VersionListOptions, VersionPage,
 };
 
 /// Keeps objects in a directory. See the module's text.
@@ -78,6 +79,8 @@ impl FsBackend {
             conditional_put: true,
             conditional_complete: true,
             conditional_delete: true,
+            pinned_copies: true,
+            conditional_copy: true,
             conditional_delete_many: true,
             folds_keys: false,
             marker_metadata: true,
@@ -112,6 +115,11 @@ fn outcome(bucket: &Bucket, head: &Head) -> Result<PutOutcome, BackendError> {
         _ => None,
     };
     Ok(PutOutcome { etag: head.etag(), version_id, headers: HeaderMap::new() })
+}
+
+fn copied(bucket: &Bucket, head: &Head) -> Result<CopyOutcome, BackendError> {
+    let PutOutcome { etag, version_id, headers } = outcome(bucket, head)?;
+    Ok(CopyOutcome { etag, last_modified: conditions::modified(head), version_id, headers })
 }
 
 fn object_meta(head: Head, version_id: Option<String>) -> Result<ObjectMeta, BackendError> {
@@ -312,9 +320,7 @@ impl Backend for FsBackend {
         number: u16,
         body: Upload,
     ) -> Result<PutOutcome, BackendError> {
-        if !(1..=10_000).contains(&number) {
-            return Err(BackendError::s3(400, "InvalidArgument", "part numbers are 1 to 10,000"));
-        }
+        uploads::check_number(number)?;
         let mut head = options::head(Kind::Part, key, &PutOptions::default(), body.length)?;
         (head.upload, head.segments) = (upload_id.to_owned(), 1);
         let (key, upload_id) = (key.to_owned(), upload_id.to_owned());
@@ -383,5 +389,48 @@ impl Backend for FsBackend {
     async fn forward(&self, request: Forward) -> Result<Forwarded, BackendError> {
         let name = request.bucket.clone();
         self.in_bucket(&name, move |bucket| forward::answer(&bucket, &request)).await
+    }
+
+    async fn copy(
+        &self,
+        source: CopySource,
+        bucket: &str,
+        key: &str,
+        options: PutOptions,
+    ) -> Result<CopyOutcome, BackendError> {
+        let (root, key) = (self.root.clone(), key.to_owned());
+        self.in_bucket(bucket, move |bucket| {
+            bucket.leaf(&key)?;
+            let opened = copy::open(&root, &source)?;
+            let size = opened.record.head.size;
+            let head = options::head(Kind::Object, &key, &options, size)?;
+            lock::check_early(&bucket, &head)?;
+            let pending = copy::body(&bucket, opened, 0, size)?;
+            commit_object(&bucket, pending, head, &options.conditions).and_then(|head| copied(&bucket, &head))
+        })
+        .await
+    }
+
+    async fn copy_part(
+        &self,
+        source: CopySource,
+        range: Option<(u64, u64)>,
+        bucket: &str,
+        key: &str,
+        upload_id: &str,
+        number: u16,
+    ) -> Result<CopyOutcome, BackendError> {
+        let (root, key, upload_id) = (self.root.clone(), key.to_owned(), upload_id.to_owned());
+        self.in_bucket(bucket, move |bucket| {
+            uploads::check_number(number)?;
+            uploads::load(&bucket, &key, &upload_id)?;
+            let opened = copy::open(&root, &source)?;
+            let (from, length) = copy::span(range, opened.record.head.size)?;
+            let mut head = options::head(Kind::Part, &key, &PutOptions::default(), length)?;
+            (head.upload, head.segments) = (upload_id, 1);
+            let pending = copy::body(&bucket, opened, from, length)?;
+            uploads::commit_part(&bucket, pending, head, number).and_then(|head| copied(&bucket, &head))
+        })
+        .await
     }
 }

@@ -7,6 +7,7 @@ mod answer;
 mod client;
 mod config;
 mod connection;
+mod copy;
 mod forward;
 mod framing;
 #[cfg(feature = "fuzz")]
@@ -27,9 +28,9 @@ use http::HeaderMap;
 use self::client::Client;
 pub use self::config::{Checksum, CredentialsProvider, S3Config, ServerKind, StaticCredentials};
 use super::{
-    Backend, BackendError, Capabilities, Conditions, DeleteKey, DeleteOutcome, Forward, Forwarded,
-    GetOptions, GetOutcome, ListOptions, ListPage, ObjectMeta, PartPage, PutOptions, PutOutcome, Upload,
-    UploadListOptions, UploadPage, VersionListOptions, VersionPage,
+    Backend, BackendError, Capabilities, Conditions, CopyOutcome, CopySource, DeleteKey, DeleteOutcome,
+    Forward, Forwarded, GetOptions, GetOutcome, ListOptions, ListPage, ObjectMeta, PartPage, PutOptions,
+    PutOutcome, Upload, UploadListOptions, UploadPage, VersionListOptions, VersionPage,
 };
 
 /// Keeps objects on an S3 server. Lives on one worker, inside a `LocalSet`: connections are driven by local tasks.
@@ -205,5 +206,27 @@ impl Backend for S3Backend {
 
     async fn forward(&self, request: Forward) -> Result<Forwarded, BackendError> {
         forward::forward(&self.client, request).await
+    }
+
+    async fn copy(
+        &self,
+        source: CopySource,
+        bucket: &str,
+        key: &str,
+        options: PutOptions,
+    ) -> Result<CopyOutcome, BackendError> {
+        copy::object(&self.client, &source, bucket, key, options).await
+    }
+
+    async fn copy_part(
+        &self,
+        source: CopySource,
+        range: Option<(u64, u64)>,
+        bucket: &str,
+        key: &str,
+        upload_id: &str,
+        number: u16,
+    ) -> Result<CopyOutcome, BackendError> {
+        copy::part(&self.client, &source, range, (bucket, key), upload_id, number).await
     }
 }

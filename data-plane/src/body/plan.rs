@@ -112,6 +112,12 @@ impl BodyPlan {
         })
     }
 
+    /// The plan of a body that no client sends: a copy's, of a known length.
+    #[must_use]
+    pub fn copied(length: u64) -> BodyPlan {
+        BodyPlan { framing: Framing::Plain, length, sha256: None, md5: None, checksum: None, also: None }
+    }
+
     /// The plaintext's length in bytes.
     #[must_use]
     pub fn length(&self) -> u64 {
@@ -239,7 +245,7 @@ fn sdk_algorithm(headers: &HeaderMap) -> Result<Option<Algorithm>, S3Error> {
     Algorithm::from_name(text).map(Some).ok_or_else(unsupported)
 }
 
-pub(super) fn unsupported() -> S3Error {
+pub(crate) fn unsupported() -> S3Error {
     let names: Vec<&str> = Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();
     S3Error::with(
         Code::InvalidRequest,

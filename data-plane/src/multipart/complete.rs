@@ -3,10 +3,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::{FutureExt as _, StreamExt as _, stream};
 use http::StatusCode;
 use sealgate_envelope::size::{MIN_PART, chunks_size, stored_size};
 use sealgate_envelope::upload_record::ChecksumType;
@@ -24,9 +21,10 @@ use crate::body::checksum::Checksum;
 use crate::body::plan::object_checksum;
 use crate::etags;
 use crate::gate::Admitted;
+use crate::late;
 use crate::objects::put::{active_key, cannot_seal};
 use crate::objects::sealed;
-use crate::reply::{self, Reply, ReplyBody};
+use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::xml::uploads::{ObjectChecksum, complete as completed_document};
 use crate::s3::xml::{CompletedPart, parse_complete};
@@ -34,10 +32,6 @@ use crate::snapshot::Bucket;
 
 /// 10,000 parts with checksums and namespaces.
 const MAX_DOCUMENT: usize = 8 << 20;
-
-/// When the answer has to begin, so that no proxy and no client gives up; then a space every so often.
-const ANSWER_WITHIN: Duration = Duration::from_secs(20);
-const SPACE_EVERY: Duration = Duration::from_secs(10);
 
 /// How often a race for the gateway's part is taken up again.
 const RACES: usize = 3;
@@ -49,48 +43,7 @@ const RACES: usize = 3;
 pub async fn complete(admitted: &Rc<Admitted>, body: ClientBody) -> Result<Reply, S3Error> {
     let document = admitted.complete_document(body, MAX_DOCUMENT).await?;
     let parts = parse_complete(&document)?;
-    let finishing = finish(Rc::clone(admitted), parts);
-    // Detached: a client that hangs up does not leave a half-made object behind.
-    let mut finishing = actix_rt::spawn(finishing)
-        .map(|joined| joined.unwrap_or_else(|_| Err(S3Error::new(Code::InternalError))));
-    match tokio::time::timeout(ANSWER_WITHIN, &mut finishing).await {
-        Ok(done) => done,
-        Err(_) => {
-            let path = admitted.request.raw_path.clone();
-            let spaces = stream::unfold(Some(finishing), move |finishing| {
-                let path = path.clone();
-                async move {
-                    let mut finishing = finishing?;
-                    match tokio::time::timeout(SPACE_EVERY, &mut finishing).await {
-                        Err(_) => Some((Ok(Bytes::from_static(b" ")), Some(finishing))),
-                        Ok(done) => Some((Ok(late(done, &path)), None)),
-                    }
-                }
-            });
-            let start = stream::once(async {
-                Ok(Bytes::from_static(b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"))
-            });
-            let mut reply =
-                reply::with(StatusCode::OK, ReplyBody::unsized_stream(Box::pin(start.chain(spaces))));
-            reply::set(reply.headers_mut(), "content-type", "application/xml");
-            Ok(reply)
-        }
-    }
-}
-
-/// A document without its declaration, which went out before the spaces.
-fn late(done: Result<Reply, S3Error>, path: &str) -> Bytes {
-    let document = match done {
-        Ok(reply) => match reply.into_body() {
-            ReplyBody::Full(Some(bytes)) => bytes,
-            _ => Bytes::new(),
-        },
-        Err(error) => Bytes::from(error.to_xml(path, "", "sealgate")),
-    };
-    match document.iter().position(|byte| *byte == b'\n') {
-        Some(end) if document.starts_with(b"<?xml") => document.slice(end + 1..),
-        _ => document,
-    }
+    late::answer(admitted.request.raw_path.clone(), finish(Rc::clone(admitted), parts)).await
 }
 
 async fn finish(admitted: Rc<Admitted>, parts: Vec<CompletedPart>) -> Result<Reply, S3Error> {

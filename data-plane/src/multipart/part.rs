@@ -17,17 +17,18 @@ use super::uploads::{OpenUpload, load};
 use crate::backend::{
     Backend, BackendError, ByteStream, DeleteKey, PutOptions, PutOutcome, StreamError, Upload,
 };
-use crate::body::ClientBody;
+use crate::body::{ClientBody, Verified};
 use crate::etags;
 use crate::gate::Admitted;
 use crate::objects::put::{cannot_seal, empty_upload};
 use crate::pipeline::seal::{Outcome, seal};
+use crate::pipeline::source::Source;
 use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
 use crate::snapshot::Bucket;
 
 /// The largest part of plaintext, as S3 has it.
-pub(super) const MAX_PART: u64 = 5 << 30;
+pub const MAX_PART: u64 = 5 << 30;
 
 /// The backend's part number that belongs to the gateway. A client's own part of that number is kept in a stash only.
 pub const GATEWAY_PART: u16 = 10_000;
@@ -47,12 +48,7 @@ pub async fn upload(admitted: &Admitted, body: ClientBody) -> Result<Reply, S3Er
     let upload = load(admitted, &bucket, &backend, key, upload_id).await?;
     let mut plan = admitted.plan(MAX_PART)?;
     let length = plan.length();
-    let stored = chunks_size(length).ok_or_else(|| S3Error::entity_too_large(length, MAX_PART))?;
-    let most = backend.capabilities().max_part;
-    let needed = if number == GATEWAY_PART { stored.saturating_add(MAX_TRAILER) } else { stored };
-    if length > MAX_PART || needed > most {
-        return Err(S3Error::entity_too_large(length, MAX_PART.min(most)));
-    }
+    stored_len(backend.as_ref(), number, length)?;
     if let Some((code, _)) = upload.checksum {
         let wanted = algorithm(code);
         if let Some(sent) = plan.algorithm().filter(|sent| *sent != wanted) {
@@ -68,30 +64,34 @@ pub async fn upload(admitted: &Admitted, body: ClientBody) -> Result<Reply, S3Er
         plan = plan.compute(wanted);
     }
     let place = Place { admitted, bucket: &bucket, backend: &backend, key, upload: &upload, number };
-    place.must_be_open().await?;
-    let older = place.older_notes().await?;
-    let sealer = PartSealer::new(&upload.keys, number).map_err(|error| cannot_seal(&error))?;
-    let salt = sealer.salt();
-    let outcome = Outcome::default();
-    let sealed = seal(admitted.source(body, plan), sealer, length, None, outcome.clone());
-    let part = place.store(sealed, stored, length, &salt).await?;
-    let verified = outcome.take().ok_or_else(|| S3Error::new(Code::InternalError))?;
-    let mut checksums: Vec<_> =
-        verified.checksum().into_iter().chain(verified.computed()).filter_map(to_format).collect();
-    checksums.sort_by_key(|checksum| checksum.code());
-    checksums.dedup_by_key(|checksum| checksum.code());
-    let note = Note { salt, size: length, checksums };
-    place.note(&part.etag, &note).await?;
-    place.withdraw(&older).await;
+    let (etag, verified) = place.write(admitted.source(body, plan), length).await?;
     let mut reply = reply::empty(StatusCode::OK);
-    reply::set(reply.headers_mut(), "etag", &etags::to_client_quoted(&part.etag));
+    reply::set(reply.headers_mut(), "etag", &etags::to_client_quoted(&etag));
     for checksum in verified.checksum().into_iter().chain(verified.computed()) {
         reply::set(reply.headers_mut(), checksum.algorithm().header(), &checksum.to_base64());
     }
     Ok(reply)
 }
 
-pub(super) fn part_number(admitted: &Admitted) -> Result<u16, S3Error> {
+/// Stored bytes of a part of so much plaintext, if the storage takes them.
+///
+/// # Errors
+/// EntityTooLarge.
+pub fn stored_len(backend: &dyn Backend, number: u16, length: u64) -> Result<u64, S3Error> {
+    let stored = chunks_size(length).ok_or_else(|| S3Error::entity_too_large(length, MAX_PART))?;
+    let most = backend.capabilities().max_part;
+    let needed = if number == GATEWAY_PART { stored.saturating_add(MAX_TRAILER) } else { stored };
+    if length > MAX_PART || needed > most {
+        return Err(S3Error::entity_too_large(length, MAX_PART.min(most)));
+    }
+    Ok(stored)
+}
+
+/// The part number of a request.
+///
+/// # Errors
+/// InvalidArgument.
+pub fn part_number(admitted: &Admitted) -> Result<u16, S3Error> {
     let text = admitted.request.query.get("partNumber").unwrap_or_default();
     text.parse().ok().filter(|number| (1..=10_000).contains(number)).ok_or_else(|| {
         S3Error::invalid_argument(
@@ -102,16 +102,47 @@ pub(super) fn part_number(admitted: &Admitted) -> Result<u16, S3Error> {
     })
 }
 
-struct Place<'a> {
-    admitted: &'a Admitted,
-    bucket: &'a Arc<Bucket>,
-    backend: &'a Rc<dyn Backend>,
-    key: &'a str,
-    upload: &'a OpenUpload,
-    number: u16,
+/// Where a part of an encrypted upload goes.
+pub struct Place<'a> {
+    /// The request.
+    pub admitted: &'a Admitted,
+    /// The upload's bucket.
+    pub bucket: &'a Arc<Bucket>,
+    /// Its backend.
+    pub backend: &'a Rc<dyn Backend>,
+    /// The upload's key.
+    pub key: &'a str,
+    /// The upload.
+    pub upload: &'a OpenUpload,
+    /// The client's part number.
+    pub number: u16,
 }
 
 impl Place<'_> {
+    /// Seals and stores `length` bytes of plaintext as the part, and notes it. The backend's ETag, and what was verified.
+    ///
+    /// # Errors
+    /// In S3's terms; nothing is stored then.
+    pub async fn write(&self, source: Source, length: u64) -> Result<(String, Verified), S3Error> {
+        let stored = stored_len(self.backend.as_ref(), self.number, length)?;
+        self.must_be_open().await?;
+        let older = self.older_notes().await?;
+        let sealer = PartSealer::new(&self.upload.keys, self.number).map_err(|error| cannot_seal(&error))?;
+        let salt = sealer.salt();
+        let outcome = Outcome::default();
+        let sealed = seal(source, sealer, length, None, outcome.clone());
+        let part = self.store(sealed, stored, length, &salt).await?;
+        let verified = outcome.take().ok_or_else(|| S3Error::new(Code::InternalError))?;
+        let mut checksums: Vec<_> =
+            verified.checksum().into_iter().chain(verified.computed()).filter_map(to_format).collect();
+        checksums.sort_by_key(|checksum| checksum.code());
+        checksums.dedup_by_key(|checksum| checksum.code());
+        let note = Note { salt, size: length, checksums };
+        self.note(&part.etag, &note).await?;
+        self.withdraw(&older).await;
+        Ok((part.etag, verified))
+    }
+
     /// Stores the sealed part, and a second time where it can only be the last.
     async fn store(
         &self,

@@ -5,16 +5,15 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, StatusCode};
-use sealgate_envelope::size::{MAX_TRAILER, single_trailer_len};
-use sealgate_envelope::{Kind, PartOpener, PartReader, PartTable, Trailer};
+use sealgate_envelope::Kind;
 
-use super::described;
 use super::ranges::{guess, resolve};
 use super::sealed::{self, Changed, ENVELOPE_NAME, Sealed};
+use super::{described, plans};
 use crate::backend::{Backend, BackendError, Conditions, GetOptions, GetOutcome, StoredRange};
 use crate::etags;
 use crate::gate::Admitted;
-use crate::pipeline::open::{OpenError, Plaintext, Plan, TrailerCheck, open};
+use crate::pipeline::open::{OpenError, Plaintext, Plan, open};
 use crate::pipeline::tables::Table;
 use crate::reply::{self, Reply, ReplyBody};
 use crate::s3::error::{Code, S3Error};
@@ -247,35 +246,8 @@ impl Read<'_> {
             // A marker: its envelope is its proof.
             return Ok(Ok(answer(status, headers, ReplyBody::Empty, 0)));
         }
-        let single = PartTable::single(sealed.plaintext_len);
-        let spans = table.as_ref().map(|table| table.trailer.table()).or(single.as_ref());
-        let spans = spans.ok_or_else(|| self.admitted.not_genuine("it is larger than any object"))?;
-        let mut parts = std::collections::VecDeque::with_capacity(spans.parts().len());
-        for span in spans.parts() {
-            parts.push_back(
-                PartOpener::new(keys, span.number, span.salt)
-                    .and_then(|opener| PartReader::new(opener, span.plaintext_len()))
-                    .map_err(|error| self.admitted.not_genuine(error))?,
-            );
-        }
-        let check: TrailerCheck = match table {
-            Some(table) => Box::new(move |bytes| {
-                if table.trailer.is_made_of(bytes) {
-                    Ok(())
-                } else {
-                    Err(sealgate_envelope::Error::Trailer("differs from the one that the table came from"))
-                }
-            }),
-            None => {
-                let (keys, kind, stored) = (Arc::clone(keys), sealed.kind, sealed.stored_len);
-                Box::new(move |bytes| Trailer::open(&keys, kind, stored, bytes).map(|_| ()))
-            }
-        };
-        let limit =
-            usize::try_from(single_trailer_len(sealed.plaintext_len).min(MAX_TRAILER)).unwrap_or(usize::MAX);
-        let plan =
-            Plan { discard: 0, parts, skip: 0, take: sealed.plaintext_len, trailer: Some((check, limit)) };
-        let plaintext = open(first.body, plan, Arc::clone(&self.admitted.worker.node.metrics));
+        let plan = plans::whole(keys, sealed, table).map_err(|error| self.admitted.not_genuine(error))?;
+        let plaintext = open(first.body, plan, Some(Arc::clone(&self.admitted.worker.node.metrics)));
         let body = self.begin(plaintext, sealed.plaintext_len).await?;
         Ok(Ok(answer(status, headers, body, sealed.plaintext_len)))
     }
@@ -290,17 +262,9 @@ impl Read<'_> {
         end: u64,
     ) -> Result<Result<Reply, Changed>, S3Error> {
         let Some(keys) = &sealed.keys else { return Err(self.admitted.not_genuine("a marker has no bytes")) };
-        let single = PartTable::single(sealed.plaintext_len);
-        let spans = table.map(|table| table.trailer.table()).or(single.as_ref());
-        let pieces = spans.and_then(|spans| spans.pieces(start, end));
-        let (Some(spans), Some(pieces)) = (spans, pieces) else {
-            return Err(self.admitted.not_genuine("its parts do not cover its size"));
-        };
-        let (Some(first_piece), Some(last_piece)) = (pieces.first(), pieces.last()) else {
-            return Err(self.admitted.not_genuine("its parts do not cover its size"));
-        };
-        let needed = first_piece.chunks.stored.start..last_piece.chunks.stored.end;
-        let skip = first_piece.chunks.skip as u64;
+        let (needed, plan) = plans::Spans::of(sealed, table)
+            .and_then(|spans| plans::range(keys, spans.table(), start, end))
+            .map_err(|error| self.admitted.not_genuine(error))?;
         let (from, to) = match first.range {
             Some((from, to, _)) => (from, to),
             None => (0, sealed.stored_len.saturating_sub(1)),
@@ -315,22 +279,11 @@ impl Read<'_> {
                 Err(Changed) => return Ok(Err(Changed)),
             }
         };
-        let mut parts = std::collections::VecDeque::with_capacity(pieces.len());
-        for piece in &pieces {
-            let Some(span) = spans.parts().get(piece.part) else { continue };
-            parts.push_back(
-                PartOpener::new(keys, span.number, span.salt)
-                    .and_then(|opener| {
-                        PartReader::starting_at(opener, span.plaintext_len(), piece.chunks.first)
-                    })
-                    .map_err(|error| self.admitted.not_genuine(error))?,
-            );
-        }
         let length = end - start + 1;
         let mut headers = described::encrypted(self.admitted, &source.meta, sealed)?;
         let status = self.part_headers(wanted, table, sealed.plaintext_len, Some((start, end)), &mut headers);
-        let plan = Plan { discard: needed.start - from, parts, skip, take: length, trailer: None };
-        let plaintext = open(source.body, plan, Arc::clone(&self.admitted.worker.node.metrics));
+        let plan = Plan { discard: needed.start - from, ..plan };
+        let plaintext = open(source.body, plan, Some(Arc::clone(&self.admitted.worker.node.metrics)));
         let body = self.begin(plaintext, length).await?;
         Ok(Ok(answer(status, headers, body, length)))
     }

@@ -14,14 +14,14 @@ use super::described;
 use super::sealed::{ENVELOPE_NAME, METADATA_NAME};
 use crate::access_log;
 use crate::backend::{Backend, Conditions, PutOptions, Upload};
-use crate::body::{BodyPlan, ClientBody, Verified};
+use crate::body::{ClientBody, Verified};
 use crate::etags;
 use crate::gate::Admitted;
 use crate::keys::NodeKey;
 use crate::multipart::notes::to_format;
 use crate::pipeline;
 use crate::pipeline::seal::{Outcome, Trailer, pass, seal};
-use crate::pipeline::source::Feed;
+use crate::pipeline::source::{Feed, Source};
 use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::headers::ObjectHeaders;
@@ -62,8 +62,16 @@ pub async fn store(admitted: &Admitted, body: Feed, plan: BodyPlan) -> Result<Re
         PutOptions { headers: passed_headers(&admitted.headers), conditions, ..PutOptions::default() };
     let upload = if encrypted {
         let key_for_new = active_key(admitted, &bucket).await?;
-        let object = Object { admitted, bucket: &bucket, key, ik: &key_for_new };
-        let (metadata, upload) = object.seal(body, plan, backend.as_ref(), stored, outcome.clone())?;
+        let object = NewObject { bucket: &bucket, key, ik: &key_for_new };
+        let mut metadata = client_metadata(admitted)?;
+        // A checksum that comes in a trailer is not in the metadata, so it goes where the end of the body is.
+        let known = plan.known_checksum().copied();
+        if let Some(checksum) = &known {
+            metadata.insert(checksum.algorithm().header().to_owned(), checksum.to_base64().into());
+        }
+        let source = admitted.source(body, plan);
+        let body = NewBody { source, length, metadata, known_checksum: known.is_some() };
+        let (metadata, upload) = object.seal(body, backend.as_ref(), stored, outcome.clone())?;
         options.metadata = metadata;
         upload
     } else {
@@ -149,30 +157,42 @@ pub fn cannot_seal(error: &Error) -> S3Error {
     S3Error::with(Code::InternalError, "The object could not be sealed.")
 }
 
-struct Object<'a> {
-    admitted: &'a Admitted,
-    bucket: &'a Arc<Bucket>,
-    key: &'a str,
-    ik: &'a NodeKey,
+/// The body of a new object, and what lies beside it.
+pub struct NewBody {
+    /// The plaintext, with the plan that verifies it.
+    pub source: Source,
+    /// Its bytes.
+    pub length: u64,
+    /// The client's metadata, with the checksum that was known before the body, if there was one.
+    pub metadata: Metadata,
+    /// Whether it has one: any other goes where the end of the body is.
+    pub known_checksum: bool,
 }
 
-impl Object<'_> {
-    fn seal(
+/// A single PUT into an encrypted prefix, under keys of its own.
+pub struct NewObject<'a> {
+    /// Where.
+    pub bucket: &'a Bucket,
+    /// Where.
+    pub key: &'a str,
+    /// The bucket's key for new objects.
+    pub ik: &'a NodeKey,
+}
+
+impl NewObject<'_> {
+    /// Seals a body: the backend's metadata, and the stored bytes (`stored` of them) as they come.
+    ///
+    /// # Errors
+    /// MetadataTooLarge; InternalError when nothing can be sealed.
+    pub fn seal(
         &self,
-        body: Feed,
-        plan: BodyPlan,
+        body: NewBody,
         backend: &dyn Backend,
         stored: u64,
         outcome: Outcome,
     ) -> Result<(BTreeMap<String, String>, Upload), S3Error> {
-        let length = plan.length();
+        let NewBody { source, length, metadata, known_checksum } = body;
         let keys = ObjectKeys::generate(self.bucket.suite).map_err(|error| cannot_seal(&error))?;
-        let mut metadata = client_metadata(self.admitted)?;
-        if let Some(checksum) = plan.known_checksum() {
-            metadata.insert(checksum.algorithm().header().to_owned(), checksum.to_base64().into());
-        }
-        // A checksum that comes in a trailer is not in the metadata, so it goes where the end of the body is.
-        let known = plan.known_checksum().is_some();
         let scope = Scope { tenant: self.bucket.tenant, bucket: self.bucket.id, key: self.key.as_bytes() };
         let envelope =
             Envelope::seal_object(&keys, Some(length), !metadata.is_empty(), self.ik.id, &self.ik.ik, &scope)
@@ -180,7 +200,7 @@ impl Object<'_> {
         let headers = sealed_metadata(&keys, &envelope, &metadata, backend)?;
         if length == 0 && self.key.ends_with('/') {
             // A directory marker has no body: servers refuse or drop bytes in them. The body is still verified.
-            let empty = pass(self.admitted.source(body, plan), 0, outcome);
+            let empty = pass(source, 0, outcome);
             return Ok((headers, Upload { length: 0, stream: empty }));
         }
         let sealer = PartSealer::new(&keys, 0).map_err(|error| cannot_seal(&error))?;
@@ -188,7 +208,7 @@ impl Object<'_> {
             Recovery::seal(&keys, Kind::Single, self.ik.id, &self.ik.ik, self.bucket.tenant, self.bucket.id)
                 .map_err(|error| cannot_seal(&error))?;
         let trailer: Trailer = Box::new(move |verified: &Verified| {
-            let checksum = verified.checksum().filter(|_| !known);
+            let checksum = verified.checksum().or(verified.computed()).filter(|_| !known_checksum);
             let checksums = checksum
                 .and_then(to_format)
                 .map(|checksum| FullChecksum { checksum, composite: false })
@@ -198,7 +218,6 @@ impl Object<'_> {
                 .seal(&keys, &recovery)
                 .map_err(|error| cannot_seal(&error))
         });
-        let source = self.admitted.source(body, plan);
         Ok((headers, Upload { length: stored, stream: seal(source, sealer, length, Some(trailer), outcome) }))
     }
 }
@@ -208,9 +227,14 @@ impl Object<'_> {
 /// # Errors
 /// As [`client_metadata`].
 pub fn plain_metadata(admitted: &Admitted) -> Result<(BTreeMap<String, String>, HeaderMap), S3Error> {
+    client_metadata(admitted).map(unsealed)
+}
+
+/// Metadata as a plain object carries it: user metadata, and headers that describe the body.
+pub fn unsealed(stored: Metadata) -> (BTreeMap<String, String>, HeaderMap) {
     let mut metadata = BTreeMap::new();
     let mut headers = HeaderMap::new();
-    for (name, value) in client_metadata(admitted)? {
+    for (name, value) in stored {
         let text = String::from_utf8_lossy(&value).into_owned();
         match name.strip_prefix("x-amz-meta-") {
             Some(name) => {
@@ -225,7 +249,7 @@ pub fn plain_metadata(admitted: &Admitted) -> Result<(BTreeMap<String, String>, 
             }
         }
     }
-    Ok((metadata, headers))
+    (metadata, headers)
 }
 
 /// An empty object under a hidden name.

@@ -48,8 +48,8 @@ pub struct Plan {
 }
 
 /// Opens a stored body by a plan. What does not open is counted by whoever answers the client: before the status line it is
-/// an error, after it an aborted download.
-pub fn open(body: ByteStream, plan: Plan, metrics: Arc<Metrics>) -> Plaintext {
+/// an error, after it an aborted download. `sent` counts what a client gets; a copy's plaintext goes to nobody.
+pub fn open(body: ByteStream, plan: Plan, sent: Option<Arc<Metrics>>) -> Plaintext {
     let opening = Opening {
         body,
         plan,
@@ -57,11 +57,13 @@ pub fn open(body: ByteStream, plan: Plan, metrics: Arc<Metrics>) -> Plaintext {
         chunk: Vec::new(),
         batch: Batch::default(),
         ended: false,
-        metrics,
+        sent,
     };
     Box::pin(stream::try_unfold(Box::new(opening), |mut opening| async move {
         let Some(piece) = opening.step().await? else { return Ok(None) };
-        opening.metrics.sent(piece.len() as u64);
+        if let Some(metrics) = &opening.sent {
+            metrics.sent(piece.len() as u64);
+        }
         Ok(Some((piece, opening)))
     }))
 }
@@ -74,7 +76,7 @@ struct Opening {
     chunk: Vec<u8>,
     batch: Batch,
     ended: bool,
-    metrics: Arc<Metrics>,
+    sent: Option<Arc<Metrics>>,
 }
 
 /// Plaintext that is proved, and not yet handed on.

@@ -1,9 +1,11 @@
-//! A client's body on its way in: decoded and hashed piece by piece, and verified at its end.
+//! A body on its way in, a client's or a copy's: decoded and hashed piece by piece, and verified at its end.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::StreamExt as _;
 
 use crate::body::form::next_piece;
 use crate::body::{BodyPlan, BodyVerifier, ClientBody, FormFile, Verified};
@@ -13,12 +15,17 @@ use crate::s3::error::{Code, S3Error};
 /// How long a client may send nothing in the middle of a body.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// Plaintext of a stored object, proved piece by piece.
+pub type Stored = std::pin::Pin<Box<dyn Stream<Item = Result<Bytes, S3Error>>>>;
+
 /// Where an object's bytes come from.
 pub enum Feed {
     /// The whole of a request's body.
     Body(ClientBody),
     /// The file in a form.
     Form(FormFile),
+    /// Another object, that is copied.
+    Stored(Stored),
 }
 
 impl From<ClientBody> for Feed {
@@ -32,17 +39,19 @@ impl Feed {
         match self {
             Self::Body(body) => next_piece(body).await,
             Self::Form(file) => file.next().await,
+            Self::Stored(plaintext) => plaintext.next().await,
         }
     }
 }
 
-/// A client's body. Nothing is read before the first call of [`Source::next`], so that a client which waits for
+/// A body. Nothing is read before the first call of [`Source::next`], so that a client which waits for
 /// `100 Continue` gets it when the backend is ready.
 pub struct Source {
     feed: Feed,
     verifier: BodyVerifier,
     decoded: std::vec::IntoIter<Bytes>,
-    metrics: Arc<Metrics>,
+    /// Where what a client sends is counted.
+    metrics: Option<Arc<Metrics>>,
 }
 
 impl Source {
@@ -52,11 +61,17 @@ impl Source {
             feed: feed.into(),
             verifier: BodyVerifier::new(plan),
             decoded: Vec::new().into_iter(),
-            metrics,
+            metrics: Some(metrics),
         }
     }
 
-    /// The next piece of plaintext; none when the client has sent all.
+    /// What a copy reads of its source: nothing that a client sends.
+    pub fn stored(plaintext: Stored, plan: BodyPlan) -> Self {
+        let feed = Feed::Stored(plaintext);
+        Self { feed, verifier: BodyVerifier::new(plan), decoded: Vec::new().into_iter(), metrics: None }
+    }
+
+    /// The next piece of plaintext; none when all has come.
     ///
     /// # Errors
     /// What is wrong with the body, in S3's terms.
@@ -66,10 +81,14 @@ impl Source {
                 if piece.is_empty() {
                     continue;
                 }
-                self.metrics.received(piece.len() as u64);
+                if let Some(metrics) = &self.metrics {
+                    metrics.received(piece.len() as u64);
+                }
                 return Ok(Some(piece));
             }
-            let data = match tokio::time::timeout(IDLE, self.feed.next()).await {
+            // A storage has limits of its own, and is not the client's fault.
+            let idle = if self.metrics.is_some() { IDLE } else { Duration::MAX };
+            let data = match tokio::time::timeout(idle, self.feed.next()).await {
                 Err(_) => return Err(S3Error::new(Code::RequestTimeout)),
                 Ok(None) => return Ok(None),
                 Ok(Some(data)) => data?,

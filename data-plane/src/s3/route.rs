@@ -40,6 +40,7 @@ pub enum Operation {
     ListObjectsV2,
     ListObjectVersions,
     PutObject,
+    CopyObject,
     PostObject,
     GetObject,
     HeadObject,
@@ -48,6 +49,7 @@ pub enum Operation {
     DeleteObjects,
     CreateMultipartUpload,
     UploadPart,
+    UploadPartCopy,
     CompleteMultipartUpload,
     AbortMultipartUpload,
     ListParts,
@@ -74,6 +76,7 @@ impl Operation {
             Operation::ListObjectsV2 => "ListObjectsV2",
             Operation::ListObjectVersions => "ListObjectVersions",
             Operation::PutObject => "PutObject",
+            Operation::CopyObject => "CopyObject",
             Operation::PostObject => "PostObject",
             Operation::GetObject => "GetObject",
             Operation::HeadObject => "HeadObject",
@@ -82,6 +85,7 @@ impl Operation {
             Operation::DeleteObjects => "DeleteObjects",
             Operation::CreateMultipartUpload => "CreateMultipartUpload",
             Operation::UploadPart => "UploadPart",
+            Operation::UploadPartCopy => "UploadPartCopy",
             Operation::CompleteMultipartUpload => "CompleteMultipartUpload",
             Operation::AbortMultipartUpload => "AbortMultipartUpload",
             Operation::ListParts => "ListParts",
@@ -109,11 +113,13 @@ impl Operation {
             | Operation::ListMultipartUploads
             | Operation::Preflight => Access::Read,
             Operation::PutObject
+            | Operation::CopyObject
             | Operation::PostObject
             | Operation::DeleteObject
             | Operation::DeleteObjects
             | Operation::CreateMultipartUpload
             | Operation::UploadPart
+            | Operation::UploadPartCopy
             | Operation::CompleteMultipartUpload
             | Operation::AbortMultipartUpload => Access::Write,
             Operation::CreateBucket | Operation::DeleteBucket | Operation::NotImplemented(_) => Access::Admin,
@@ -174,6 +180,9 @@ const READ_OBJECT: &[&str] = &[
     "response-content-encoding",
 ];
 
+/// Makes a copy of what would be a write; some presigners move it from the headers into the query.
+pub const COPY_SOURCE: &str = "x-amz-copy-source";
+
 /// Finds the operation of a request.
 ///
 /// # Errors
@@ -233,8 +242,7 @@ fn bucket(request: &S3Request, headers: &HeaderMap) -> Result<Operation, S3Error
 
 fn object(request: &S3Request, headers: &HeaderMap) -> Result<Operation, S3Error> {
     let query = &request.query;
-    let copy =
-        headers.contains_key("x-amz-copy-source") || query.get_ignore_case("x-amz-copy-source").is_some();
+    let copy = headers.contains_key(COPY_SOURCE) || query.get(COPY_SOURCE).is_some();
     Ok(match request.method {
         Method::GET if query.has("uploadId") => only(request, Operation::ListParts, LIST_PARTS),
         Method::GET if query.has("attributes") => {
@@ -243,9 +251,11 @@ fn object(request: &S3Request, headers: &HeaderMap) -> Result<Operation, S3Error
         Method::GET => only(request, Operation::GetObject, READ_OBJECT),
         Method::HEAD => only(request, Operation::HeadObject, READ_OBJECT),
         Method::PUT => match (query.get("uploadId"), query.get("partNumber")) {
-            (Some(_), Some(_)) if copy => not("UploadPartCopy"),
+            (Some(_), Some(_)) if copy => {
+                only(request, Operation::UploadPartCopy, &["uploadId", "partNumber", COPY_SOURCE])
+            }
             (Some(_), Some(_)) => only(request, Operation::UploadPart, &["uploadId", "partNumber"]),
-            (None, None) if copy => not("CopyObject"),
+            (None, None) if copy => only(request, Operation::CopyObject, &[COPY_SOURCE]),
             (None, None) if headers.contains_key("x-amz-rename-source") => not("RenameObject"),
             (None, None) => only(request, Operation::PutObject, &[]),
             (Some(id), None) => {

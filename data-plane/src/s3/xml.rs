@@ -2,6 +2,7 @@
 
 pub mod attributes;
 pub mod complete;
+pub mod copy;
 pub mod cors;
 pub mod delete;
 pub mod forwarded;
@@ -9,6 +10,7 @@ pub mod lists;
 pub mod location;
 pub mod post;
 pub(crate) mod reader;
+pub mod tags;
 pub mod uploads;
 pub mod versions;
 pub mod writer;

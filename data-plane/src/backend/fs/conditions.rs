@@ -63,6 +63,14 @@ pub(crate) fn check_write(conditions: &Conditions, current: Option<&Head>) -> Re
     }
 }
 
+/// Whether a copy's source is still the one that was looked at.
+pub(crate) fn check_source(wanted: Option<&str>, source: &Head) -> Result<(), BackendError> {
+    match wanted {
+        Some(wanted) if !names_etag(wanted, &source.etag()) => Err(failed()),
+        _ => Ok(()),
+    }
+}
+
 fn failed() -> BackendError {
     BackendError::s3(412, "PreconditionFailed", "a condition of the request does not hold")
 }

@@ -160,19 +160,34 @@ impl Read for BodyReader {
                 return Ok(count);
             }
             let Some(next) = self.ahead.pop_front() else { return Ok(0) };
-            let mut file = match self.first.take() {
-                Some(file) => file,
-                None => File::open(self.bucket.body(next.id)).map_err(lost)?,
-            };
-            if next.from > 0 {
-                file.seek(SeekFrom::Start(next.from))?;
-            }
-            self.current = Some((file, next.length));
+            self.current = Some((self.open_stretch(&next)?, next.length));
         }
     }
 }
 
 impl BodyReader {
+    fn open_stretch(&mut self, stretch: &Stretch) -> io::Result<File> {
+        let mut file = match self.first.take() {
+            Some(file) => file,
+            None => File::open(self.bucket.body(stretch.id)).map_err(lost)?,
+        };
+        if stretch.from > 0 {
+            file.seek(SeekFrom::Start(stretch.from))?;
+        }
+        Ok(file)
+    }
+
+    /// Writes all of it into a file, from file to file, which the kernel does by itself (`copy_file_range`).
+    pub(crate) fn copy_to(mut self, out: &mut File) -> io::Result<()> {
+        while let Some(next) = self.ahead.pop_front() {
+            let file = self.open_stretch(&next)?;
+            if io::copy(&mut file.take(next.length), out)? != next.length {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the body file is too short"));
+            }
+        }
+        Ok(())
+    }
+
     fn piece(&mut self) -> io::Result<Bytes> {
         let left = self.current.as_ref().map_or(0, |(_, left)| *left)
             + self.ahead.iter().map(|stretch| stretch.length).sum::<u64>();

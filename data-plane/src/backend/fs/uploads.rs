@@ -41,6 +41,14 @@ fn invalid_part(number: u16) -> BackendError {
     BackendError::s3(400, "InvalidPart", format!("part {number} was not uploaded with this ETag"))
 }
 
+/// Refuses a part number that S3 does not have.
+pub(crate) fn check_number(number: u16) -> Result<(), BackendError> {
+    if (1..=10_000).contains(&number) {
+        return Ok(());
+    }
+    Err(BackendError::s3(400, "InvalidArgument", "part numbers are 1 to 10,000"))
+}
+
 fn part_path(upload: &Path, number: u16) -> PathBuf {
     upload.join(format!("{number:05}.meta"))
 }

@@ -110,7 +110,7 @@ fn mismatch(length: u64) -> BackendError {
     BackendError::Upload(Box::new(LengthMismatch { declared: length }))
 }
 
-fn create_body(pending: &Pending) -> Result<File, BackendError> {
+pub(super) fn create_body(pending: &Pending) -> Result<File, BackendError> {
     space::create_file(&pending.body_path()).map_err(space::missing_bucket)
 }
 
@@ -118,6 +118,6 @@ fn write_batch(file: &mut File, pieces: &[Bytes]) -> std::io::Result<()> {
     pieces.iter().try_for_each(|piece| file.write_all(piece))
 }
 
-fn sync_shard(pending: &Pending) -> std::io::Result<()> {
+pub(super) fn sync_shard(pending: &Pending) -> std::io::Result<()> {
     pending.body_path().parent().map_or(Ok(()), space::sync_dir)
 }

@@ -121,6 +121,19 @@ pub(super) fn error(call: &Call<'_>, status: StatusCode, headers: &HeaderMap, bo
     BackendError::S3 { status: status.as_u16(), code, message, headers: Box::new(relevant) }
 }
 
+/// The error that stands in the body of a success, whose status was sent before the outcome was known.
+pub(super) fn error_in_body(document: &[u8]) -> Result<(), BackendError> {
+    let Some((code, message)) = xml::error(document) else { return Ok(()) };
+    let status = match code.as_str() {
+        "NoSuchUpload" | "NoSuchKey" => 404,
+        "PreconditionFailed" => 412,
+        "InternalError" => 500,
+        "SlowDown" | "ServiceUnavailable" => return Err(BackendError::Unavailable(message)),
+        _ => 400,
+    };
+    Err(BackendError::s3(status, &code, message))
+}
+
 fn code_of(call: &Call<'_>, status: StatusCode) -> &'static str {
     match status.as_u16() {
         304 => "NotModified",

@@ -66,6 +66,8 @@ impl ServerKind {
             conditional_put: true,
             conditional_complete: true,
             conditional_delete: true,
+            pinned_copies: true,
+            conditional_copy: true,
             conditional_delete_many: true,
             folds_keys: false,
             marker_metadata: true,
@@ -78,6 +80,7 @@ impl ServerKind {
             // MinIO counts `x-amz-meta-` too: 22 bytes for the gateway's two headers.
             Self::Minio => Capabilities {
                 conditional_delete: false,
+                conditional_copy: false,
                 conditional_delete_many: false,
                 folds_keys: true,
                 max_user_metadata: 2026,
@@ -93,13 +96,19 @@ impl ServerKind {
                 ..all
             },
             // It refuses the upload id marker that it gave.
-            Self::VersityGw => {
-                Capabilities { conditional_delete_many: false, folds_keys: true, upload_pages: false, ..all }
-            }
+            Self::VersityGw => Capabilities {
+                conditional_copy: false,
+                conditional_delete_many: false,
+                folds_keys: true,
+                upload_pages: false,
+                ..all
+            },
             Self::Generic => Capabilities {
                 conditional_put: false,
                 conditional_complete: false,
                 conditional_delete: false,
+                pinned_copies: false,
+                conditional_copy: false,
                 conditional_delete_many: false,
                 folds_keys: true,
                 marker_metadata: false,

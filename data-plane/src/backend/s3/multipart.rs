@@ -121,16 +121,7 @@ pub(super) async fn complete(
     let headers = answer.headers.clone();
     let document = answer.body.collect(xml::MAX_ERROR).await?;
     // The status was sent before the outcome was known: the error may stand in the body.
-    if let Some((code, message)) = xml::error(&document) {
-        let status = match code.as_str() {
-            "NoSuchUpload" | "NoSuchKey" => 404,
-            "PreconditionFailed" => 412,
-            "InternalError" => 500,
-            "SlowDown" | "ServiceUnavailable" => return Err(BackendError::Unavailable(message)),
-            _ => 400,
-        };
-        return Err(BackendError::s3(status, &code, message));
-    }
+    answer::error_in_body(&document)?;
     let mut etag = None;
     xml::read(&document, |node| {
         if let Node::Close("ETag", _, text) = node {

@@ -16,9 +16,9 @@ use super::config::S3Config;
 use crate::backend::{BackendError, Conditions};
 
 /// Everything but S3's unreserved characters.
-const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+pub(super) const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 /// The same, with the slashes of a path kept.
-const PATH: &AsciiSet = &QUERY.remove(b'/');
+pub(super) const PATH: &AsciiSet = &QUERY.remove(b'/');
 
 /// A request before it is signed.
 #[derive(Debug)]

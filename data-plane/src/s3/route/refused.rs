@@ -37,7 +37,11 @@ pub const WITH_BUCKETS: &[&str] = &[
 pub const WITH_DELETIONS: &[&str] = &["x-amz-bypass-governance-retention", "x-amz-mfa"];
 
 /// Refused on whatever writes an object, an upload or a bucket.
-const ALWAYS: &[&str] = &["x-amz-write-offset-bytes"];
+const ALWAYS: &[&str] = &[
+    "x-amz-copy-source-server-side-encryption-customer-algorithm",
+    "x-amz-copy-source-server-side-encryption-customer-key",
+    "x-amz-write-offset-bytes",
+];
 
 /// Refused, where they do not go to the storage, unless the value is one of those that change nothing. Such a value never
 /// goes there: a server that has ACLs or locks switched off would refuse it.
@@ -71,9 +75,11 @@ pub(super) fn header(operation: &Operation, headers: &HeaderMap) -> Option<Strin
     }
     let refused: &[&str] = match operation {
         Operation::PutObject
+        | Operation::CopyObject
         | Operation::PostObject
         | Operation::CreateMultipartUpload
         | Operation::UploadPart
+        | Operation::UploadPartCopy
         | Operation::CreateBucket => ALWAYS,
         _ => return None,
     };
@@ -84,7 +90,10 @@ pub(super) fn header(operation: &Operation, headers: &HeaderMap) -> Option<Strin
         return None;
     }
     let passed = match operation {
-        Operation::PutObject | Operation::PostObject | Operation::CreateMultipartUpload => WITH_OBJECTS,
+        Operation::PutObject
+        | Operation::CopyObject
+        | Operation::PostObject
+        | Operation::CreateMultipartUpload => WITH_OBJECTS,
         Operation::CreateBucket => WITH_BUCKETS,
         _ => &[],
     };

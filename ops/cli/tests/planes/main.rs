@@ -7,6 +7,7 @@ mod balance;
 mod certificates;
 mod commits;
 mod completes;
+mod copies;
 mod creation;
 mod drain;
 mod fetches;

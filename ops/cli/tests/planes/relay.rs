@@ -300,6 +300,10 @@ impl wire::keys_server::Keys for Service {
     ) -> Result<Response<wire::RecordsResponse>, Status> {
         self.upstream().keys().records(request.into_inner()).await
     }
+
+    async fn lend(&self, request: Request<wire::LendRequest>) -> Result<Response<wire::PlaceRecord>, Status> {
+        self.upstream().keys().lend(request.into_inner()).await
+    }
 }
 
 #[tonic::async_trait]

@@ -14,9 +14,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use sealgate_data_plane::backend::{
-    Backend, BackendError, Capabilities, Conditions, DeleteKey, DeleteOutcome, GetOptions, GetOutcome,
-    ListOptions, ListPage, ObjectMeta, PartEntry, PartPage, PutOptions, PutOutcome, Upload,
-    UploadListOptions, UploadPage,
+    Backend, BackendError, Capabilities, Conditions, CopyOutcome, CopySource, DeleteKey, DeleteOutcome,
+    GetOptions, GetOutcome, ListOptions, ListPage, ObjectMeta, PartEntry, PartPage, PutOptions, PutOutcome,
+    Upload, UploadListOptions, UploadPage,
 };
 use sealgate_data_plane::gate;
 use sealgate_data_plane::node::Node;
@@ -37,6 +37,7 @@ pub enum Call {
     ListParts,
     ListUploads,
     Complete,
+    Copy,
 }
 
 /// A moment in a call.
@@ -86,6 +87,19 @@ impl Steered {
     /// One that completes an upload with whatever parts it has, under whatever ETags it is told.
     pub fn lenient(real: Rc<dyn Backend>) -> Rc<Self> {
         let capabilities = Capabilities { part_etags_enforced: false, ..real.capabilities().clone() };
+        Rc::new(Self {
+            real,
+            capabilities,
+            forgets_uploads: false,
+            forgets_parts: Cell::default(),
+            replaced_parts: RefCell::default(),
+            rules: RefCell::default(),
+        })
+    }
+
+    /// One that copies whatever the source is by then, whatever ETag it is told.
+    pub fn unpinned(real: Rc<dyn Backend>) -> Rc<Self> {
+        let capabilities = Capabilities { pinned_copies: false, ..real.capabilities().clone() };
         Rc::new(Self {
             real,
             capabilities,
@@ -320,6 +334,21 @@ impl Backend for Steered {
         let page = self.real.list_uploads(bucket, options).await?;
         self.at(Moment::After, Call::ListUploads, "").await?;
         Ok(page)
+    }
+    async fn copy(
+        &self,
+        mut source: CopySource,
+        bucket: &str,
+        key: &str,
+        options: PutOptions,
+    ) -> Result<CopyOutcome, BackendError> {
+        self.at(Moment::Before, Call::Copy, key).await?;
+        if !self.capabilities.pinned_copies {
+            source.if_match = None;
+        }
+        let made = self.real.copy(source, bucket, key, options).await?;
+        self.at(Moment::After, Call::Copy, key).await?;
+        Ok(made)
     }
 }
 

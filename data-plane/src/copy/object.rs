@@ -1,0 +1,412 @@
+//! CopyObject: the stored body as it is under an envelope wrapped anew, or all of it read, proved and written anew.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, StatusCode};
+use sealgate_envelope::metadata::Metadata;
+use sealgate_envelope::{Envelope, Kind, ObjectKeys, Scope, Trailer, trailer};
+
+use super::asked::{self, Directive, Named};
+use super::records;
+use super::source::{Source, stored_len};
+use super::tags;
+use crate::backend::{
+    Backend, BackendError, Conditions, CopyOutcome, GetOptions, PutOptions, StoredRange, Upload,
+};
+use crate::body::{Algorithm, BodyPlan, Checksum};
+use crate::etags;
+use crate::gate::Admitted;
+use crate::late;
+use crate::multipart::notes::from_format;
+use crate::objects::described;
+use crate::objects::put::{
+    NewBody, NewObject, active_key, cannot_seal, client_metadata, passed_headers, sealed_metadata, unsealed,
+};
+use crate::objects::sealed::{Changed, Sealed, keeps_changing};
+use crate::pipeline;
+use crate::pipeline::seal::{Outcome, pass};
+use crate::pipeline::source::Source as Body;
+use crate::reply::{self, Reply};
+use crate::s3::error::{Code, S3Error};
+use crate::s3::timestamp::unix_millis;
+use crate::s3::xml::copy::{CopyResult, copy_object};
+use crate::snapshot::Bucket;
+
+/// How often a copy begins anew when its source is replaced under it.
+const ATTEMPTS: usize = 3;
+
+/// What storages answer that cannot copy what they can read.
+const NOT_COPIED: &[&str] =
+    &["InvalidArgument", "InvalidRequest", "MethodNotAllowed", "NoSuchKey", "NotImplemented"];
+
+/// Answers CopyObject.
+///
+/// # Errors
+/// In S3's terms. What is found after 20 s is in the body of a 200, as S3 does.
+pub async fn copy(admitted: &Rc<Admitted>) -> Result<Reply, S3Error> {
+    let (path, admitted) = (admitted.request.raw_path.clone(), Rc::clone(admitted));
+    late::answer(path, async move { run(&admitted).await }).await
+}
+
+/// What the request wants, read once.
+struct Asked {
+    named: Named,
+    metadata: Directive,
+    checksum: Option<Algorithm>,
+    conditions: Conditions,
+}
+
+async fn run(admitted: &Rc<Admitted>) -> Result<Reply, S3Error> {
+    let (bucket, backend) = admitted.writable_bucket()?;
+    let key = admitted.request.need_key()?;
+    let asked = Asked {
+        named: Named::from(admitted)?,
+        metadata: Directive::from_header(&admitted.headers, asked::METADATA)?,
+        checksum: asked::algorithm(&admitted.headers)?,
+        conditions: etags::write_conditions(&admitted.headers, bucket.encrypts(key))?,
+    };
+    for _ in 0..ATTEMPTS {
+        let source = Source::open(admitted, &asked.named).await?;
+        refuse_idle(admitted, &asked, &bucket, key)?;
+        let mut headers = passed_headers(&admitted.headers);
+        headers.remove("x-amz-tagging");
+        if let Some(tags) = tags::of_copy(admitted, &source).await? {
+            headers.insert("x-amz-tagging", tags);
+        }
+        let copying = Copying {
+            admitted,
+            asked: &asked,
+            bucket: &bucket,
+            backend: &backend,
+            key,
+            source: &source,
+            headers,
+        };
+        if let Ok((made, checksums)) = copying.run().await? {
+            return Ok(answer(&copying, &made, &checksums));
+        }
+        admitted.worker.node.tables.remove(source.bucket.id, &source.key);
+    }
+    Err(keeps_changing())
+}
+
+/// Refuses a copy of an object onto itself that changes nothing, as S3 does.
+fn refuse_idle(admitted: &Admitted, asked: &Asked, bucket: &Bucket, key: &str) -> Result<(), S3Error> {
+    let itself =
+        asked.named.bucket == bucket.name && asked.named.key == key && asked.named.version_id.is_none();
+    let changes = asked.metadata == Directive::Replace
+        || ["x-amz-storage-class", "x-amz-server-side-encryption", "x-amz-website-redirect-location"]
+            .iter()
+            .any(|name| admitted.headers.contains_key(*name));
+    if itself && !changes { Err(asked::changes_nothing()) } else { Ok(()) }
+}
+
+type Made = (CopyOutcome, Vec<(Checksum, Option<usize>)>);
+
+/// One attempt at a copy.
+struct Copying<'a> {
+    admitted: &'a Rc<Admitted>,
+    asked: &'a Asked,
+    bucket: &'a Arc<Bucket>,
+    backend: &'a Rc<dyn Backend>,
+    key: &'a str,
+    source: &'a Source,
+    /// Those of any new object, and its tags.
+    headers: HeaderMap,
+}
+
+impl Copying<'_> {
+    async fn run(&self) -> Result<Result<Made, Changed>, S3Error> {
+        let metadata = self.metadata()?;
+        let mut checksums = known_checksums(&metadata);
+        if checksums.is_empty() && self.asked.checksum.is_some() {
+            match self.source.table(self.admitted).await? {
+                Ok(table) => checksums.extend(table.iter().flat_map(|table| of_trailer(&table.trailer))),
+                Err(Changed) => return Ok(Err(Changed)),
+            }
+        }
+        let encrypted = self.bucket.encrypts(self.key);
+        // One of the parts' checksums does for an object that was uploaded in parts; it is what its body carries.
+        let has_checksum = self
+            .asked
+            .checksum
+            .is_none_or(|wanted| checksums.iter().any(|(checksum, _)| checksum.algorithm() == wanted));
+        if self.storage_can(encrypted) && (has_checksum || !encrypted) {
+            match self.by_storage(&metadata).await? {
+                Copied::Made(made) => return Ok(Ok((made, checksums))),
+                Copied::Changed => return Ok(Err(Changed)),
+                Copied::Cannot => {}
+            }
+        }
+        self.anew(encrypted, metadata).await
+    }
+
+    /// What lies beside the copy's bytes. A checksum belongs to the bytes, whoever gives the rest.
+    fn metadata(&self) -> Result<Metadata, S3Error> {
+        let mut metadata = self.source.metadata();
+        if self.asked.metadata == Directive::Replace {
+            metadata.retain(|name, _| name.starts_with("x-amz-checksum-"));
+            metadata.extend(client_metadata(self.admitted)?);
+        }
+        Ok(metadata)
+    }
+
+    /// Whether the storage may copy the stored bytes as they are.
+    fn storage_can(&self, encrypted: bool) -> bool {
+        let (source, capabilities) = (self.source, self.backend.capabilities());
+        let conditional = self.asked.conditions == Conditions::default() || capabilities.conditional_copy;
+        let same_backend = source.bucket.backend == self.bucket.backend;
+        if !conditional || !same_backend || source.meta.size > capabilities.max_put {
+            return false;
+        }
+        match &source.sealed {
+            None => !encrypted,
+            Some(sealed) => {
+                // A marker has no body and any other empty object has one: neither can become the other.
+                let marker = source.size() == 0 && (self.key.ends_with('/') || source.key.ends_with('/'));
+                encrypted && !marker && sealed.keys.is_some()
+            }
+        }
+    }
+
+    /// The stored bytes as they are; an envelope that is wrapped anew, for this place and under the bucket's own key.
+    async fn by_storage(&self, metadata: &Metadata) -> Result<Copied, S3Error> {
+        let mut options = PutOptions {
+            headers: self.headers.clone(),
+            conditions: self.asked.conditions.clone(),
+            ..PutOptions::default()
+        };
+        let opened = self.source.sealed.as_ref().and_then(|sealed| Some((sealed, sealed.keys.as_ref()?)));
+        if opened.is_some() && self.source.bucket.id != self.bucket.id {
+            let table = match self.source.table(self.admitted).await? {
+                Ok(table) => table,
+                Err(Changed) => return Ok(Copied::Changed),
+            };
+            let node = &self.admitted.worker.node;
+            let Some(table) = table else { return Ok(Copied::Cannot) };
+            let recovery = table.trailer.recovery();
+            if !records::place(node, self.source, recovery, self.bucket, self.backend.as_ref()).await {
+                return Ok(Copied::Cannot);
+            }
+        }
+        match opened {
+            Some((sealed, keys)) => options.metadata = self.wrapped_anew(sealed, keys, metadata).await?,
+            None => {
+                let (user, described) = unsealed(for_plain(metadata.clone()));
+                options.metadata = user;
+                options.headers.extend(described);
+            }
+        }
+        let source = self.source.for_storage();
+        let made = match self.backend.copy(source, &self.bucket.backend_bucket, self.key, options).await {
+            Ok(made) => made,
+            Err(BackendError::Unsupported(_)) => return Ok(Copied::Cannot),
+            Err(error) if error.is("PreconditionFailed") => return self.whose_condition(error).await,
+            // Some servers read the source's name in ways of their own. It is there, and can be read.
+            Err(error) if NOT_COPIED.iter().any(|code| error.is(code)) => return Ok(Copied::Cannot),
+            Err(error) => return Err(self.admitted.backend_failed(error)),
+        };
+        if let Some((sealed, keys)) = opened
+            && !self.backend.capabilities().pinned_copies
+            && !self.is_the_source(sealed, keys, &made).await?
+        {
+            return Ok(Copied::Cannot);
+        }
+        Ok(Copied::Made(made))
+    }
+
+    async fn wrapped_anew(
+        &self,
+        sealed: &Sealed,
+        keys: &ObjectKeys,
+        metadata: &Metadata,
+    ) -> Result<BTreeMap<String, String>, S3Error> {
+        let ik = active_key(self.admitted, self.bucket).await?;
+        let scope = Scope { tenant: self.bucket.tenant, bucket: self.bucket.id, key: self.key.as_bytes() };
+        let length = (sealed.kind == Kind::Single).then_some(sealed.plaintext_len);
+        let envelope = Envelope::seal_object(keys, length, !metadata.is_empty(), ik.id, &ik.ik, &scope)
+            .map_err(|error| cannot_seal(&error))?;
+        sealed_metadata(keys, &envelope, metadata, self.backend.as_ref())
+    }
+
+    /// A 412 of the storage: of the source, which was replaced since, or of the target, which is the client's to know. Else the
+    /// storage took another object for the source.
+    async fn whose_condition(&self, failed: BackendError) -> Result<Copied, S3Error> {
+        let now = Source::open(self.admitted, &self.asked.named).await?;
+        if now.meta.etag != self.source.meta.etag {
+            return Ok(Copied::Changed);
+        }
+        if self.asked.conditions == Conditions::default() {
+            return Ok(Copied::Cannot);
+        }
+        Err(self.admitted.backend_failed(failed))
+    }
+
+    /// Whether what a storage copied that does not keep to its source's ETag is the object that was opened: its trailer says.
+    async fn is_the_source(
+        &self,
+        sealed: &Sealed,
+        keys: &ObjectKeys,
+        made: &CopyOutcome,
+    ) -> Result<bool, S3Error> {
+        let length = sealgate_envelope::size::suffix_len(sealed.plaintext_len).min(sealed.stored_len);
+        let first = sealed.stored_len - length;
+        let options = GetOptions {
+            range: Some(StoredRange::Inclusive(first, sealed.stored_len.saturating_sub(1))),
+            conditions: Conditions { if_match: Some(format!("\"{}\"", made.etag)), ..Conditions::default() },
+            version_id: made.version_id.clone(),
+        };
+        let answer = match self.backend.get(&self.bucket.backend_bucket, self.key, options).await {
+            Ok(answer) => answer,
+            // Shorter than it should be.
+            Err(error) if error.is("InvalidRange") => return Ok(false),
+            // Replaced in turn: what became of the copy nobody can say any more, nor see.
+            Err(error) if error.is("PreconditionFailed") || error.is("NoSuchKey") => return Ok(true),
+            Err(error) => return Err(self.admitted.backend_failed(error)),
+        };
+        if answer.meta.size != sealed.stored_len || answer.length != length {
+            return Ok(false);
+        }
+        let limit = usize::try_from(length).unwrap_or(usize::MAX);
+        let suffix = pipeline::collect(answer.body, limit)
+            .await
+            .map_err(|error| self.admitted.backend_failed(error))?;
+        let opened = trailer::split(&suffix)
+            .and_then(|(_, bytes)| Trailer::open(keys, sealed.kind, sealed.stored_len, bytes));
+        Ok(opened.is_ok())
+    }
+
+    /// Reads the source and writes it as a new object, under keys of its own.
+    async fn anew(&self, encrypted: bool, metadata: Metadata) -> Result<Result<Made, Changed>, S3Error> {
+        let capabilities = self.backend.capabilities();
+        if self.asked.conditions != Conditions::default() && !capabilities.conditional_put {
+            return Err(S3Error::not_implemented("a conditional CopyObject on this storage"));
+        }
+        let length = self.source.size();
+        let stored = stored_len(encrypted, length)
+            .filter(|stored| *stored <= capabilities.max_put)
+            .ok_or_else(|| asked::too_large(capabilities.max_put))?;
+        let known = known_checksums(&metadata).into_iter().map(|(checksum, _)| checksum).next();
+        let wanted = match (self.asked.checksum, &known) {
+            (Some(asked), Some(known)) if known.algorithm() == asked => None,
+            (Some(asked), _) => Some(asked),
+            (None, Some(_)) => None,
+            (None, None) => match self.algorithm_of_trailer().await? {
+                Ok(algorithm) => algorithm,
+                Err(Changed) => return Ok(Err(Changed)),
+            },
+        };
+        let mut metadata = metadata;
+        if wanted.is_some() {
+            metadata.retain(|name, _| !name.starts_with("x-amz-checksum-"));
+        }
+        let plaintext = match self.source.plaintext(self.admitted, None).await? {
+            Ok(plaintext) => plaintext,
+            Err(Changed) => return Ok(Err(Changed)),
+        };
+        let plan = wanted.into_iter().fold(BodyPlan::copied(length), BodyPlan::compute);
+        let source = Body::stored(plaintext, plan);
+        let outcome = Outcome::default();
+        let mut options = PutOptions {
+            headers: self.headers.clone(),
+            conditions: self.asked.conditions.clone(),
+            ..PutOptions::default()
+        };
+        let known = known.filter(|_| wanted.is_none());
+        let upload = if encrypted {
+            let ik = active_key(self.admitted, self.bucket).await?;
+            let object = NewObject { bucket: self.bucket, key: self.key, ik: &ik };
+            let body = NewBody { source, length, metadata, known_checksum: known.is_some() };
+            let (metadata, upload) = object.seal(body, self.backend.as_ref(), stored, outcome.clone())?;
+            options.metadata = metadata;
+            upload
+        } else {
+            let (user, described) = unsealed(for_plain(metadata));
+            options.metadata = user;
+            options.headers.extend(described);
+            Upload { length: stored, stream: pass(source, length, outcome.clone()) }
+        };
+        let made = self
+            .backend
+            .put(&self.bucket.backend_bucket, self.key, options, upload)
+            .await
+            .map_err(|error| self.admitted.backend_failed(error))?;
+        // Nothing is acknowledged that was not proved to its end, whatever the storage says.
+        let verified = outcome.take().ok_or_else(|| S3Error::new(Code::InternalError))?;
+        let made = CopyOutcome {
+            etag: made.etag,
+            last_modified: SystemTime::UNIX_EPOCH
+                + Duration::from_secs(self.admitted.worker.node.clock.unix()),
+            version_id: made.version_id,
+            headers: made.headers,
+        };
+        let checksum = verified.computed().copied().or(known).filter(|_| encrypted);
+        Ok(Ok((made, checksum.map(|checksum| (checksum, None)).into_iter().collect())))
+    }
+
+    /// The algorithm of the checksum of all bytes that the source's trailer keeps: the copy gets one, too.
+    async fn algorithm_of_trailer(&self) -> Result<Result<Option<Algorithm>, Changed>, S3Error> {
+        let table = match self.source.table(self.admitted).await? {
+            Ok(table) => table,
+            Err(Changed) => return Ok(Err(Changed)),
+        };
+        let first = table.and_then(|table| of_trailer(&table.trailer).next());
+        Ok(Ok(first.map(|(checksum, _)| checksum.algorithm())))
+    }
+}
+
+/// What came of asking the storage.
+enum Copied {
+    Made(CopyOutcome),
+    /// The source was replaced since it was looked up.
+    Changed,
+    /// It cannot, or did not copy what it should have: the object has to be written anew.
+    Cannot,
+}
+
+/// The checksums in the metadata: of all bytes.
+fn known_checksums(metadata: &Metadata) -> Vec<(Checksum, Option<usize>)> {
+    let of = |(name, value): (&String, &Vec<u8>)| {
+        let algorithm = Algorithm::from_header(name)?;
+        Some((Checksum::from_base64(algorithm, std::str::from_utf8(value).ok()?)?, None))
+    };
+    metadata.iter().filter_map(of).collect()
+}
+
+/// The checksums in a trailer, with the number of parts of a composite one.
+fn of_trailer(trailer: &Trailer) -> impl Iterator<Item = (Checksum, Option<usize>)> + '_ {
+    trailer.checksums().iter().filter_map(|full| {
+        Some((from_format(&full.checksum)?, full.composite.then_some(trailer.entries().len())))
+    })
+}
+
+/// Plain prefixes keep no checksums.
+fn for_plain(mut metadata: Metadata) -> Metadata {
+    metadata.retain(|name, _| !name.starts_with("x-amz-checksum-"));
+    metadata
+}
+
+fn answer(copying: &Copying<'_>, made: &CopyOutcome, checksums: &[(Checksum, Option<usize>)]) -> Reply {
+    let encrypted = copying.bucket.encrypts(copying.key);
+    let document = copy_object(&CopyResult {
+        etag: etags::shown(&made.etag, encrypted).trim_matches('"'),
+        modified: unix_millis(made.last_modified),
+        checksums: if encrypted { checksums } else { &[] },
+    });
+    let mut reply = reply::xml(StatusCode::OK, document);
+    let headers = reply.headers_mut();
+    headers.extend(described::allowed(&made.headers));
+    if encrypted {
+        described::announce(copying.bucket.suite, headers);
+    }
+    if let Some(version) = &made.version_id {
+        reply::set(headers, "x-amz-version-id", version);
+    }
+    if let Some(version) = &copying.source.meta.version_id {
+        reply::set(headers, "x-amz-copy-source-version-id", version);
+    }
+    reply
+}

@@ -1,0 +1,89 @@
+//! Copies whose source is replaced while they are made, and those that a node cannot get a key record for.
+
+use bytes::Bytes;
+use sealgate_data_plane::backend::BackendError;
+use sealgate_envelope::hidden;
+
+use super::s3::{Answer, Client, bytes};
+use super::steered::{Call, Moment, Steered};
+use super::steering::Steering;
+use super::storage::list;
+
+const SOURCE: &str = "/bucket/source";
+const COPY: &str = "/bucket/copy";
+
+async fn copy(client: &Client, target: &str) -> Answer {
+    let source = [("x-amz-copy-source", SOURCE.to_owned())];
+    client.send_with("PUT", target, &source, "").await
+}
+
+/// Replaces the source before the storage's next copies, by bodies of the same size.
+fn replace_before_copies(steering: &Steering, seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        let client = steering.plain.clone();
+        steering.backend.once(Moment::Before, Call::Copy, "copy", move || async move {
+            client.put(SOURCE, body(seed)).await.ok();
+            Ok(())
+        });
+    }
+}
+
+fn body(seed: u64) -> Bytes {
+    bytes(100_000, seed)
+}
+
+#[actix_rt::test]
+async fn a_source_that_is_replaced_is_looked_up_again() {
+    let steering = Steering::start().await;
+    steering.plain.put(SOURCE, body(1)).await.ok();
+    replace_before_copies(&steering, 2..4);
+    copy(&steering.steered, COPY).await.ok();
+    steering.backend.assert_done();
+    assert!(steering.plain.get(COPY).await.ok().body == body(3), "the copy is the newest source");
+    replace_before_copies(&steering, 4..7);
+    let answer = copy(&steering.steered, COPY).await;
+    steering.backend.assert_done();
+    assert_eq!((answer.status.as_u16(), answer.tag("Code").as_str()), (503, "SlowDown"));
+    assert!(steering.plain.get(COPY).await.ok().body == body(3), "what was there stays");
+    steering.stop().await;
+}
+
+/// What a storage copied that does not keep to the source's ETag would open for nobody: it is written anew, of the source as it
+/// is then or was, before the client is told of a success.
+#[actix_rt::test]
+async fn a_storage_that_copies_another_object_is_found_out() {
+    let steering = Steering::start_over(Steered::unpinned).await;
+    steering.plain.put(SOURCE, body(1)).await.ok();
+    copy(&steering.steered, COPY).await.ok();
+    assert!(steering.plain.get(COPY).await.ok().body == body(1));
+    replace_before_copies(&steering, 2..3);
+    copy(&steering.steered, COPY).await.ok();
+    steering.backend.assert_done();
+    assert!(steering.plain.get(COPY).await.ok().body == body(2));
+    steering.stop().await;
+}
+
+/// A copy in another bucket needs the record of its source's key there. Where it cannot be placed, the object is sealed anew, and
+/// needs none.
+#[actix_rt::test]
+async fn no_copy_goes_to_a_bucket_without_the_record_of_its_key() {
+    let steering = Steering::start().await;
+    steering.plain.put(SOURCE, body(1)).await.ok();
+    steering.plain.put("/second", "").await.ok();
+    let (epoch, version) = steering.other.node().applied();
+    super::world::soon("the bucket", steering.node.node().wait_applied(epoch, version)).await;
+    let records = async || list(steering.storage.as_ref(), "second", hidden::IK_PREFIX).await.len();
+    // The bucket's own key comes into use with its first object.
+    steering.plain.put("/second/own", "x").await.ok();
+    assert_eq!(records().await, 1);
+    let down = || BackendError::Unavailable("the disk is away".to_owned());
+    steering.backend.fail(Moment::Before, Call::Put, hidden::IK_PREFIX, down);
+    copy(&steering.steered, "/second/copy").await.ok();
+    steering.backend.assert_done();
+    assert_eq!(records().await, 1, "the record could not be placed");
+    assert!(steering.plain.get("/second/copy").await.ok().body == body(1), "and is not needed");
+    copy(&steering.steered, "/second/copy").await.ok();
+    assert_eq!(records().await, 2, "it is placed before the copy");
+    assert!(steering.plain.get("/second/copy").await.ok().body == body(1));
+    steering.stop().await;
+}
