@@ -29,6 +29,9 @@ SUITES = ("s3_objects", "s3_metadata", "s3_listing", "s3_multipart", "s3_plain",
           "s3_forward", "s3_versions", "dev", "refusals", "refusals_keys", "decryptor", "recovery", "roundtrip", "scanner", "secrecy",
           "tamper", "tamper_tls", "tamper_answers",
           "cuts", "cuts_storage", "memory")
+# What S3 does, against whatever endpoint: every module of ./conformance.
+CONFORMANCE = tuple(sorted(f"conformance.{name[:-3]}" for name in os.listdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "conformance"))
+                           if name.endswith(".py") and name not in ("__init__.py", "support.py")))
 # What makes no sense without a gateway, or needs one kind of storage behind it: an S3 server to lie in the place of.
 GATEWAY_ONLY = ("dev", "memory", "secrecy", "decryptor", "recovery", "tamper", "tamper_tls", "tamper_answers", "cuts", "cuts_storage")
 FILESYSTEM_ONLY = ("dev", "memory", "tamper_tls")
@@ -74,7 +77,7 @@ def main() -> int:
     # Ends as after Ctrl-C: what was started is stopped and removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.environ.pop("AWS_CA_BUNDLE", None)
-    for name in SUITES:
+    for name in SUITES + CONFORMANCE:
         if applies(name, options):
             importlib.import_module(name)
     chosen = [each for each in cases.CASES if options.size in each.sizes and (
