@@ -3,6 +3,7 @@
 import datetime
 import xml.etree.ElementTree
 
+import botocore.exceptions
 from cases import Context, true
 from raw import Answer
 
@@ -41,6 +42,16 @@ def parsed(answer: Answer) -> xml.etree.ElementTree.Element:
 def texts(root, path: str) -> list[str]:
     """The texts of all elements on a path."""
     return [element.text or "" for element in root.findall(path)]
+
+
+def unblocked(t: Context, bucket: str) -> str:
+    """Lifts a bucket's block against public access, where the server has one."""
+    try:
+        t.s3.delete_public_access_block(Bucket=bucket)
+    except botocore.exceptions.ClientError:
+        # A server without the block has nothing to lift.
+        pass
+    return bucket
 
 
 def filled(t: Context, keys, bucket: str | None = None) -> str:
