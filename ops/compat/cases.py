@@ -93,6 +93,7 @@ class Context:
         """Creates a bucket, naming the region where S3 demands it."""
         region = self.target.region
         where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        self.target.buckets.append(name)
         return self.s3.create_bucket(Bucket=name, **where)
 
     def fresh_bucket(self, **options) -> str:
@@ -101,6 +102,7 @@ class Context:
         region = self.target.region
         if region != "us-east-1":
             options.setdefault("CreateBucketConfiguration", {"LocationConstraint": region})
+        self.target.buckets.append(name)
         self.s3.create_bucket(Bucket=name, **options)
         return name
 
