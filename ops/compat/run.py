@@ -40,7 +40,7 @@ SUITES = ("s3_objects", "s3_metadata", "s3_listing", "s3_multipart", "s3_plain",
 CONFORMANCE = tuple(sorted(f"conformance.{name[:-3]}" for name in os.listdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "conformance"))
                            if name.endswith(".py") and name not in ("__init__.py", "support.py")))
 # The suites about S3 itself, by how their names begin.
-S3_SUITES = ("s3_", "refusals", "conformance.")
+S3_SUITES = ("s3_", "conformance.")
 # What makes no sense without a gateway, or needs one kind of storage behind it: an S3 server to lie in the place of.
 GATEWAY_ONLY = ("dev", "memory", "secrecy", "decryptor", "recovery", "tamper", "tamper_tls", "tamper_answers", "cuts", "cuts_storage")
 FILESYSTEM_ONLY = ("dev", "memory", "tamper_tls")

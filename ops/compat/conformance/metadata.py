@@ -1,6 +1,7 @@
 """User metadata and content headers."""
 
 import base64
+import email.header
 
 from cases import case, data, equal, raises, true, variants
 
@@ -21,6 +22,14 @@ def a_value_comes_back(t, value):
 @variants(upper_case="X-Amz-Meta-UPPER", underscore="x-amz-meta-a_b", digits="x-amz-meta-123", dots="x-amz-meta-a.b", dashes="x-amz-meta-a-b-c")
 def a_name_comes_back(t, name):
     equal(stored(t, {name: "1"})[name], "1", "value")
+
+
+@variants(latin="grün", japanese="日本")
+def a_value_that_is_not_ascii_comes_back(t, value):
+    # AWS, "Working with object metadata": such a value may come back encoded as RFC 2047 says.
+    found = stored(t, {"x-amz-meta-a": value})["x-amz-meta-a"]
+    encoded = "".join(text if isinstance(text, str) else text.decode(charset or "utf-8") for text, charset in email.header.decode_header(found))
+    true(value in (encoded, found.encode("latin-1", "replace").decode("utf-8", "replace")), f"value {found!r}")
 
 
 @case
