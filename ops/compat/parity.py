@@ -1,6 +1,7 @@
 """Compares what works through Sealgate with what works against each server alone, and writes docs/s3-parity.md.
 
   parity.py [filesystem|seaweedfs|versitygw|minio...]   runs the cases, records them in docs/results, writes the page
+  parity.py --through [BACKEND...], --alone [SERVER...] only that half, beside what is recorded of the other
   parity.py --page                                      writes the page from what is recorded
   parity.py --check                                     fails when the page is another, or a difference has no explanation
 
@@ -11,6 +12,7 @@ import datetime
 import fnmatch
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -35,12 +37,14 @@ class Difference:
     def __init__(self, entry: dict):
         self.cases, self.why = entry["cases"], entry["why"]
         self.on = entry.get("on", list(BACKENDS))
+        # What the reason of the failure must match, beside the name.
+        self.reason = re.compile(entry.get("reason", ""))
         # Counted apart, by name: what an encrypting gateway cannot have, whatever it does.
         self.apart = entry.get("apart", False)
 
-    def explains(self, backend: str, case: str) -> bool:
-        """Whether it is about that case there."""
-        return backend in self.on and any(fnmatch.fnmatchcase(case, pattern) for pattern in self.cases)
+    def explains(self, backend: str, case: str, reason: str) -> bool:
+        """Whether it is about that case there, failing for that reason."""
+        return backend in self.on and bool(self.reason.search(reason)) and any(fnmatch.fnmatchcase(case, pattern) for pattern in self.cases)
 
 
 def differences() -> list[Difference]:
@@ -71,19 +75,22 @@ def commit() -> str:
     return git("rev-parse", "--short=12", "HEAD") + ("-dirty" if git("status", "--porcelain", "--", ":!docs") else "")
 
 
-def record(backend: str):
-    """Runs one backend and keeps the outcome."""
-    through = run("--backend", backend)
-    alone = run("--direct", backend) if backend in SERVERS else None
-    cases = {name: {**({"alone": alone.get(name)} if alone else {}), "through": reason} for name, reason in sorted(through.items())}
-    found = {"backend": backend, "commit": commit(), "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(), "cases": cases}
+def record(backend: str, halves: tuple[str, ...]):
+    """Runs one backend, alone and through the gateway or only one of these, and keeps the outcome."""
+    found = recorded.load(backend) or {"backend": backend, "cases": {}}
+    for half in halves:
+        outcomes = run("--direct" if half == "alone" else "--backend", backend)
+        # A case that is no more is forgotten with its other half.
+        found["cases"] = {name: {**found["cases"].get(name, {}), half: reason} for name, reason in sorted(outcomes.items())}
+        print(f"{backend} {half}: {sum(not reason for reason in outcomes.values())} of {len(outcomes)} pass", flush=True)
+    if "through" in halves:
+        found.update(commit=commit(), date=datetime.datetime.now(datetime.timezone.utc).date().isoformat())
+    cases = found.pop("cases")
     os.makedirs(recorded.RESULTS, exist_ok=True)
     with open(recorded.path(backend), "w") as file:
         # A line a case: a change of one is a change of one line.
         lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(outcome, ensure_ascii=False)}" for name, outcome in cases.items())
-        head = json.dumps({key: value for key, value in found.items() if key != "cases"})[:-1]
-        file.write(f'{head}, "cases": {{\n{lines}\n}}}}\n')
-    print(f"{backend}: {sum(not reason for reason in through.values())} of {len(through)} pass through", flush=True)
+        file.write(f'{json.dumps(found)[:-1]}, "cases": {{\n{lines}\n}}}}\n')
 
 
 class Comparison:
@@ -92,10 +99,11 @@ class Comparison:
     def __init__(self, backend: str, explanations: list[Difference]):
         self.backend, self.record = backend, recorded.load(backend)
         self.cases = self.record["cases"] if self.record else {}
-        self.through = {name for name, outcome in self.cases.items() if not outcome["through"]}
-        self.alone = {name for name, outcome in self.cases.items() if not outcome.get("alone")} if backend in SERVERS else set(self.cases)
+        self.through = {name for name, outcome in self.cases.items() if not outcome.get("through", "did not run")}
+        self.alone = {name for name, outcome in self.cases.items() if not outcome.get("alone", "did not run")} if backend in SERVERS else set(self.cases)
         self.lost = sorted(self.alone - self.through)
-        self.reasons = {name: next((each for each in explanations if each.explains(backend, name)), None) for name in self.lost}
+        self.reasons = {name: next((each for each in explanations if each.explains(backend, name, self.cases[name].get("through", ""))), None)
+                        for name in self.lost}
         self.apart = {name for name, each in self.reasons.items() if each and each.apart}
         self.unexplained = [name for name in self.lost if not self.reasons[name]]
 
@@ -186,12 +194,16 @@ def main() -> int:
     arguments = sys.argv[1:]
     if arguments == ["--check"]:
         return check()
+    halves = ("alone", "through")
+    if arguments[:1] in (["--through"], ["--alone"]):
+        halves = (arguments.pop(0)[2:],)
     unknown = [name for name in arguments if name not in BACKENDS]
     if unknown and arguments != ["--page"]:
         print(__doc__, file=sys.stderr)
         return 64
     for backend in () if unknown else arguments or BACKENDS:
-        record(backend)
+        if mine := tuple(half for half in halves if half == "through" or backend in SERVERS):
+            record(backend, mine)
     with open(PAGE, "w") as file:
         file.write(page())
     return 0

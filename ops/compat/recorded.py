@@ -26,7 +26,7 @@ def failures(backend: str) -> dict[str, str]:
     """The conformance cases that fail through the gateway, and why. Older suites say that in `limits.py`."""
     record = load(backend) or {"cases": {}}
     groups = {name[:-3] for name in os.listdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "conformance"))}
-    return {name: outcome["through"] for name, outcome in record["cases"].items() if outcome["through"] and name.split(".")[0] in groups}
+    return {name: outcome["through"] for name, outcome in record["cases"].items() if outcome.get("through") and name.split(".")[0] in groups}
 
 
 def steady(reason: str | None) -> str | None:
