@@ -47,6 +47,10 @@ bench *ARGS:
 acceptance *BACKENDS:
     ./ops/acceptance {{BACKENDS}}
 
+# The conformance cases against each server alone, through Sealgate before it and on the filesystem; writes docs/s3-parity.md (--page, --check)
+parity *BACKENDS:
+    @bash -c "{{use_tools}}; \$SEALGATE_PYTHON ops/compat/parity.py {{BACKENDS}}"
+
 # Kills, power cuts, full disks and failing syncs, and what is there afterwards (as root; --rounds N, --only kill)
 crash *ARGS:
     cargo build --locked -p sealgate

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import random
+import secrets
 import signal
 import time
 import traceback
@@ -29,21 +30,40 @@ class Case:
     seconds: int
     # Which sizes of a run it belongs to.
     sizes: tuple[str, ...]
+    # About what only a gateway has: no part of what S3 servers are compared by.
+    gateway_only: bool = False
 
 
 CASES: list[Case] = []
 
 
-def case(function=None, *, seconds=CASE_SECONDS, sizes=SIZES):
+def case(function=None, *, seconds=CASE_SECONDS, sizes=SIZES, gateway_only=False):
     """Registers a case; it fails when it takes longer than `seconds`."""
 
     def register(function):
         module = function.__module__.rpartition(".")[2]
         assert not any(other.module == module and other.name == function.__name__ for other in CASES), function.__name__
-        CASES.append(Case(module, function.__name__, function, seconds, sizes))
+        CASES.append(Case(module, function.__name__, function, seconds, sizes, gateway_only))
         return function
 
     return register(function) if function else register
+
+
+def variants(**arguments):
+    """Registers a case for each keyword, called `function_keyword`; its value (a tuple: its values) follows the context."""
+
+    def register(function):
+        for name, values in arguments.items():
+            values = values if isinstance(values, tuple) else (values,)
+
+            def run(t, values=values):
+                function(t, *values)
+
+            run.__name__, run.__module__ = f"{function.__name__}_{name}", function.__module__
+            case(run)
+        return function
+
+    return register
 
 
 class Context:
@@ -53,6 +73,7 @@ class Context:
         self.target, self.bucket, self.size = target, bucket, size
         # What a suite starts for itself, ended after the last case.
         self.closing = contextlib.ExitStack()
+        self._shared = {}
         self.credentials = sigv4.Credentials(target.access_key, target.secret_key, target.region)
         self.raw = raw.RawClient(target.endpoint, self.credentials)
         self.s3 = self.client()
@@ -72,7 +93,33 @@ class Context:
         """Creates a bucket, naming the region where S3 demands it."""
         region = self.target.region
         where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        self.target.buckets.append(name)
         return self.s3.create_bucket(Bucket=name, **where)
+
+    def fresh_bucket(self, **options) -> str:
+        """A bucket of the case's own, for what would disturb others."""
+        name = f"{self.bucket[:40].rstrip('-')}-{secrets.token_hex(4)}"
+        region = self.target.region
+        if region != "us-east-1":
+            options.setdefault("CreateBucketConfiguration", {"LocationConstraint": region})
+        self.target.buckets.append(name)
+        self.s3.create_bucket(Bucket=name, **options)
+        return name
+
+    def shared(self, name: str, make):
+        """What several cases of the suite look at and none changes: made by the first that asks, its failure told to each."""
+        if name not in self._shared:
+            try:
+                self._shared[name] = make()
+            except Exception as error:  # Every case that needs it then fails for this reason.
+                self._shared[name] = error
+        if isinstance(self._shared[name], Exception):
+            raise self._shared[name]
+        return self._shared[name]
+
+    def put(self, key: str, body=b"body", **options):
+        """An object in this module's bucket."""
+        return self.s3.put_object(Bucket=self.bucket, Key=key, Body=body, **options)
 
     def path(self, key: str = "") -> str:
         """The path of a key in this module's bucket."""

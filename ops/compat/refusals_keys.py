@@ -107,10 +107,8 @@ def buckets_that_try_to_leave(t):
                 true(400 <= answer.status < 500, f"{method} {path} was answered {answer}")
 
 
-@case
+@case(gateway_only=True)
 def hidden_names_cannot_be_written(t):
-    if not t.target.is_gateway:
-        return
     with nothing_stored(t):
         for name in HIDDEN:
             for path in (t.path(name), t.path() + "/%2esealgate%2fv1" + name.removeprefix(".sealgate/v1")):
@@ -120,10 +118,8 @@ def hidden_names_cannot_be_written(t):
                 true(400 <= answer.status < 500, f"CreateMultipartUpload {path} was answered {answer}")
 
 
-@case
+@case(gateway_only=True)
 def hidden_names_cannot_be_read(t):
-    if not t.target.is_gateway:
-        return
     with nothing_stored(t):
         for name in HIDDEN:
             for method in ("GET", "HEAD"):
@@ -132,10 +128,8 @@ def hidden_names_cannot_be_read(t):
             true(t.raw.presigned("GET", t.path(name)).status in range(400, 500), f"presigned GET {name}")
 
 
-@case
+@case(gateway_only=True)
 def hidden_names_cannot_be_deleted(t):
-    if not t.target.is_gateway:
-        return
     with nothing_stored(t):
         for name in HIDDEN:
             t.raw.request("DELETE", t.path(name))
@@ -149,10 +143,8 @@ def hidden_names_cannot_be_deleted(t):
     equal(len(t.get("witness")), 150_000, "length of an old object after a restart")
 
 
-@case
+@case(gateway_only=True)
 def hidden_names_are_in_no_listing(t):
-    if not t.target.is_gateway:
-        return
     upload = t.s3.create_multipart_upload(Bucket=t.bucket, Key="listing/upload")
     t.s3.upload_part(Bucket=t.bucket, Key="listing/upload", UploadId=upload["UploadId"], PartNumber=1, Body=b"small")
     t.s3.put_object(Bucket=t.bucket, Key="listing/x", Body=b"x")
@@ -166,10 +158,8 @@ def hidden_names_are_in_no_listing(t):
     t.s3.abort_multipart_upload(Bucket=t.bucket, Key="listing/upload", UploadId=upload["UploadId"])
 
 
-@case
+@case(gateway_only=True)
 def a_copy_from_a_hidden_name(t):
-    if not t.target.is_gateway:
-        return
     with nothing_stored(t):
         for source in (f"/{t.bucket}/.sealgate/v1/bucket", sigv4.encode(f"{t.bucket}/.sealgate/v1/bucket")):
             answer = t.raw.request("PUT", t.path("copied"), headers={"x-amz-copy-source": source})

@@ -290,10 +290,8 @@ def a_default_retention_locks_new_objects(t):
         equal(t.s3.head_object(Bucket=name, Key="upload").get("ObjectLockMode"), "GOVERNANCE", "mode of an upload")
 
 
-@case
+@case(gateway_only=True)
 def the_expected_owner_is_the_one_that_listbuckets_names(t):
-    if not t.target.is_gateway:
-        return
     owner = t.s3.list_buckets()["Owner"]["ID"]
     t.s3.put_object(Bucket=t.bucket, Key="owned", Body=b"x", ExpectedBucketOwner=owner)
     for call in (
@@ -324,10 +322,8 @@ def a_document_that_is_not_what_was_hashed_is_not_sent_on(t):
     equal(found, [], "tags")
 
 
-@case
+@case(gateway_only=True)
 def what_is_not_on_the_list_is_501_and_stores_nothing(t):
-    if not t.target.is_gateway:
-        return
     t.s3.put_object(Bucket=t.bucket, Key="listed", Body=b"x")
     for method, key, query, headers in (
         ("PUT", "listed", [("append", "")], {}),
@@ -348,10 +344,8 @@ def what_is_not_on_the_list_is_501_and_stores_nothing(t):
     equal(t.get("listed"), b"x", "body")
 
 
-@case
+@case(gateway_only=True)
 def a_hidden_key_has_no_subresources(t):
-    if not t.target.is_gateway:
-        return
     for method, query in (("GET", "tagging"), ("PUT", "tagging"), ("DELETE", "tagging"), ("GET", "acl"), ("PUT", "retention"), ("POST", "restore")):
         answer = t.raw.request(method, t.path(".sealgate/v1/bucket"), [(query, "")], {}, b"<x/>" if method == "PUT" else b"")
         refused(answer, 403, "AccessDenied")

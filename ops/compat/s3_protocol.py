@@ -119,10 +119,8 @@ def presigned_get_and_put(t):
         equal(answer.headers["Content-Length"], str(len(BODY)), "Content-Length")
 
 
-@case
+@case(gateway_only=True)
 def presigned_by_default_settings_is_v4(t):
-    if not t.target.is_gateway:
-        return
     import boto3
     session = boto3.Session(aws_access_key_id=t.target.access_key, aws_secret_access_key=t.target.secret_key, region_name=t.target.region)
     url = session.client("s3", endpoint_url=t.target.endpoint).generate_presigned_url("get_object", {"Bucket": t.bucket, "Key": "x"})
@@ -178,10 +176,8 @@ def x_amz_te_is_not_passed_on(t):
     true(answer.status == 200 and answer.body == BODY, f"answer of {len(answer.body)} bytes")
 
 
-@case
+@case(gateway_only=True)
 def what_is_not_done_is_501(t):
-    if not t.target.is_gateway:
-        return
     t.s3.put_object(Bucket=t.bucket, Key="501", Body=b"x")
     for method, path, subresource in (
         ("GET", t.path("501"), "torrent"), ("POST", t.path("501"), "select"), ("PUT", t.path("501"), "renameObject"),

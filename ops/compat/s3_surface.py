@@ -286,10 +286,8 @@ def answers_to_pages_carry_cors(t):
     equal((gone.status, told(gone)), (200, None), "after the rules are deleted")
 
 
-@case
+@case(gateway_only=True)
 def the_access_log_is_in_s3s_format(t):
-    if not t.target.is_gateway:
-        return
     kept = os.environ.get("SEALGATE_LOG")
     os.environ["SEALGATE_LOG"] = "warn,access=info"
     try:

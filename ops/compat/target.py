@@ -26,6 +26,8 @@ class Target:
     def __init__(self, directory: str):
         # DIR/credentials and DIR/config, in AWS's own formats.
         self.directory = directory
+        # What the cases made there.
+        self.buckets = []
         credentials, config = (configparser.ConfigParser(interpolation=None) for _ in range(2))
         if not credentials.read(os.path.join(directory, "credentials")) or not config.read(os.path.join(directory, "config")):
             raise TargetError(f"{directory} has no credentials and config files")
