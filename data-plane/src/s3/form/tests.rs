@@ -77,7 +77,8 @@ fn what_is_no_form_is_refused() {
     assert_eq!(code("--xYz\r\nContent-Disposition: attachment; name=a\r\n\r\n"), Code::MalformedPOSTRequest);
     let twice = field("name=a", "1").replace("\"name=a\"", "\"a\"; name=\"b\"");
     assert_eq!(code(&twice), Code::MalformedPOSTRequest);
-    assert_eq!(code(&[field("key", "1"), field("Key", "2")].concat()), Code::InvalidArgument);
+    let repeated = [field("key", "1"), field("Key", "2"), file("name=file")].concat();
+    assert_eq!(code(&repeated), Code::InvalidArgument);
     assert_eq!(code(&format!("{}--xYz--\r\n", field("key", "1"))), Code::IncorrectNumberOfFilesInPostRequest);
     assert!(read(&field("key", "1"), 5).unwrap().is_none());
 }
