@@ -65,7 +65,7 @@ fn of_bucket(bucket: &Bucket, request: &Forward, what: &str) -> Result<Forwarded
         (&Method::DELETE, "lifecycle") => forget(Document::Lifecycle),
         (&Method::GET, "ownershipControls") => Ok(document(settings::get_ownership(bucket)?)),
         (&Method::PUT, "ownershipControls") => settings::put_ownership(bucket, body).map(|()| done()),
-        (&Method::DELETE, "ownershipControls") => forget(Document::Ownership),
+        (&Method::DELETE, "ownershipControls") => settings::delete_ownership(bucket).map(|()| gone()),
         (&Method::GET, "publicAccessBlock") => Ok(document(settings::get_public_access(bucket)?)),
         (&Method::PUT, "publicAccessBlock") => settings::put_public_access(bucket, body).map(|()| done()),
         (&Method::DELETE, "publicAccessBlock") => forget(Document::PublicAccess),

@@ -1,8 +1,12 @@
 //! Lifecycle rules. Nobody carries them out here, so only rules that are disabled are kept: any other would be a promise that is
 //! not kept.
 
+use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, Time, UtcOffset};
+
 use super::xml;
 use crate::backend::BackendError;
+use crate::s3::error::{Code, S3Error};
 use crate::s3::xml::reader::malformed;
 
 /// The most rules.
@@ -26,6 +30,10 @@ pub(crate) fn checked(body: &[u8]) -> Result<String, BackendError> {
                     _ => return Err(malformed()),
                 };
             }
+            ["Rule", "Expiration", "Days"]
+            | ["Rule", "NoncurrentVersionExpiration", "NoncurrentDays"]
+            | ["Rule", "AbortIncompleteMultipartUpload", "DaysAfterInitiation"] => days(text)?,
+            [.., "Date"] => date(text)?,
             [
                 "Rule",
                 "Expiration"
@@ -65,6 +73,22 @@ pub(crate) fn checked(body: &[u8]) -> Result<String, BackendError> {
     String::from_utf8(body.to_vec()).map_err(|_| xml::malformed())
 }
 
+fn days(text: &str) -> Result<(), S3Error> {
+    match text.trim().parse::<i64>() {
+        Ok(1..) => Ok(()),
+        Ok(_) => Err(S3Error::with(Code::InvalidArgument, "Days of an action must be a positive integer")),
+        Err(_) => Err(malformed()),
+    }
+}
+
+fn date(text: &str) -> Result<(), S3Error> {
+    match OffsetDateTime::parse(text.trim(), &Rfc3339) {
+        Ok(at) if at.to_offset(UtcOffset::UTC).time() == Time::MIDNIGHT => Ok(()),
+        Ok(_) => Err(S3Error::with(Code::InvalidArgument, "'Date' must be at midnight GMT")),
+        Err(_) => Err(malformed()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
@@ -91,6 +115,12 @@ mod tests {
             (rule("a", "enabled", days), "MalformedXML"),
             (rule("a", "Enabled", ""), "MalformedXML"),
             (rule("a", "Enabled", days).repeat(2), "InvalidArgument"),
+            (rule("a", "Enabled", "<Expiration><Days>0</Days></Expiration>"), "InvalidArgument"),
+            (
+                rule("a", "Enabled", "<Expiration><Date>2099-01-01T12:30:00Z</Date></Expiration>"),
+                "InvalidArgument",
+            ),
+            (rule("a", "Enabled", "<Expiration><Date>tomorrow</Date></Expiration>"), "MalformedXML"),
             (rule(&"a".repeat(256), "Enabled", days), "InvalidArgument"),
         ] {
             let refused = of(&rules);

@@ -71,10 +71,8 @@ fn kept_headers(headers: &HeaderMap) -> Result<BTreeMap<String, String>, Backend
         }
         if name == "x-amz-acl" {
             // Everything belongs to the bucket's owner, as under BucketOwnerEnforced: these say no more than that.
-            if value.to_str().is_ok_and(|canned| settings::OWNERS_OWN.contains(&canned)) {
-                continue;
-            }
-            return Err(settings::no_acls());
+            settings::check_canned(value)?;
+            continue;
         }
         if name.starts_with("x-amz-grant-") {
             return Err(settings::no_acls());

@@ -1,7 +1,7 @@
 //! The settings of a bucket that are few words, and what this storage answers where there is nothing to set: everything
 //! belongs to the bucket's owner, nothing is public, everything is one storage class in one place.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 use super::documents::{self, Document};
 use super::space::Bucket;
@@ -12,7 +12,10 @@ use crate::s3::xml::reader;
 /// The owner of everything, as this storage calls it. The gateway shows its tenant instead.
 pub(crate) const OWNER: &str = "filesystem";
 /// Canned ACLs that grant nobody else anything.
-pub(crate) const OWNERS_OWN: [&str; 3] = ["private", "bucket-owner-full-control", "bucket-owner-read"];
+const OWNERS_OWN: [&str; 3] = ["private", "bucket-owner-full-control", "bucket-owner-read"];
+/// Those that do.
+const OTHERS_TOO: [&str; 5] =
+    ["public-read", "public-read-write", "authenticated-read", "aws-exec-read", "log-delivery-write"];
 const OWNERSHIPS: [&str; 3] = ["BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter"];
 const FLAGS: [&str; 4] =
     ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"];
@@ -20,6 +23,15 @@ const FLAGS: [&str; 4] =
 /// What an ACL that grants others anything is answered.
 pub(crate) fn no_acls() -> BackendError {
     BackendError::s3(400, "AccessControlListNotSupported", "The bucket does not allow ACLs")
+}
+
+/// Takes a canned ACL that says no more than what is so anyway.
+pub(crate) fn check_canned(acl: &HeaderValue) -> Result<(), BackendError> {
+    match acl.to_str().unwrap_or_default() {
+        own if OWNERS_OWN.contains(&own) => Ok(()),
+        open if OTHERS_TOO.contains(&open) => Err(no_acls()),
+        other => Err(BackendError::s3(400, "InvalidArgument", format!("There is no canned ACL {other}"))),
+    }
 }
 
 fn nothing(code: &str, text: &str) -> BackendError {
@@ -81,10 +93,8 @@ pub(crate) fn put_ownership(bucket: &Bucket, body: &[u8]) -> Result<(), BackendE
     set_ownership(bucket, ownership)
 }
 
-fn set_ownership(bucket: &Bucket, ownership: &str) -> Result<(), BackendError> {
-    let mut document = xml::Document::document("OwnershipControls");
-    document.nest("Rule", |xml| xml.text("ObjectOwnership", ownership));
-    documents::lock(bucket)?.write(Document::Ownership, &document.finish())
+fn set_ownership(bucket: &Bucket, value: &str) -> Result<(), BackendError> {
+    documents::lock(bucket)?.write(Document::Ownership, &ownership(value))
 }
 
 /// What the headers of CreateBucket ask for.
@@ -98,8 +108,8 @@ impl Wanted {
     /// Reads the headers; one that cannot be honoured is refused.
     pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Self, BackendError> {
         let mut wanted = Self::default();
-        for (name, value) in headers {
-            let value = value.to_str().unwrap_or_default();
+        for (name, raw) in headers {
+            let value = raw.to_str().unwrap_or_default();
             match name.as_str() {
                 "x-amz-bucket-object-lock-enabled" if value.eq_ignore_ascii_case("true") => {
                     wanted.locks = true
@@ -115,8 +125,7 @@ impl Wanted {
                         format!("Invalid {name} header: {value}"),
                     ));
                 }
-                "x-amz-acl" if OWNERS_OWN.contains(&value) => {}
-                "x-amz-acl" => return Err(no_acls()),
+                "x-amz-acl" => check_canned(raw)?,
                 name if name.starts_with("x-amz-grant-") => return Err(no_acls()),
                 _ => return Err(BackendError::Unsupported("CreateBucket with one of the request's headers")),
             }
@@ -135,9 +144,24 @@ impl Wanted {
 
 /// GetBucketOwnershipControls.
 pub(crate) fn get_ownership(bucket: &Bucket) -> Result<String, BackendError> {
-    documents::read(bucket, Document::Ownership)?.ok_or_else(|| {
-        nothing("OwnershipControlsNotFoundError", "The bucket ownership controls were not found")
-    })
+    match documents::read(bucket, Document::Ownership)? {
+        None => Ok(ownership("BucketOwnerEnforced")),
+        Some(deleted) if deleted.is_empty() => {
+            Err(nothing("OwnershipControlsNotFoundError", "The bucket ownership controls were not found"))
+        }
+        Some(kept) => Ok(kept),
+    }
+}
+
+/// DeleteBucketOwnershipControls: from then on there are none, where at first there are S3's own.
+pub(crate) fn delete_ownership(bucket: &Bucket) -> Result<(), BackendError> {
+    documents::lock(bucket)?.write(Document::Ownership, "")
+}
+
+fn ownership(value: &str) -> String {
+    let mut document = xml::Document::document("OwnershipControls");
+    document.nest("Rule", |xml| xml.text("ObjectOwnership", value));
+    document.finish()
 }
 
 /// PutPublicAccessBlock. Nothing here is public, so that every setting holds.
@@ -221,8 +245,7 @@ pub(crate) fn put_acl(headers: &HeaderMap, body: &[u8]) -> Result<(), BackendErr
         return Err(no_acls());
     }
     if let Some(canned) = headers.get("x-amz-acl") {
-        let known = canned.to_str().is_ok_and(|canned| OWNERS_OWN.contains(&canned));
-        return if known { Ok(()) } else { Err(no_acls()) };
+        return check_canned(canned);
     }
     let (mut grants, mut others, mut full) = (0, false, false);
     xml::parse(body, "AccessControlPolicy", |path, text| {
@@ -256,6 +279,7 @@ mod tests {
         assert!(canned("private").is_ok());
         let code = "AccessControlListNotSupported";
         assert!(canned("public-read").is_err_and(|error| error.is(code)));
+        assert!(canned("friends").is_err_and(|error| error.is("InvalidArgument")));
         let mut grant = HeaderMap::new();
         grant.insert("x-amz-grant-read", "id=1".parse().unwrap());
         assert!(put_acl(&grant, b"").is_err_and(|error| error.is(code)));
