@@ -14,7 +14,7 @@ use super::described;
 use super::sealed::{ENVELOPE_NAME, METADATA_NAME};
 use crate::access_log;
 use crate::backend::{Backend, Conditions, PutOptions, Upload};
-use crate::body::{ClientBody, Verified};
+use crate::body::{BodyPlan, ClientBody, Verified};
 use crate::etags;
 use crate::gate::Admitted;
 use crate::keys::NodeKey;
