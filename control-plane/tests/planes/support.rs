@@ -241,6 +241,12 @@ impl Given {
     }
 }
 
+impl std::fmt::Debug for Given {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Given")
+    }
+}
+
 impl Deref for Given {
     type Target = v1::Key;
 
@@ -250,6 +256,7 @@ impl Deref for Given {
 }
 
 /// What Active answers.
+#[derive(Debug)]
 pub enum Answer {
     Key(Given),
     Place(v1::PlaceRecord),
