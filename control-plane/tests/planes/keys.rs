@@ -156,8 +156,8 @@ async fn without_the_kms_the_active_key_goes_on_for_a_day_and_no_longer() {
     world.clock.advance(2 * 86_400 - 90_000 - 30);
     let last = node.placed_key(bucket).await;
     assert_eq!(
-        (last.ik_id, last.active_until),
-        (old.ik_id, now() + 2 * 86_400),
+        (last.ik_id.clone(), last.active_until),
+        (old.ik_id.clone(), now() + 2 * 86_400),
         "and to the end of the grace"
     );
     world.clock.advance(30);
