@@ -144,7 +144,7 @@ async fn serve(
     }
     expected_owner(&credential, &parts.headers)?;
     guard(&request)?;
-    encryption::check(&operation, &parts.headers)?;
+    encryption::check(&operation, &parts.headers, worker.node.config.tls.is_some())?;
     let mut headers = parts.headers.clone();
     // As S3: nothing can have been modified since a moment that is still to come.
     if Conditions::since_the_future(&headers, i64::try_from(now).unwrap_or(i64::MAX)) {
@@ -194,7 +194,13 @@ fn is_unsigned_form(request: &S3Request, parts: &Parts) -> bool {
 /// What a request without any signature is answered: there is nothing that it may do.
 fn anonymous(snapshot: &Snapshot, request: &S3Request) -> S3Error {
     match request.bucket.as_deref() {
-        Some(name) if snapshot.bucket(name).is_none() => S3Error::no_such_bucket(name),
+        // To make a bucket needs no bucket.
+        Some(name)
+            if snapshot.bucket(name).is_none()
+                && (request.key.is_some() || request.method != Method::PUT) =>
+        {
+            S3Error::no_such_bucket(name)
+        }
         Some(_) if request.query.pairs().any(|(name, _)| name.starts_with("response-")) => S3Error::with(
             Code::InvalidRequest,
             "Request specific response headers cannot be used for anonymous GET requests.",

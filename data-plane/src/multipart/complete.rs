@@ -22,6 +22,7 @@ use crate::body::plan::object_checksum;
 use crate::etags;
 use crate::gate::Admitted;
 use crate::late;
+use crate::objects::described;
 use crate::objects::put::{active_key, cannot_seal};
 use crate::objects::sealed;
 use crate::reply::{self, Reply};
@@ -66,7 +67,9 @@ async fn finish(admitted: Rc<Admitted>, parts: Vec<CompletedPart>) -> Result<Rep
         checksum,
         parts: composite.then_some(completing.parts.len()),
     });
-    completed(&admitted, key, &etag::to_client(&outcome.etag), shown.as_ref(), &outcome)
+    let mut reply = completed(&admitted, key, &etag::to_client(&outcome.etag), shown.as_ref(), &outcome)?;
+    described::announce(upload.keys.suite(), reply.headers_mut());
+    Ok(reply)
 }
 
 /// The answer; `etag` is what the client sees, without quotes.

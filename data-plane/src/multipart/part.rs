@@ -20,6 +20,7 @@ use crate::backend::{
 use crate::body::{ClientBody, Verified};
 use crate::etags;
 use crate::gate::Admitted;
+use crate::objects::described;
 use crate::objects::put::{cannot_seal, empty_upload};
 use crate::pipeline::seal::{Outcome, seal};
 use crate::pipeline::source::Source;
@@ -67,6 +68,7 @@ pub async fn upload(admitted: &Admitted, body: ClientBody) -> Result<Reply, S3Er
     let (etag, verified) = place.write(admitted.source(body, plan), length).await?;
     let mut reply = reply::empty(StatusCode::OK);
     reply::set(reply.headers_mut(), "etag", &etags::to_client_quoted(&etag));
+    described::announce(upload.keys.suite(), reply.headers_mut());
     for checksum in verified.checksum().into_iter().chain(verified.computed()) {
         reply::set(reply.headers_mut(), checksum.algorithm().header(), &checksum.to_base64());
     }

@@ -96,7 +96,7 @@ pub async fn post(
     check_key(&key)?;
     refuse_hidden(&key)?;
     let headers = object_headers(&form.fields)?;
-    encryption::check(&Operation::PostObject, &headers)?;
+    encryption::check(&Operation::PostObject, &headers, worker.node.config.tls.is_some())?;
     if needs_configure(&headers) {
         allowed = allow(Access::Configure)?;
     }

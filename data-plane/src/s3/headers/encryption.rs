@@ -22,12 +22,12 @@ const OWN_KEY_MD5: &str = "x-amz-server-side-encryption-customer-key-md5";
 /// The value that asks for SSE-S3, and that answers it.
 pub const SSE_S3: &str = "AES256";
 
-/// Checks what a request asks for.
+/// Checks what a request asks for. `secure` says whether this node's listener has TLS: S3 takes no customer's key in clear.
 ///
 /// # Errors
 /// NotImplemented for SSE-KMS and SSE-C; InvalidArgument and InvalidEncryptionAlgorithmError for what S3 refuses itself;
 /// InvalidRequest for a customer's key on a read, since no object has one.
-pub fn check(operation: &Operation, headers: &HeaderMap) -> Result<(), S3Error> {
+pub fn check(operation: &Operation, headers: &HeaderMap, secure: bool) -> Result<(), S3Error> {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("\u{fffd}"));
     let reads =
         matches!(operation, Operation::GetObject | Operation::HeadObject | Operation::GetObjectAttributes);
@@ -66,8 +66,18 @@ pub fn check(operation: &Operation, headers: &HeaderMap) -> Result<(), S3Error> 
             other,
             "The encryption method specified is not supported",
         )),
+        (None, true) if !secure && own_is_whole(headers) => Err(S3Error::with(
+            Code::InvalidRequest,
+            "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure connection. \
+             (Sealgate does not implement SSE-C over one either: every object is encrypted without asking.)",
+        )),
         (None, true) => Err(own_key(text(OWN_ALGORITHM), text(OWN_KEY), text(OWN_KEY_MD5), reads)),
     }
+}
+
+/// Whether all three headers of a customer's key are there.
+fn own_is_whole(headers: &HeaderMap) -> bool {
+    [OWN_ALGORITHM, OWN_KEY, OWN_KEY_MD5].iter().all(|name| headers.contains_key(*name))
 }
 
 /// Why a customer's key is refused.
@@ -130,7 +140,7 @@ mod tests {
         for (name, value) in pairs {
             headers.append(*name, HeaderValue::from_str(value).unwrap());
         }
-        check(operation, &headers).map_err(|error| error.code())
+        check(operation, &headers, true).map_err(|error| error.code())
     }
 
     #[test]
@@ -156,6 +166,12 @@ mod tests {
         let whole = [(OWN_ALGORITHM, "AES256"), (OWN_KEY, KEY), (OWN_KEY_MD5, MD5)];
         assert_eq!(of(&Operation::PutObject, &whole), Err(Code::NotImplemented));
         assert_eq!(of(&Operation::HeadObject, &whole), Err(Code::InvalidRequest));
+        let headers: HeaderMap = whole
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_str(value).unwrap()))
+            .collect();
+        let in_clear = check(&Operation::PutObject, &headers, false).unwrap_err();
+        assert_eq!(in_clear.code(), Code::InvalidRequest);
         for missing in 0..3 {
             let mut less = whole.to_vec();
             less.remove(missing);

@@ -47,7 +47,7 @@ pub fn parse_delete(body: &[u8]) -> Result<DeleteRequest, S3Error> {
         match path {
             ["Quiet"] => request.quiet = text.trim().eq_ignore_ascii_case("true"),
             ["Object", "Key"] => {
-                if !object.key.is_empty() {
+                if !object.key.is_empty() || text.is_empty() {
                     return Err(malformed());
                 }
                 check_key(text)?;
