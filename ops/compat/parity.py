@@ -2,7 +2,7 @@
 
   parity.py [filesystem|seaweedfs|versitygw|minio...]   runs the cases, records them in docs/results, writes the page
   parity.py --through [BACKEND...], --alone [SERVER...] only that half, beside what is recorded of the other
-  parity.py --again [BACKEND...]                        what fails through only (or on the filesystem): after mending it
+  parity.py --again [BACKEND...]                        what failed through the gateway, after mending it
   parity.py --page                                      writes the page from what is recorded
   parity.py --check                                     fails when the page is another, or a difference has no explanation
 
@@ -70,9 +70,9 @@ def run(*options: str) -> dict[str, str | None]:
 
 
 def again(backend: str):
-    """Runs only what is recorded as failing through the gateway, and not alone, once more."""
+    """Runs what is recorded as failing through the gateway once more."""
     found = recorded.load(backend)
-    failing = [name for name, outcome in found["cases"].items() if outcome.get("through") and not outcome.get("alone")]
+    failing = [name for name, outcome in found["cases"].items() if outcome.get("through")]
     if not failing:
         return
     outcomes = run("--backend", backend, "--only", *failing)
