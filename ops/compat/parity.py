@@ -2,6 +2,7 @@
 
   parity.py [filesystem|seaweedfs|versitygw|minio...]   runs the cases, records them in docs/results, writes the page
   parity.py --through [BACKEND...], --alone [SERVER...] only that half, beside what is recorded of the other
+  parity.py --again [BACKEND...]                        what failed through the gateway, after mending it
   parity.py --page                                      writes the page from what is recorded
   parity.py --check                                     fails when the page is another, or a difference has no explanation
 
@@ -68,6 +69,20 @@ def run(*options: str) -> dict[str, str | None]:
     return {f"{case['suite']}.{case['case']}": recorded.steady(case["reason"]) for case in cases}
 
 
+def again(backend: str):
+    """Runs what is recorded as failing through the gateway once more."""
+    found = recorded.load(backend)
+    failing = [name for name, outcome in found["cases"].items() if outcome.get("through")]
+    if not failing:
+        return
+    outcomes = run("--backend", backend, "--only", *failing)
+    for name in failing:
+        if name in outcomes:
+            found["cases"][name]["through"] = outcomes[name]
+    print(f"{backend} again: {sum(not outcomes.get(name, 'gone') for name in failing)} of {len(failing)} pass now", flush=True)
+    write(backend, {**found, "again": commit()})
+
+
 def commit() -> str:
     def git(*arguments):
         return subprocess.run(["git", *arguments], cwd=recorded.ROOT, check=True, capture_output=True, text=True).stdout.strip()
@@ -85,6 +100,12 @@ def record(backend: str, halves: tuple[str, ...]):
         print(f"{backend} {half}: {sum(not reason for reason in outcomes.values())} of {len(outcomes)} pass", flush=True)
     if "through" in halves:
         found.update(commit=commit(), date=datetime.datetime.now(datetime.timezone.utc).date().isoformat())
+        found.pop("again", None)
+    write(backend, found)
+
+
+def write(backend: str, found: dict):
+    """Keeps a record."""
     cases = found.pop("cases")
     os.makedirs(recorded.RESULTS, exist_ok=True)
     with open(recorded.path(backend), "w") as file:
@@ -160,6 +181,7 @@ def page() -> str:
     rows.append(["only through", "", *(str(len(each.through - each.alone)) if backend in SERVERS else "" for backend, each in found.items())])
     rows.append(["counted apart", "", *(str(len(each.apart)) for each in found.values())])
     rows.append(["of the commit", "", *(f"`{each.record['commit']}`, {each.record['date']}" for each in found.values())])
+    rows.append(["differences again at", "", *(f"`{each.record['again']}`" if "again" in each.record else "" for each in found.values())])
     lines += table(["group", "cases", *(SERVERS.get(backend, backend) for backend in found)], rows)
     lines += ["", "“Only through” are cases that the server alone fails and Sealgate before it passes: it decides them itself.", "",
               "## Differences", "", "What passes alone and fails through Sealgate, and on the filesystem whatever fails."]
@@ -195,15 +217,19 @@ def main() -> int:
     arguments = sys.argv[1:]
     if arguments == ["--check"]:
         return check()
-    halves = ("alone", "through")
-    if arguments[:1] in (["--through"], ["--alone"]):
+    halves, repeat = ("alone", "through"), arguments[:1] == ["--again"]
+    if repeat:
+        arguments.pop(0)
+    elif arguments[:1] in (["--through"], ["--alone"]):
         halves = (arguments.pop(0)[2:],)
     unknown = [name for name in arguments if name not in BACKENDS]
     if unknown and arguments != ["--page"]:
         print(__doc__, file=sys.stderr)
         return 64
     for backend in () if unknown else arguments or BACKENDS:
-        if mine := tuple(half for half in halves if half == "through" or backend in SERVERS):
+        if repeat:
+            again(backend)
+        elif mine := tuple(half for half in halves if half == "through" or backend in SERVERS):
             record(backend, mine)
     with open(PAGE, "w") as file:
         file.write(page())
