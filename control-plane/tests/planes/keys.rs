@@ -178,7 +178,7 @@ async fn a_held_key_is_proved_hourly_goes_on_unproved_and_ends() {
     assert_eq!(world.kms.proofs.load(Ordering::SeqCst), 1);
     world.clock.advance(600);
     let renewed = node.get(bucket, &key.ik_id).await.unwrap();
-    assert_eq!((renewed.ik, renewed.hard_seconds), (key.ik.clone(), 3_000), "one proof extended it");
+    assert_eq!((renewed.ik, renewed.hard_seconds), (key.ik, 3_000), "one proof extended it");
 
     world.kms.set_failure(Some(KmsError::Unavailable("test".to_owned())));
     world.clock.advance(2_400);

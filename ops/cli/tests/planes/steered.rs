@@ -258,8 +258,11 @@ impl Backend for Steered {
         self.real.list_v1(bucket, options).await
     }
     async fn list_v2(&self, bucket: &str, options: ListOptions) -> Result<ListPage, BackendError> {
-        self.at(Moment::Before, Call::List, &options.prefix).await?;
-        self.real.list_v2(bucket, options).await
+        let prefix = options.prefix.clone();
+        self.at(Moment::Before, Call::List, &prefix).await?;
+        let page = self.real.list_v2(bucket, options).await?;
+        self.at(Moment::After, Call::List, &prefix).await?;
+        Ok(page)
     }
     async fn create_upload(
         &self,
