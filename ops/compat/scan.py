@@ -153,8 +153,12 @@ class Scanner:
 
 
 def read_pieces(path: str):
-    """A file in pieces."""
-    with open(path, "rb") as file:
+    """A file in pieces; one that is gone meanwhile (a server empties its trash) holds nothing any more."""
+    try:
+        file = open(path, "rb")
+    except FileNotFoundError:
+        return
+    with file:
         while piece := file.read(_PIECE):
             yield piece
 
