@@ -179,7 +179,7 @@ impl Line {
             uri: quoted(Some(format!("{} {} {version}", request.method(), uri(request.uri())).as_bytes())),
             query: request.uri().query().unwrap_or_default().to_owned(),
             host: quoted(text(header::HOST)).trim_matches('"').replace(' ', "%20"),
-            referrer: quoted(text(header::REFERER)),
+            referrer: quoted(text(header::REFERER).map(fields::referrer).as_deref()),
             agent: quoted(text(header::USER_AGENT)),
             noted: Noted::default(),
             status: StatusCode::OK,

@@ -77,7 +77,7 @@ impl ControlPlane {
 
     /// Intermediate keys.
     pub fn keys(&self) -> KeysClient<Channel> {
-        KeysClient::new(self.0.channels.load().calls.clone())
+        KeysClient::new(self.0.channels.load().calls.clone()).max_decoding_message_size(RECORDS_MAX)
     }
 
     /// The registry of buckets.
@@ -90,6 +90,9 @@ impl ControlPlane {
         NodesClient::new(self.0.channels.load().calls.clone())
     }
 }
+
+/// The largest answer about keys: the records of a bucket, its own and those lent to it, some hundred bytes each.
+const RECORDS_MAX: usize = 64 << 20;
 
 impl Channels {
     fn new(

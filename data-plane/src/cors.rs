@@ -137,8 +137,9 @@ async fn configuration(worker: &Worker, bucket: &Bucket) -> Result<Option<Arc<Co
             }
         },
         Err(BackendError::Unsupported(_)) => None,
-        // Whatever a storage calls it: there is none.
-        Err(BackendError::S3 { status: 404 | 405 | 501, .. }) => None,
+        // Whatever a storage calls it: there is none, or none that the gateway may read. Asking again for each request, signed
+        // or not, would not help.
+        Err(BackendError::S3 { status: 400..=499 | 501, .. }) => None,
         Err(error) => return Err(crate::refusal::backend_failed(error, &worker.node.metrics, true)),
     };
     worker.node.cors.keep(bucket.id, cors.clone());

@@ -190,7 +190,11 @@ pub fn judged(bucket: &Bucket, failure: &BackendError) -> Option<S3Error> {
         && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':' | b'_'));
     let judged = matches!(status, 400..=499 | 501) && readable && !GATEWAYS_OWN.contains(&code.as_str());
     let status = StatusCode::from_u16(*status).ok().filter(|_| judged)?;
-    let message: String = message.chars().take(MAX_MESSAGE).collect();
+    // AWS names the identity that lacks a permission: the gateway's, with its account.
+    let message = match message.contains("arn:") && message.contains("not authorized") {
+        true => "The storage does not let the gateway do this.".to_owned(),
+        false => message.chars().take(MAX_MESSAGE).collect(),
+    };
     let message = rename_bucket(&message, &bucket.backend_bucket, &bucket.name);
     let mut error = S3Error::of_storage(status, code.as_str(), message);
     for (field, name) in [("DeleteMarker", "x-amz-delete-marker"), ("VersionId", "x-amz-version-id")] {

@@ -127,7 +127,7 @@ async fn page(admitted: &Admitted, asked: &Asked, from: ListFrom, v2: bool) -> R
             prefix: asked.prefix.clone(),
             delimiter: asked.delimiter.clone(),
             from: from.clone(),
-            max_keys: asked.max_keys.min(MAX_KEYS) - u32::try_from(have).unwrap_or(0),
+            max_keys: asked.max_keys.min(MAX_KEYS).saturating_sub(u32::try_from(have).unwrap_or(u32::MAX)),
         };
         let listed = if v2 {
             backend.list_v2(&bucket.backend_bucket, options).await
@@ -152,7 +152,9 @@ async fn page(admitted: &Admitted, asked: &Asked, from: ListFrom, v2: bool) -> R
         filled.next = page.next;
         // A client that asks for fewer than a full page counts on getting them, so what was hidden is made up for. A full
         // page may be some short: it costs one request to the storage, whatever lies in it.
-        let short = left == 0 || (left < all && asked.max_keys < MAX_KEYS);
+        let full =
+            filled.entries.len() + filled.common_prefixes.len() >= asked.max_keys.min(MAX_KEYS) as usize;
+        let short = left == 0 || (left < all && asked.max_keys < MAX_KEYS && !full);
         let Some(next) = filled.next.clone().filter(|_| short) else { return Ok(filled) };
         if left > 0 {
             from = if v2 { ListFrom::Token(next) } else { ListFrom::Marker(next) };

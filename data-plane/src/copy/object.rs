@@ -7,15 +7,13 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, StatusCode};
 use sealgate_envelope::metadata::Metadata;
-use sealgate_envelope::{Envelope, Kind, ObjectKeys, Scope, Trailer, trailer};
+use sealgate_envelope::{Envelope, Kind, ObjectKeys, Scope, Trailer};
 
 use super::asked::{self, Directive, Named};
 use super::records;
 use super::source::{Source, stored_len};
 use super::tags;
-use crate::backend::{
-    Backend, BackendError, Conditions, CopyOutcome, GetOptions, PutOptions, StoredRange, Upload,
-};
+use crate::backend::{Backend, BackendError, Conditions, CopyOutcome, PutOptions, Upload};
 use crate::body::{Algorithm, BodyPlan, Checksum};
 use crate::etags;
 use crate::gate::Admitted;
@@ -26,7 +24,6 @@ use crate::objects::put::{
     NewBody, NewObject, active_key, cannot_seal, client_metadata, passed_headers, sealed_metadata, unsealed,
 };
 use crate::objects::sealed::{Changed, Sealed, keeps_changing};
-use crate::pipeline;
 use crate::pipeline::seal::{Outcome, pass};
 use crate::pipeline::source::Source as Body;
 use crate::reply::{self, Reply};
@@ -159,7 +156,12 @@ impl Copying<'_> {
         let (source, capabilities) = (self.source, self.backend.capabilities());
         let conditional = self.asked.conditions == Conditions::default() || capabilities.conditional_copy;
         let same_backend = source.bucket.backend == self.bucket.backend;
-        if !conditional || !same_backend || source.meta.size > capabilities.max_put {
+        // What a storage that ignores the pin copies may be another object by then: over the target, under a wrong envelope.
+        if !capabilities.pinned_copies
+            || !conditional
+            || !same_backend
+            || source.meta.size > capabilities.max_put
+        {
             return false;
         }
         match &source.sealed {
@@ -209,12 +211,6 @@ impl Copying<'_> {
             Err(error) if NOT_COPIED.iter().any(|code| error.is(code)) => return Ok(Copied::Cannot),
             Err(error) => return Err(self.admitted.backend_failed(error)),
         };
-        if let Some((sealed, keys)) = opened
-            && !self.backend.capabilities().pinned_copies
-            && !self.is_the_source(sealed, keys, &made).await?
-        {
-            return Ok(Copied::Cannot);
-        }
         Ok(Copied::Made(made))
     }
 
@@ -243,40 +239,6 @@ impl Copying<'_> {
             return Ok(Copied::Cannot);
         }
         Err(self.admitted.backend_failed(failed))
-    }
-
-    /// Whether what a storage copied that does not keep to its source's ETag is the object that was opened: its trailer says.
-    async fn is_the_source(
-        &self,
-        sealed: &Sealed,
-        keys: &ObjectKeys,
-        made: &CopyOutcome,
-    ) -> Result<bool, S3Error> {
-        let length = sealgate_envelope::size::suffix_len(sealed.plaintext_len).min(sealed.stored_len);
-        let first = sealed.stored_len - length;
-        let options = GetOptions {
-            range: Some(StoredRange::Inclusive(first, sealed.stored_len.saturating_sub(1))),
-            conditions: Conditions { if_match: Some(format!("\"{}\"", made.etag)), ..Conditions::default() },
-            version_id: made.version_id.clone(),
-        };
-        let answer = match self.backend.get(&self.bucket.backend_bucket, self.key, options).await {
-            Ok(answer) => answer,
-            // Shorter than it should be.
-            Err(error) if error.is("InvalidRange") => return Ok(false),
-            // Replaced in turn: what became of the copy nobody can say any more, nor see.
-            Err(error) if error.is("PreconditionFailed") || error.is("NoSuchKey") => return Ok(true),
-            Err(error) => return Err(self.admitted.backend_failed(error)),
-        };
-        if answer.meta.size != sealed.stored_len || answer.length != length {
-            return Ok(false);
-        }
-        let limit = usize::try_from(length).unwrap_or(usize::MAX);
-        let suffix = pipeline::collect(answer.body, limit)
-            .await
-            .map_err(|error| self.admitted.backend_failed(error))?;
-        let opened = trailer::split(&suffix)
-            .and_then(|(_, bytes)| Trailer::open(keys, sealed.kind, sealed.stored_len, bytes));
-        Ok(opened.is_ok())
     }
 
     /// Reads the source and writes it as a new object, under keys of its own.

@@ -78,9 +78,12 @@ pub async fn post(
     let length = content_length(&parts.headers)?;
     let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let boundary = boundary(content_type.unwrap_or_default())?;
-    let form = read_form(&mut body, &boundary).await?;
+    // In all, not for each piece: nobody has shown a signature yet.
+    let form = tokio::time::timeout(IDLE, read_form(&mut body, &boundary)).await;
+    let form = form.map_err(|_| S3Error::new(Code::RequestTimeout))??;
     let seconds = i64::try_from(now).unwrap_or(i64::MAX);
     let key = form.key()?;
+    check_key(&key)?;
     let authenticated = authenticate_form(&form.fields, seconds, lookup)?;
     let credential = snapshot
         .credential(authenticated.access_key_id())
@@ -93,7 +96,6 @@ pub async fn post(
         (noted.key, noted.requester) = (Some(key.clone()), Some(credential.access_key_id.clone()));
     });
     policy.check(&bucket, &key, &form.fields, seconds)?;
-    check_key(&key)?;
     refuse_hidden(&key)?;
     let headers = object_headers(&form.fields)?;
     encryption::check(&Operation::PostObject, &headers, worker.node.config.tls.is_some())?;
@@ -126,8 +128,7 @@ fn content_length(headers: &HeaderMap) -> Result<u64, S3Error> {
 async fn read_form(body: &mut ClientBody, boundary: &str) -> Result<Form, S3Error> {
     let mut reader = FormReader::new(boundary);
     loop {
-        let piece = tokio::time::timeout(IDLE, next_piece(body)).await;
-        match piece.map_err(|_| S3Error::new(Code::RequestTimeout))? {
+        match next_piece(body).await {
             Some(piece) => {
                 if let Some(form) = reader.push(&piece?)? {
                     return Ok(form);

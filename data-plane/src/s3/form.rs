@@ -55,16 +55,24 @@ pub struct Form {
     pub rest: Bytes,
 }
 
+/// Stands for the file's name in the field `key`.
+const FILENAME: &str = "${filename}";
+
+/// S3's limit for a key, in bytes.
+const MAX_KEY_BYTES: usize = 1_024;
+
 impl Form {
     /// The object's key: the field `key` with `${filename}` filled in.
     ///
     /// # Errors
-    /// InvalidArgument when there is no such field.
+    /// InvalidArgument when there is no such field, KeyTooLongError before a name that stands in it often makes it large.
     pub fn key(&self) -> Result<String, S3Error> {
-        match self.fields.get("key") {
-            Some(key) if !key.is_empty() => Ok(key.replace("${filename}", &self.filename)),
-            _ => Err(missing("key")),
+        let key = self.fields.get("key").filter(|key| !key.is_empty()).ok_or_else(|| missing("key"))?;
+        let filled = key.matches(FILENAME).count().saturating_mul(self.filename.len());
+        if filled > MAX_KEY_BYTES {
+            return Err(S3Error::new(Code::KeyTooLongError));
         }
+        Ok(key.replace(FILENAME, &self.filename))
     }
 }
 

@@ -381,6 +381,10 @@ pub(crate) fn remove(bucket: &Bucket, key: &str, found: &Found) -> Result<(), Ba
     commit::exchange_durably(&staged, &found.path)?;
     // From here on the older file does not count: its id is the current one's.
     space::remove(&old)?;
+    // Lest it come back when the current one is another: not every file system keeps the order of two directories.
+    if let Some(parent) = old.parent() {
+        space::sync_dir(parent)?;
+    }
     commit::discard(bucket, &staged);
     bucket.remove_empty_parents(&old);
     Ok(())

@@ -34,6 +34,16 @@ fn code(body: &str) -> Code {
 }
 
 #[test]
+fn a_name_that_stands_in_the_key_often_does_not_make_it_large() {
+    let name = "n".repeat(2_000);
+    let body =
+        [field("key", &"${filename}".repeat(800)), file(&format!("name=\"file\"; filename=\"{name}\""))]
+            .concat();
+    let (form, _) = read(&body, body.len()).unwrap().unwrap();
+    assert_eq!(form.key().unwrap_err().code(), Code::KeyTooLongError);
+}
+
+#[test]
 fn fields_come_before_the_file() {
     let body = [
         field("KEY", "a/${filename}"),

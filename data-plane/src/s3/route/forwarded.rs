@@ -149,7 +149,7 @@ list! {
     Object GET "acl" GetObjectAcl Read VERSION, NONE, Owner;
     Object PUT "acl" PutObjectAcl Configure VERSION, ACL_HEADERS, Owner;
     Object GET "legal-hold" GetObjectLegalHold Read VERSION, NONE, Nothing;
-    Object PUT "legal-hold" PutObjectLegalHold Write VERSION, NONE, Nothing;
+    Object PUT "legal-hold" PutObjectLegalHold Configure VERSION, NONE, Nothing;
     Object POST "restore" RestoreObject Write VERSION, NONE, Restore;
     Object GET "retention" GetObjectRetention Read VERSION, NONE, Nothing;
     Object PUT "retention" PutObjectRetention Write VERSION, &["x-amz-bypass-governance-retention"], Nothing;

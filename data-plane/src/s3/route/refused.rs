@@ -139,9 +139,10 @@ pub fn passed(list: &[&'static str], headers: &HeaderMap) -> HeaderMap {
 /// to others on the storage, or to pass over a governance lock.
 #[must_use]
 pub fn needs_configure(headers: &HeaderMap) -> bool {
-    let bypass = headers.get("x-amz-bypass-governance-retention");
+    // Every value counts, and all but a plain "false": who knows which one a storage goes by, and what it takes for true.
+    let mut bypass = headers.get_all("x-amz-bypass-governance-retention").iter();
     !passed(ACL_HEADERS, headers).is_empty()
-        || bypass.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+        || bypass.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"false"))
 }
 
 fn allowed(value: &HeaderValue, harmless: &[&str]) -> bool {

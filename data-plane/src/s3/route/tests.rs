@@ -215,6 +215,12 @@ fn what_publishes_or_passes_over_a_lock_needs_configure() {
     assert!(!needs("x-amz-acl", "private"));
     assert!(!needs("x-amz-bypass-governance-retention", "false"));
     assert!(!needs("x-amz-tagging", "a=b"));
+    assert!(needs("x-amz-bypass-governance-retention", "1"), "whatever a storage may take for true");
+    let mut twice = http::HeaderMap::new();
+    for value in ["false", "true"] {
+        twice.append("x-amz-bypass-governance-retention", value.parse().unwrap());
+    }
+    assert!(super::needs_configure(&twice), "whichever a storage goes by");
 }
 
 #[test]
