@@ -182,7 +182,6 @@ def what_is_not_done_is_501(t):
     for method, path, subresource in (
         ("GET", t.path("501"), "torrent"), ("POST", t.path("501"), "select"), ("PUT", t.path("501"), "renameObject"),
         ("GET", t.path(), "session"), ("GET", t.path(), "a-subresource-that-nobody-knows"), ("PUT", t.path("501"), "append"),
-        ("GET", t.path("501"), "acl"), ("PUT", t.path(), "policy"), ("GET", t.path(), "versions"),
     ):
         answer = t.raw.request(method, path, [(subresource, ""), *([("select-type", "2")] if subresource == "select" else [])])
         refused(answer, 501, "NotImplemented")
