@@ -80,7 +80,6 @@ const FROM_BACKEND: &[&str] = &[
     "x-amz-tagging-count",
     "x-amz-delete-marker",
     "x-amz-archive-status",
-    "x-amz-website-redirect-location",
 ];
 
 /// The headers of a backend's answer that pass to the client of an encrypted object.
