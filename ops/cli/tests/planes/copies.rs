@@ -1,7 +1,7 @@
 //! Copies whose source is replaced while they are made, and those that a node cannot get a key record for.
 
 use bytes::Bytes;
-use sealgate_data_plane::backend::BackendError;
+use sealgate_data_plane::backend::{Backend as _, BackendError, CopySource, PutOptions};
 use sealgate_envelope::hidden;
 
 use super::s3::{Answer, Client, bytes};
@@ -62,6 +62,11 @@ async fn a_storage_that_may_copy_another_object_is_not_asked_to() {
         [("x-amz-copy-source", SOURCE.to_owned()), ("x-amz-metadata-directive", "REPLACE".to_owned())];
     steering.steered.send_with("PUT", SOURCE, &replaced, "").await.ok();
     assert!(steering.plain.get(SOURCE).await.ok().body == body(1), "onto itself");
+    // The error still waits for the first to ask.
+    let source =
+        CopySource { bucket: "bucket".into(), key: "source".into(), version_id: None, if_match: None };
+    let asked = steering.backend.copy(source, "bucket", "asked", PutOptions::default()).await;
+    assert!(matches!(asked, Err(BackendError::Protocol(_))), "{asked:?}");
     steering.stop().await;
 }
 
