@@ -185,7 +185,7 @@ pub(crate) fn discard_replaced(
         if !record.head.upload.is_empty() {
             uploads::remove_completed(bucket, record)?;
         }
-        if record.segments.len() > 1 && is_read_elsewhere(bucket, record, garbage)? {
+        if record.head.revised && record.segments.len() > 1 && is_read_elsewhere(bucket, record, garbage)? {
             return Ok(false);
         }
     }
