@@ -36,6 +36,7 @@ pub enum Call {
     UploadPart,
     ListParts,
     ListUploads,
+    AbortUpload,
     Complete,
     Copy,
 }
@@ -324,6 +325,7 @@ impl Backend for Steered {
         Ok(outcome)
     }
     async fn abort_upload(&self, bucket: &str, key: &str, upload_id: &str) -> Result<(), BackendError> {
+        self.at(Moment::Before, Call::AbortUpload, key).await?;
         self.real.abort_upload(bucket, key, upload_id).await
     }
     async fn list_uploads(

@@ -12,7 +12,7 @@ use sealgate_data_plane::worker::Backends;
 use sealgate_envelope::hidden;
 
 use super::s3::{Client, bytes};
-use super::steered::Steered;
+use super::steered::{Call, Moment, Steered};
 use super::storage::list;
 use super::world::{World, identity, issue, soon, tenant};
 
@@ -143,7 +143,10 @@ async fn an_upload_that_its_backend_does_not_list_goes_with_its_bucket() {
     let (id, _) = apart.upload("/bucket/object").await;
     assert_eq!(apart.hidden(WORK).await, 3);
     apart.begin_delete("bucket").await;
-    apart.look_twice(Steered::forgetful(Rc::clone(&apart.storage))).await;
+    let forgetful = Steered::forgetful(Rc::clone(&apart.storage));
+    forgetful.once(Moment::Before, Call::AbortUpload, "object", async || Ok(()));
+    apart.look_twice(Rc::clone(&forgetful) as Rc<dyn Backend>).await;
+    forgetful.assert_done();
     assert_eq!(apart.hidden(WORK).await, 0);
     let part = format!("/bucket/object?partNumber=2&uploadId={id}");
     assert_eq!(apart.client.put(&part, "part").await.tag("Code"), "NoSuchBucket");
