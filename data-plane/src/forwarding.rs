@@ -190,12 +190,7 @@ pub fn judged(bucket: &Bucket, failure: &BackendError) -> Option<S3Error> {
         && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':' | b'_'));
     let judged = matches!(status, 400..=499 | 501) && readable && !GATEWAYS_OWN.contains(&code.as_str());
     let status = StatusCode::from_u16(*status).ok().filter(|_| judged)?;
-    // AWS names the identity that lacks a permission: the gateway's, with its account.
-    let message = match message.contains("arn:") && message.contains("not authorized") {
-        true => "The storage does not let the gateway do this.".to_owned(),
-        false => message.chars().take(MAX_MESSAGE).collect(),
-    };
-    let message = rename_bucket(&message, &bucket.backend_bucket, &bucket.name);
+    let message = rename_bucket(&without_identity(message), &bucket.backend_bucket, &bucket.name);
     let mut error = S3Error::of_storage(status, code.as_str(), message);
     for (field, name) in [("DeleteMarker", "x-amz-delete-marker"), ("VersionId", "x-amz-version-id")] {
         if let Some(value) = headers.get(name).and_then(|value| value.to_str().ok()) {
@@ -203,4 +198,27 @@ pub fn judged(bucket: &Bucket, failure: &BackendError) -> Option<S3Error> {
         }
     }
     Some(error)
+}
+
+/// A storage's text as far as clients may have it. AWS names the identity that lacks a permission: the gateway's, with its account.
+fn without_identity(message: &str) -> String {
+    match message.contains("arn:") && message.contains("not authorized") {
+        true => "The storage does not let the gateway do this.".to_owned(),
+        false => message.chars().take(MAX_MESSAGE).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_MESSAGE, without_identity};
+
+    #[test]
+    fn a_storage_does_not_tell_clients_who_the_gateway_is() {
+        let told = without_identity(
+            "User: arn:aws:iam::123456789012:user/gateway is not authorized to perform: s3:GetReplicationConfiguration",
+        );
+        assert!(!told.contains("123456789012") && !told.contains("gateway is"), "{told}");
+        assert_eq!(without_identity("The TagSet does not exist"), "The TagSet does not exist");
+        assert_eq!(without_identity(&"m".repeat(5_000)).len(), MAX_MESSAGE);
+    }
 }

@@ -17,7 +17,6 @@ use crate::backend::{Backend, BackendError, Conditions, CopyOutcome, PutOptions,
 use crate::body::{Algorithm, BodyPlan, Checksum};
 use crate::etags;
 use crate::gate::Admitted;
-use crate::late;
 use crate::multipart::notes::from_format;
 use crate::objects::described;
 use crate::objects::put::{
@@ -45,7 +44,7 @@ const NOT_COPIED: &[&str] =
 /// In S3's terms. What is found after 20 s is in the body of a 200, as S3 does.
 pub async fn copy(admitted: &Rc<Admitted>) -> Result<Reply, S3Error> {
     let (path, admitted) = (admitted.request.raw_path.clone(), Rc::clone(admitted));
-    late::answer(path, async move { run(&admitted).await }).await
+    super::answer(path, async move { run(&admitted).await }).await
 }
 
 /// What the request wants, read once.

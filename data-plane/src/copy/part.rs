@@ -10,7 +10,6 @@ use crate::backend::BackendError;
 use crate::body::{BodyPlan, Checksum};
 use crate::etags;
 use crate::gate::Admitted;
-use crate::late;
 use crate::multipart::notes::algorithm;
 use crate::multipart::part::{MAX_PART, Place, part_number, stored_len};
 use crate::multipart::uploads::load;
@@ -30,7 +29,7 @@ const ATTEMPTS: usize = 3;
 /// In S3's terms; nothing is stored then. What is found after 20 s is in the body of a 200, as S3 does.
 pub async fn copy(admitted: &Rc<Admitted>) -> Result<Reply, S3Error> {
     let (path, admitted) = (admitted.request.raw_path.clone(), Rc::clone(admitted));
-    late::answer(path, async move { run(&admitted).await }).await
+    super::answer(path, async move { run(&admitted).await }).await
 }
 
 async fn run(admitted: &Rc<Admitted>) -> Result<Reply, S3Error> {
