@@ -226,7 +226,7 @@ impl Line {
             self.referrer.clone(),
             self.agent.clone(),
             or_none(Some(&self.version_id)),
-            "sealgate".to_owned(),
+            gate::HOST_ID.to_owned(),
             if signed { "SigV4" } else { "-" }.to_owned(),
             cipher.to_owned(),
             or_none(noted.auth_type),

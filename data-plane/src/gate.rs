@@ -29,7 +29,7 @@ use crate::worker::Worker;
 use crate::{access_log, buckets, copy, cors, forwarding, listing, multipart, objects, versions};
 
 /// HostId of errors and `x-amz-id-2` of every answer.
-const HOST_ID: &str = "sealgate";
+pub const HOST_ID: &str = "sealgate";
 
 /// All headers of a request, names and values, in bytes: S3's limit for the header section.
 const MAX_HEADER_BYTES: usize = 16 << 10;

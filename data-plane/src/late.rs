@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use http::StatusCode;
 
+use crate::gate::HOST_ID;
 use crate::reply::{self, Reply, ReplyBody};
 use crate::s3::error::{Code, S3Error};
 
@@ -57,7 +58,7 @@ fn late(done: Result<Reply, S3Error>, path: &str) -> Bytes {
             ReplyBody::Full(Some(bytes)) => bytes,
             _ => Bytes::new(),
         },
-        Err(error) => Bytes::from(error.to_xml(path, "", "sealgate")),
+        Err(error) => Bytes::from(error.to_xml(path, "", HOST_ID)),
     };
     match document.iter().position(|byte| *byte == b'\n') {
         Some(end) if document.starts_with(b"<?xml") => document.slice(end + 1..),
