@@ -19,6 +19,8 @@ use crate::{
     },
 };
 
+pub mod v2;
+
 const DAYS_BACK: u64 = 7;
 const DAYS_AHEAD: u64 = 2;
 

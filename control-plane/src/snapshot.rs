@@ -43,6 +43,7 @@ pub(crate) fn encode(
         state.buckets.values().filter(|bucket| tenants.contains(bucket.tenant)).map(|b| bucket(b)).collect();
     let mut credentials = Vec::new();
     for credential in state.credentials.values().filter(|credential| tenants.contains(credential.tenant)) {
+        let sigv2 = SigningKeys::sigv2_of(credential, state.day, registry.sealer())?;
         let keys = keys.of(credential, state.day, &regions, registry.sealer())?;
         let signing_keys = keys
             .iter()
@@ -58,6 +59,10 @@ pub(crate) fn encode(
             grants: credential.grants.iter().map(grant).collect(),
             signing_keys,
             not_after: credential.not_after,
+            sigv2: sigv2.map(|states| v1::SigV2States {
+                inner: states.inner.to_vec(),
+                outer: states.outer.to_vec(),
+            }),
         });
     }
     let mut snapshot = v1::Snapshot {
@@ -70,8 +75,12 @@ pub(crate) fn encode(
         credentials,
     };
     let bytes = Zeroizing::new(snapshot.encode_to_vec());
-    for key in snapshot.credentials.iter_mut().flat_map(|credential| &mut credential.signing_keys) {
-        key.key.zeroize();
+    for credential in &mut snapshot.credentials {
+        credential.signing_keys.iter_mut().for_each(|key| key.key.zeroize());
+        for states in &mut credential.sigv2 {
+            states.inner.zeroize();
+            states.outer.zeroize();
+        }
     }
     if bytes.len() > sealgate_proto::SNAPSHOT_MAX {
         return Err(Error::Internal("the snapshot is larger than nodes take".to_owned()));

@@ -17,6 +17,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tracing::{Level, enabled, info};
 
+use crate::auth::SignatureVersion;
 use crate::gate;
 use crate::reply::{BodyError, ReplyBody};
 use crate::s3::uri::encode;
@@ -56,6 +57,8 @@ pub struct Noted {
     pub requester: Option<String>,
     /// Where the signature was: `AuthHeader` or `QueryString`.
     pub auth_type: Option<&'static str>,
+    /// By which scheme.
+    pub signature: Option<SignatureVersion>,
     /// S3's code of the error that was answered.
     pub error: Option<String>,
     /// Plaintext bytes of the object.
@@ -201,7 +204,6 @@ impl Line {
         let noted = &self.noted;
         let or_none = |text: Option<&str>| text.filter(|text| !text.is_empty()).unwrap_or("-").to_owned();
         let number = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
-        let signed = noted.auth_type.is_some();
         let (cipher, tls) = match &self.peer.tls {
             Some((cipher, version)) => (cipher.as_str(), *version),
             None => ("-", "-"),
@@ -227,7 +229,12 @@ impl Line {
             self.agent.clone(),
             or_none(Some(&self.version_id)),
             gate::HOST_ID.to_owned(),
-            if signed { "SigV4" } else { "-" }.to_owned(),
+            match noted.signature {
+                Some(SignatureVersion::V2) => "SigV2",
+                Some(SignatureVersion::V4) => "SigV4",
+                None => "-",
+            }
+            .to_owned(),
             cipher.to_owned(),
             or_none(noted.auth_type),
             or_none(Some(&self.host)),
@@ -251,7 +258,7 @@ impl Line {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-    use super::{Line, Noted, Peer, quoted};
+    use super::{Line, Noted, Peer, SignatureVersion, quoted};
     use http::{HeaderMap, HeaderValue, Method, StatusCode};
     use std::rc::Rc;
     use std::time::{Duration, Instant};
@@ -285,6 +292,7 @@ mod tests {
             key: Some("a b/ü".to_owned()),
             requester: Some("AKID".to_owned()),
             auth_type: Some("AuthHeader"),
+            signature: Some(SignatureVersion::V4),
             error: None,
             size: Some(10),
             stored: Some(348),

@@ -1,7 +1,8 @@
-//! Who sends a request: AWS Signature Version 4, in the header or in the query (presigned).
+//! Who sends a request: AWS Signature Version 4, in the header or in the query (presigned); Version 2 for credentials that
+//! an operator made for it.
 //!
 //! A node never holds a client's secret. It holds signing keys for single days and regions (the HMAC chain up to
-//! `aws4_request`), which the caller looks up. An [`Authenticated`] can only come out of [`authenticate`]: to hold one is
+//! `aws4_request`), and of those credentials the two states of HMAC-SHA1, which the caller looks up. An [`Authenticated`] can only come out of [`authenticate`]: to hold one is
 //! to know that method, path, query and signed headers are what the credential's owner sent, and that the headers that
 //! steer S3 (`x-amz-*`, Host) are among them. It says nothing yet about the body: see [`crate::body`]. Of a form it says
 //! that the credential's owner signed the policy in it ([`authenticate_form`]), and the policy is still to be checked.
@@ -17,13 +18,18 @@ mod canonical;
 mod check;
 mod credential;
 mod form;
+mod hmac_sha1;
+pub mod known;
 mod payload;
 mod presign;
+mod sigv2;
 mod sigv4;
 
 pub(crate) use check::decode_signature;
 pub use form::authenticate_form;
+pub use hmac_sha1::HmacSha1;
 pub use payload::Payload;
+pub use sigv2::{SigV2Lookup, forget as forget_sigv2};
 
 /// A SigV4 signing key: HMAC chain over the client secret, day, region and service, up to `aws4_request`.
 pub struct SigningKey(Zeroizing<[u8; 32]>);
@@ -60,9 +66,19 @@ pub struct StreamSeed {
     pub(crate) signature: String,
 }
 
+/// By which of S3's two schemes a request is signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignatureVersion {
+    /// HMAC-SHA1 under the secret.
+    V2,
+    /// HMAC-SHA256 under a key of the day and region.
+    V4,
+}
+
 /// A request whose signature is right. Only [`authenticate`] and [`authenticate_form`] make one.
 pub struct Authenticated {
     access_key_id: String,
+    version: SignatureVersion,
     payload: Payload,
     presigned: bool,
     seed: Option<Arc<StreamSeed>>,
@@ -73,6 +89,12 @@ impl Authenticated {
     #[must_use]
     pub fn access_key_id(&self) -> &str {
         &self.access_key_id
+    }
+
+    /// By which scheme.
+    #[must_use]
+    pub fn version(&self) -> SignatureVersion {
+        self.version
     }
 
     /// What the signature says about the body.
@@ -95,7 +117,8 @@ impl Authenticated {
 }
 
 /// Checks a request's signature. `now` is in Unix seconds; `lookup` gets access key id, day (`yyyymmdd`) and region, and
-/// is called at most once, only for a request that is well-formed and in time.
+/// is called at most once, only for a request that is well-formed and in time. `lookup_v2` gets the access key id of a
+/// request that is signed with Version 2, at most once.
 ///
 /// # Errors
 /// S3's own codes: AccessDenied (anonymous, expired, unsigned headers), InvalidAccessKeyId, SignatureDoesNotMatch,
@@ -106,13 +129,14 @@ pub fn authenticate(
     request: &S3Request,
     now: i64,
     lookup: impl FnMut(&str, &str, &str) -> Lookup,
+    lookup_v2: impl FnOnce(&str) -> SigV2Lookup,
 ) -> Result<Authenticated, S3Error> {
     let (v4_query, v2_query) = in_query(request);
     let mut authorizations = parts.headers.get_all(AUTHORIZATION).iter();
     match (authorizations.next(), v4_query, v2_query) {
         (None, false, false) => Err(S3Error::new(Code::AccessDenied)),
         (None, true, false) => presign::authenticate(parts, request, now, lookup),
-        (None, _, true) => Err(sigv2()),
+        (None, false, true) => sigv2::in_query(parts, request, now, lookup_v2),
         (Some(value), false, false) => {
             if authorizations.next().is_some() {
                 return Err(S3Error::invalid_argument(
@@ -126,11 +150,11 @@ pub fn authenticate(
                 return Err(S3Error::new(Code::AccessDenied));
             }
             if value == "AWS" || value.starts_with("AWS ") {
-                return Err(sigv2());
+                return sigv2::in_header(parts, request, value, now, lookup_v2);
             }
             sigv4::authenticate(parts, request, value, now, lookup)
         }
-        (Some(_), _, _) => Err(S3Error::invalid_argument(
+        (_, _, _) => Err(S3Error::invalid_argument(
             "Authorization",
             "",
             "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string \
@@ -154,13 +178,11 @@ fn in_query(request: &S3Request) -> (bool, bool) {
     (v4, query.has("AWSAccessKeyId") || query.has("Signature"))
 }
 
-fn sigv2() -> S3Error {
-    S3Error::with(
-        Code::InvalidRequest,
-        "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256. Tools that still \
-         sign or presign with Signature Version 2 change to version 4 with signature_version='s3v4' in their config, or \
-         with a region other than us-east-1.",
-    )
+/// Whether a request claims a signature of Version 2.
+#[must_use]
+pub fn is_sigv2(parts: &Parts, request: &S3Request) -> bool {
+    let mut values = parts.headers.get_all(AUTHORIZATION).iter();
+    in_query(request).1 || values.any(|value| value == "AWS" || value.as_bytes().starts_with(b"AWS "))
 }
 
 #[cfg(test)]

@@ -11,9 +11,8 @@ use hyper::body::{Body as _, Incoming};
 use sealgate_envelope::{TenantId, hidden};
 use sealgate_policies as policies;
 use tracing::{info, warn};
-use zeroize::Zeroizing;
 
-use crate::auth::{self, Authenticated, Lookup, SigningKey, authenticate};
+use crate::auth::{self, Authenticated, SignatureVersion, authenticate, known};
 use crate::backend::Backend;
 use crate::body::{BodyPlan, ClientBody};
 use crate::objects::post::Posted;
@@ -99,7 +98,7 @@ async fn serve(
         return Err(S3Error::new(Code::RequestHeaderSectionTooLarge)
             .field("MaxSizeAllowed", MAX_HEADER_BYTES.to_string()));
     }
-    let request = S3Request::parse(parts, &worker.node.config.domains)?;
+    let mut request = S3Request::parse(parts, &worker.node.config.domains)?;
     let snapshot = worker.node.snapshot().ok_or_else(|| {
         S3Error::with(Code::ServiceUnavailable, "This node has no config yet.").retry_after(1)
     })?;
@@ -116,17 +115,21 @@ async fn serve(
     if is_unsigned_form(&request, parts) {
         // A form is signed within its body.
         *operation_name = Operation::PostObject.name();
-        let known = Arc::clone(&snapshot);
+        let config = Arc::clone(&snapshot);
         let posted = Posted { worker, snapshot, request, parts, now };
-        return objects::post::post(posted, body, |id, date, region| look_up(&known, now, id, date, region))
-            .await;
+        let keys = |id: &str, date: &str, region: &str| known::signing_key(&config, now, id, date, region);
+        return objects::post::post(posted, body, keys).await;
     }
     if !auth::is_signed(parts, &request) {
         return Err(anonymous(&snapshot, &request));
     }
     let seconds = i64::try_from(now).unwrap_or(i64::MAX);
-    let authenticated =
-        authenticate(parts, &request, seconds, |id, date, region| look_up(&snapshot, now, id, date, region))?;
+    let keys = |id: &str, date: &str, region: &str| known::signing_key(&snapshot, now, id, date, region);
+    let checked = authenticate(parts, &request, seconds, keys, |id| known::sigv2_key(&snapshot, now, id));
+    if auth::is_sigv2(parts, &request) {
+        worker.node.metrics.sigv2_request(checked.is_ok());
+    }
+    let authenticated = checked?;
     let credential = snapshot
         .credential(authenticated.access_key_id())
         .cloned()
@@ -134,7 +137,11 @@ async fn serve(
     access_log::note(|noted| {
         noted.requester = Some(credential.access_key_id.clone());
         noted.auth_type = Some(if authenticated.presigned() { "QueryString" } else { "AuthHeader" });
+        noted.signature = Some(authenticated.version());
     });
+    if authenticated.version() == SignatureVersion::V2 && authenticated.presigned() {
+        auth::forget_sigv2(&mut request, &parts.headers);
+    }
     let operation = route(&request, &parts.headers)?;
     *operation_name = operation.name();
     let access = operation.needed_action();
@@ -206,20 +213,6 @@ fn anonymous(snapshot: &Snapshot, request: &S3Request) -> S3Error {
             "Request specific response headers cannot be used for anonymous GET requests.",
         ),
         _ => S3Error::new(Code::AccessDenied),
-    }
-}
-
-fn look_up(snapshot: &Snapshot, now: u64, id: &str, date: &str, region: &str) -> Lookup {
-    let Some(credential) = snapshot.credential(id) else { return Lookup::UnknownKey };
-    if credential.not_after.is_some_and(|end| now >= end) {
-        return Lookup::UnknownKey;
-    }
-    if !snapshot.regions.iter().any(|known| known == region) {
-        return Lookup::WrongRegion(snapshot.regions.first().cloned().unwrap_or_default());
-    }
-    match credential.signing_key(date, region) {
-        Some(key) => Lookup::Found(SigningKey::new(Zeroizing::new(**key))),
-        None => Lookup::NoKeyForDate,
     }
 }
 

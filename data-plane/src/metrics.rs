@@ -23,6 +23,7 @@ pub struct Metrics {
     config_rejected: Counter<u64>,
     certificate_end: Gauge<u64>,
     swept: Counter<u64>,
+    sigv2_requests: Counter<u64>,
 }
 
 /// Where a key was found.
@@ -130,6 +131,10 @@ impl Metrics {
                 .u64_counter("sealgate_node_swept")
                 .with_description("Leftovers removed, by kind.")
                 .build(),
+            sigv2_requests: meter
+                .u64_counter("sealgate_node_sigv2_requests")
+                .with_description("Requests signed with Signature Version 2, by whether the signature was accepted.")
+                .build(),
             registry,
             _provider: provider,
         })
@@ -220,6 +225,12 @@ impl Metrics {
             Swept::Upload => "upload",
         };
         self.swept.add(1, &[KeyValue::new("kind", what)]);
+    }
+
+    /// A request came that was signed with Signature Version 2.
+    pub fn sigv2_request(&self, accepted: bool) {
+        let result = if accepted { "accepted" } else { "refused" };
+        self.sigv2_requests.add(1, &[KeyValue::new("result", result)]);
     }
 
     /// All metrics in Prometheus' text format.

@@ -9,6 +9,8 @@ use sealgate_policies as policies;
 use sealgate_proto::v1 as wire;
 use zeroize::Zeroizing;
 
+use crate::auth::HmacSha1;
+
 /// A checked config.
 pub struct Snapshot {
     /// Fencing epoch: a lower one is refused.
@@ -75,6 +77,8 @@ pub struct Credential {
     pub grants: Vec<policies::Grant>,
     /// Unix seconds, none: no end.
     pub not_after: Option<u64>,
+    /// The states that check SigV2: there for a credential that an operator made for it.
+    pub sigv2: Option<HmacSha1>,
     /// Signing keys by day and region.
     signing_keys: HashMap<(String, String), Zeroizing<[u8; 32]>>,
 }
@@ -247,6 +251,7 @@ impl Credential {
             })?;
             signing_keys.insert((key.date, key.region), Zeroizing::new(key_bytes));
         }
+        let sigv2 = wire.sigv2.map(|states| sigv2_states(states, wire.not_after, &resource)).transpose()?;
         Ok(Self {
             tenant: TenantId::from_bytes(id(&wire.tenant_id, &resource)?),
             access_key_id: wire.access_key_id,
@@ -262,6 +267,7 @@ impl Credential {
                 })
                 .collect(),
             not_after: (wire.not_after != 0).then_some(wire.not_after),
+            sigv2,
             signing_keys,
         })
     }
@@ -270,6 +276,20 @@ impl Credential {
     pub fn signing_key(&self, date: &str, region: &str) -> Option<&Zeroizing<[u8; 32]>> {
         self.signing_keys.get(&(date.to_owned(), region.to_owned()))
     }
+}
+
+/// The states of SigV2 never age by themselves: without an end, they are refused.
+fn sigv2_states(states: wire::SigV2States, not_after: u64, resource: &str) -> Result<HmacSha1, Rejected> {
+    let state = |bytes: Vec<u8>| {
+        let bytes = Zeroizing::new(bytes);
+        let state: Result<[u8; 20], _> = bytes.as_slice().try_into();
+        state.map(Zeroizing::new).map_err(|_| rejected(resource, "a SigV2 state is not 20 bytes"))
+    };
+    let (inner, outer) = (state(states.inner)?, state(states.outer)?);
+    if not_after == 0 {
+        return Err(rejected(resource, "it may sign with SigV2 and has no end"));
+    }
+    Ok(HmacSha1::new(inner, outer))
 }
 
 fn id(bytes: &[u8], resource: &str) -> Result<[u8; 16], Rejected> {

@@ -20,6 +20,9 @@ struct NewCredential {
     /// Unix seconds; 0 or missing: no end.
     #[serde(default)]
     not_after: u64,
+    /// It may sign with Signature Version 2 too.
+    #[serde(default)]
+    sigv2: bool,
 }
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
@@ -37,6 +40,7 @@ fn shown(record: &CredentialRecord) -> Value {
         "grants": record.grants,
         "created": record.created,
         "not_after": record.not_after,
+        "sigv2": record.sigv2,
     })
 }
 
@@ -46,11 +50,12 @@ async fn list(api: web::Data<Api>) -> HttpResponse {
 }
 
 async fn create(api: web::Data<Api>, body: web::Json<NewCredential>) -> Result<HttpResponse, Problem> {
-    let NewCredential { tenant, label, grants, not_after } = body.into_inner();
+    let NewCredential { tenant, label, grants, not_after, sigv2 } = body.into_inner();
     let tenant = api.registry.state().tenant_named(&tenant).map(|tenant| tenant.id);
     let tenant = tenant.ok_or_else(|| Error::NotFound("no such tenant".to_owned()))?;
-    let made =
-        api.change(move |registry| registry.create_credential(tenant, &label, grants, not_after)).await?;
+    let made = api
+        .change(move |registry| registry.create_credential(tenant, &label, grants, not_after, sigv2))
+        .await?;
     let pending = api.applied(made.version).await?;
     let mut answer = shown(&made.record);
     answer["secret_access_key"] = json!(*made.secret);

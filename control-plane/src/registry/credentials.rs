@@ -31,16 +31,18 @@ pub struct NewCredential {
 }
 
 impl Registry {
-    /// Makes a credential.
+    /// Makes a credential; with `sigv2` one that may sign with Signature Version 2 too, until `not_after` (Unix seconds, 0:
+    /// no end).
     ///
     /// # Errors
-    /// When the tenant does not exist, or grants or label are invalid.
+    /// When the tenant does not exist, grants or label are invalid, or one for SigV2 has no end or one that is over.
     pub fn create_credential(
         &self,
         tenant: TenantId,
         label: &str,
         grants: Vec<GrantRecord>,
         not_after: u64,
+        sigv2: bool,
     ) -> Result<NewCredential, Error> {
         check_label("a credential's label", label)?;
         if !self.state().tenants.contains_key(&tenant) {
@@ -52,6 +54,12 @@ impl Registry {
         for grant in grants.iter().filter(|grant| grant.bucket != "*") {
             check_bucket_name(&grant.bucket).map_err(|error| Error::Invalid(error.to_string()))?;
         }
+        // The states that nodes get for it never age: only the end takes them away.
+        if sigv2 && not_after <= self.now() {
+            return Err(Error::Invalid(
+                "a credential with \"sigv2\": true needs \"not_after\", in Unix seconds and ahead".to_owned(),
+            ));
+        }
         let access_key_id = access_key_id()?;
         let mut random = Zeroizing::new([0_u8; SECRET_BYTES]);
         fill(random.as_mut())?;
@@ -60,7 +68,7 @@ impl Registry {
         let sealed_secret = self.sealer().seal(&key, secret.as_bytes())?;
         let (label, created) = (label.to_owned(), self.now());
         let record =
-            CredentialRecord { access_key_id, tenant, label, grants, sealed_secret, created, not_after };
+            CredentialRecord { access_key_id, tenant, label, grants, sealed_secret, created, not_after, sigv2 };
         let version =
             self.commit(&[Compare::Absent(key.clone())], vec![Op::Put(key, encode(&record)?)], true)?;
         Ok(NewCredential { record: Arc::new(record), secret, version })

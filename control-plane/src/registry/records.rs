@@ -241,6 +241,9 @@ pub struct CredentialRecord {
     pub created: u64,
     /// Unix seconds from which it is void; 0: never.
     pub not_after: u64,
+    /// It may sign with Signature Version 2 too, and then it has an end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sigv2: bool,
 }
 
 /// Which tenants a node serves.

@@ -7,6 +7,7 @@ mod certificates;
 mod keys;
 mod lent;
 mod push;
+mod sigv2;
 mod store;
 mod support;
 mod transport;

@@ -1,9 +1,10 @@
 //! The comparison itself, the same for header and query.
 
 use super::credential::Credential;
-use super::{Authenticated, Lookup, Payload, SigningKey, StreamSeed, canonical};
+use super::{Authenticated, Lookup, Payload, SignatureVersion, SigningKey, StreamSeed, canonical};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::request::S3Request;
+use crate::s3::timestamp::iso_millis;
 use hmac::{Hmac, KeyInit, Mac};
 use http::HeaderMap;
 use http::request::Parts;
@@ -68,6 +69,7 @@ impl Claim<'_> {
         });
         Ok(Authenticated {
             access_key_id: access_key_id.to_owned(),
+            version: SignatureVersion::V4,
             payload,
             presigned: self.presigned,
             seed,
@@ -138,6 +140,17 @@ pub(crate) fn decode_signature(text: &str) -> Option<[u8; 32]> {
         return None;
     }
     hex::decode_to_slice(text, &mut bytes).ok().map(|()| bytes)
+}
+
+/// Holds the time of a request whose signature is in its header, `at` as sent in `text`, against the clock.
+pub(super) fn not_skewed(at: i64, now: i64, text: &str) -> Result<(), S3Error> {
+    if (now - at).abs() <= MAX_SKEW {
+        return Ok(());
+    }
+    Err(S3Error::new(Code::RequestTimeTooSkewed)
+        .field("RequestTime", text)
+        .field("ServerTime", iso_millis(now.saturating_mul(1000)))
+        .field("MaxAllowedSkewMilliseconds", (MAX_SKEW * 1000).to_string()))
 }
 
 /// A header that may be there once.

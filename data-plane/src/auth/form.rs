@@ -4,7 +4,7 @@
 
 use super::check::{ALGORITHM, MAX_SKEW, compare, found_key, no_token};
 use super::credential::Credential;
-use super::{Authenticated, Lookup, Payload, sigv2};
+use super::{Authenticated, Lookup, Payload, SignatureVersion, sigv2};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::form::{Fields, missing};
 use crate::s3::timestamp::parse_basic;
@@ -28,7 +28,7 @@ pub fn authenticate_form(
         None => return Err(S3Error::new(Code::AccessDenied)),
     };
     if fields.get("x-amz-algorithm").is_none() && fields.get("awsaccesskeyid").is_some() {
-        return Err(if fields.get("signature").is_some() { sigv2() } else { missing("Signature") });
+        return Err(if fields.get("signature").is_some() { sigv2::refused_form() } else { missing("Signature") });
     }
     let need = |name: &'static str| fields.get(name).ok_or_else(|| missing(name));
     let algorithm = need("x-amz-algorithm")?;
@@ -60,6 +60,7 @@ pub fn authenticate_form(
     })?;
     Ok(Authenticated {
         access_key_id: credential.access_key_id.to_owned(),
+        version: SignatureVersion::V4,
         payload: Payload::Unsigned,
         presigned: false,
         seed: None,

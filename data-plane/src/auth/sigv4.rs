@@ -1,11 +1,11 @@
 //! SigV4 in the Authorization header: valid for 15 minutes around its date.
 
-use super::check::{ALGORITHM, Claim, MAX_SKEW, no_token, single};
+use super::check::{ALGORITHM, Claim, no_token, not_skewed, single};
 use super::credential::{Credential, Fields};
 use super::{Authenticated, Lookup};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::request::S3Request;
-use crate::s3::timestamp::{basic, iso_millis, parse_basic, parse_http};
+use crate::s3::timestamp::{basic, parse_basic, parse_http};
 use http::request::Parts;
 use std::borrow::Cow;
 
@@ -40,12 +40,7 @@ pub(super) fn authenticate(
     if timestamp.get(..8) != Some(credential.date) {
         return Err(malformed("the Credential's date is not the date of the request"));
     }
-    if (now - at).abs() > MAX_SKEW {
-        return Err(S3Error::new(Code::RequestTimeTooSkewed)
-            .field("RequestTime", timestamp)
-            .field("ServerTime", iso_millis(now.saturating_mul(1000)))
-            .field("MaxAllowedSkewMilliseconds", (MAX_SKEW * 1000).to_string()));
-    }
+    not_skewed(at, now, &timestamp)?;
     let payload_text = single(&parts.headers, "x-amz-content-sha256")?.ok_or_else(|| {
         S3Error::with(Code::InvalidRequest, "Missing required header for this request: x-amz-content-sha256")
     })?;

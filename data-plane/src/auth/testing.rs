@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-use super::{Authenticated, Lookup, SigningKey, authenticate};
+use super::{Authenticated, HmacSha1, Lookup, SigV2Lookup, SigningKey, authenticate};
 use crate::s3::error::S3Error;
 use crate::s3::request::S3Request;
 use crate::s3::timestamp::parse_basic;
@@ -47,13 +47,35 @@ pub fn lookup(id: &str, date: &str, region: &str) -> Lookup {
     }
 }
 
+/// The states as the control plane makes them.
+pub fn hmac_sha1(secret: &[u8]) -> HmacSha1 {
+    let state = |pad: u8| {
+        let mut block = [pad; 64];
+        secret.iter().enumerate().for_each(|(at, byte)| block[at] ^= byte);
+        let mut words = [0x6745_2301_u32, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
+        sha1::block_api::compress(&mut words, &[block]);
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+        Zeroizing::new(bytes.try_into().unwrap())
+    };
+    HmacSha1::new(state(0x36), state(0x5c))
+}
+
+/// The credential of the examples may sign with Version 2; `AKIDENDED` could, and no other.
+pub fn lookup_v2(id: &str) -> SigV2Lookup {
+    match id {
+        ID => SigV2Lookup::Found(hmac_sha1(SECRET.as_bytes())),
+        "AKIDENDED" => SigV2Lookup::UnknownKey,
+        _ => SigV2Lookup::Refused,
+    }
+}
+
 pub fn now() -> i64 {
     parse_basic(DATE).unwrap()
 }
 
 pub fn check_at(parts: &Parts, now: i64) -> Result<Authenticated, S3Error> {
     let request = S3Request::parse(parts, &["s3.amazonaws.com".to_owned()])?;
-    authenticate(parts, &request, now, lookup)
+    authenticate(parts, &request, now, lookup, lookup_v2)
 }
 
 pub fn check(parts: &Parts) -> Result<Authenticated, S3Error> {

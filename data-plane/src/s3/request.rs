@@ -74,6 +74,11 @@ impl Query {
         self.0.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).count()
     }
 
+    /// Keeps the pairs of which `keep` says so.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str, &str) -> bool) {
+        self.0.retain(|(name, value)| keep(name, value));
+    }
+
     /// All pairs in order.
     pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))

@@ -1,6 +1,8 @@
-//! The three ways in which S3 writes a moment: SigV4's `20130524T000000Z`, XML's `2013-05-24T00:00:00.000Z` and HTTP's.
+//! The ways in which S3 writes a moment: SigV4's `20130524T000000Z`, XML's `2013-05-24T00:00:00.000Z` and HTTP's; and how
+//! clients of SigV2 do.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use time::format_description::well_known::Rfc2822;
 use time::{Date, Month, OffsetDateTime, Time};
 
 /// Unix seconds of SigV4's basic form, `yyyymmddThhmmssZ` and nothing else.
@@ -95,6 +97,12 @@ pub fn http_date(unix: i64) -> String {
 pub fn parse_http(text: &str) -> Option<i64> {
     let at: SystemTime = httpdate::parse_http_date(text).ok()?;
     i64::try_from(at.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
+}
+
+/// Unix seconds of a date as in mail (RFC 2822), with its zone in digits: `Tue, 27 Mar 2007 19:36:42 +0000`.
+#[must_use]
+pub fn parse_mail(text: &str) -> Option<i64> {
+    OffsetDateTime::parse(text, &Rfc2822).ok().map(OffsetDateTime::unix_timestamp)
 }
 
 /// Out of the calendar's range: the epoch. Such a moment is never a real object's.

@@ -4,7 +4,7 @@ use super::selected;
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use http::request::Parts;
-use sealgate_data_plane::auth::{Authenticated, Lookup, SigningKey, authenticate};
+use sealgate_data_plane::auth::{Authenticated, HmacSha1, Lookup, SigV2Lookup, SigningKey, authenticate};
 use sealgate_data_plane::body::{BodyPlan, ChunkedDecoder};
 use sealgate_data_plane::s3::headers::{ByteRange, Conditions, ObjectHeaders, Satisfied};
 use sealgate_data_plane::s3::xml::{parse_complete, parse_create_bucket, parse_delete};
@@ -38,9 +38,25 @@ fn lookup(id: &str, date: &str, region: &str) -> Lookup {
     Lookup::Found(SigningKey::new(Zeroizing::new(key)))
 }
 
+/// The states of SECRET, as the control plane makes them.
+fn lookup_v2(id: &str) -> SigV2Lookup {
+    if id != ID {
+        return SigV2Lookup::Refused;
+    }
+    let state = |words: [u32; 5]| {
+        let mut bytes = Zeroizing::new([0; 20]);
+        let places = bytes.as_chunks_mut::<4>().0.iter_mut();
+        places.zip(words).for_each(|(place, word)| *place = word.to_be_bytes());
+        bytes
+    };
+    let inner = state([0xe861_8815, 0xd60d_dc01, 0x8a2f_9dc7, 0x436b_5fed, 0xc3a5_fdb3]);
+    let outer = state([0x0135_2d77, 0x5736_4774, 0xcfb9_3310, 0x7a6f_be08, 0x5afd_6bbb]);
+    SigV2Lookup::Found(HmacSha1::new(inner, outer))
+}
+
 fn check(parts: &Parts) -> Result<(S3Request, Authenticated), S3Error> {
     let request = S3Request::parse(parts, &["s3.amazonaws.com".to_owned()])?;
-    let authenticated = authenticate(parts, &request, NOW, lookup)?;
+    let authenticated = authenticate(parts, &request, NOW, lookup, lookup_v2)?;
     Ok((request, authenticated))
 }
 
