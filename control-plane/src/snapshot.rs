@@ -77,7 +77,7 @@ pub(crate) fn encode(
     let bytes = Zeroizing::new(snapshot.encode_to_vec());
     for credential in &mut snapshot.credentials {
         credential.signing_keys.iter_mut().for_each(|key| key.key.zeroize());
-        for states in &mut credential.sigv2 {
+        if let Some(states) = &mut credential.sigv2 {
             states.inner.zeroize();
             states.outer.zeroize();
         }

@@ -140,7 +140,7 @@ async fn configuration(worker: &Worker, bucket: &Bucket) -> Result<Option<Arc<Co
         // Whatever a storage calls it: there is none, or none that the gateway may read. Asking again for each request, signed
         // or not, would not help.
         Err(BackendError::S3 { status: 400..=499 | 501, .. }) => None,
-        Err(error) => return Err(crate::refusal::backend_failed(error, &worker.node.metrics, true)),
+        Err(error) => return Err(crate::refusal::backend_failed(error, &worker.node.metrics, true, None)),
     };
     worker.node.cors.keep(bucket.id, cors.clone());
     Ok(cors)

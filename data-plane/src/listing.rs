@@ -195,7 +195,9 @@ async fn has_visible(backend: &dyn Backend, bucket: &str, prefix: &str) -> Resul
 
 fn shown(admitted: &Admitted, asked: Asked, page: ListPage) -> Result<ObjectList, S3Error> {
     let (bucket, _) = admitted.bucket()?;
-    let objects = page.entries.into_iter().map(|entry| object_entry(&bucket, entry)).collect();
+    let mut invalid = 0;
+    let objects = page.entries.into_iter().map(|entry| object_entry(&bucket, entry, &mut invalid)).collect();
+    admitted.worker.node.metrics.buckets.invalid_sizes(&bucket.label, invalid);
     Ok(ObjectList {
         bucket: bucket.name.clone(),
         prefix: asked.prefix,
@@ -208,11 +210,13 @@ fn shown(admitted: &Admitted, asked: Asked, page: ListPage) -> Result<ObjectList
     })
 }
 
-/// A listed object as clients see it.
-pub fn object_entry(bucket: &Bucket, entry: ListEntry) -> ObjectEntry {
+/// A listed object as clients see it: with its stored size when no encrypted object can have that one, which is counted.
+pub fn object_entry(bucket: &Bucket, entry: ListEntry, invalid: &mut u64) -> ObjectEntry {
     let encrypted = bucket.encrypts(&entry.key);
+    let size = bucket.listed_size(&entry.key, entry.size);
+    *invalid += u64::from(size.is_none());
     ObjectEntry {
-        size: bucket.listed_size(&entry.key, entry.size),
+        size: size.unwrap_or(entry.size),
         etag: if encrypted { etag::to_client(&entry.etag) } else { entry.etag },
         modified: unix_millis(entry.last_modified),
         storage_class: entry.storage_class,

@@ -1,9 +1,14 @@
-//! Every metric of a node, declared in this file. Label values are enums' names, never a client's text.
+//! Every metric of a node, declared in this file and, those by bucket, in the one under it. Label values are enums' names
+//! and buckets of the config, never a client's text.
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, MeterProvider as _, UpDownCounter};
+use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Encoder, Registry, TextEncoder};
+
+pub mod buckets;
+use buckets::BucketMetrics;
 
 /// A node's instruments and the registry that shows them.
 pub struct Metrics {
@@ -24,6 +29,8 @@ pub struct Metrics {
     certificate_end: Gauge<u64>,
     swept: Counter<u64>,
     sigv2_requests: Counter<u64>,
+    /// Those that have a bucket for their label.
+    pub buckets: BucketMetrics,
 }
 
 /// Where a key was found.
@@ -62,7 +69,7 @@ impl Metrics {
     ///
     /// # Errors
     /// When the registry refuses the exporter.
-    pub fn new() -> Result<Self, opentelemetry_sdk::error::OTelSdkError> {
+    pub fn new() -> Result<Self, OTelSdkError> {
         let registry = Registry::new();
         let exporter = opentelemetry_prometheus::exporter()
             .with_registry(registry.clone())
@@ -135,6 +142,8 @@ impl Metrics {
                 .u64_counter("sealgate_node_sigv2_requests")
                 .with_description("Requests signed with Signature Version 2, by whether the signature was accepted.")
                 .build(),
+            buckets: BucketMetrics::new(&registry)
+                .map_err(|error| OTelSdkError::InternalFailure(error.to_string()))?,
             registry,
             _provider: provider,
         })
@@ -178,9 +187,12 @@ impl Metrics {
         self.backend_failures.add(1, &[]);
     }
 
-    /// An object did not open.
-    pub fn integrity_failure(&self) {
+    /// An object did not open; `label` is its bucket's.
+    pub fn integrity_failure(&self, label: Option<&str>) {
         self.integrity_failures.add(1, &[]);
+        if let Some(label) = label {
+            self.buckets.integrity_failure(label);
+        }
     }
 
     /// A key was asked for.

@@ -89,6 +89,7 @@ impl Node {
         self.keys.retain(|id| ids.contains(&id));
         self.uploads.retain(|id| ids.contains(&id));
         self.lent.retain(|id| ids.contains(&id));
+        self.metrics.buckets.retain(&snapshot.buckets().map(|bucket| &*bucket.label).collect());
         self.snapshot.store(Some(snapshot));
         self.metrics.config_applied(new.1);
         self.applied.send_replace(new);

@@ -1,6 +1,7 @@
 //! What failed behind the front end, in S3's codes: backends, keys, and objects that are not genuine.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 
 use tracing::{error, warn};
 
@@ -9,6 +10,7 @@ use crate::gate::Admitted;
 use crate::keys::KeyError;
 use crate::metrics::Metrics;
 use crate::s3::error::{Code, S3Error};
+use crate::snapshot::Bucket;
 
 /// Backend codes that a client may see as they are, with the gateway's own text.
 const PASSED: &[Code] = &[
@@ -73,7 +75,9 @@ impl Admitted {
             (Ok(bucket), Some(key)) => self.snapshot.bucket(bucket).is_none_or(|bucket| bucket.encrypts(key)),
             _ => true,
         };
-        let refused = backend_failed(failure, &self.worker.node.metrics, encrypted);
+        let bucket = self.request.bucket.as_deref().and_then(|name| self.snapshot.bucket(name));
+        let label = bucket.map(|bucket| &*bucket.label);
+        let refused = backend_failed(failure, &self.worker.node.metrics, encrypted, label);
         // S3 names what is missing, and which condition failed.
         match (refused.code(), self.request.key.as_deref()) {
             (Code::NoSuchKey, Some(key)) => refused.field("Key", key),
@@ -108,19 +112,31 @@ impl Admitted {
 
     /// An object that cannot be proved, as the client sees it: 422, which no SDK retries.
     pub fn not_genuine(&self, reason: impl std::fmt::Display) -> S3Error {
+        let bucket = self.request.bucket.as_deref().and_then(|name| self.snapshot.bucket(name));
+        self.not_genuine_in(bucket.map(Arc::as_ref), reason)
+    }
+
+    /// The same in a bucket that may be another than the request's: a copy's source.
+    pub fn not_genuine_in(&self, bucket: Option<&Bucket>, reason: impl std::fmt::Display) -> S3Error {
         error!(
-            bucket = self.request.bucket.as_deref().unwrap_or_default(),
+            bucket = bucket.map(|bucket| bucket.name.as_str()).unwrap_or_default(),
             key = self.request.key.as_deref().unwrap_or_default(),
             %reason,
             "a stored object is not genuine"
         );
-        self.worker.node.metrics.integrity_failure();
+        self.worker.node.metrics.integrity_failure(bucket.map(|bucket| &*bucket.label));
         S3Error::new(Code::ObjectIntegrityError)
     }
 }
 
-/// A backend's failure as a client sees it. An upload that its own source ended comes back as that source's error.
-pub fn backend_failed(failure: BackendError, metrics: &Metrics, encrypted: bool) -> S3Error {
+/// A backend's failure as a client sees it. An upload that its own source ended comes back as that source's error. `label`
+/// is the bucket's in metrics.
+pub fn backend_failed(
+    failure: BackendError,
+    metrics: &Metrics,
+    encrypted: bool,
+    label: Option<&str>,
+) -> S3Error {
     match failure {
         BackendError::Upload(source) => match source.downcast::<S3Error>() {
             Ok(refused) => *refused,
@@ -188,7 +204,7 @@ pub fn backend_failed(failure: BackendError, metrics: &Metrics, encrypted: bool)
             if matches!(failure.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
         {
             error!(error = %failure, "what is stored is damaged");
-            metrics.integrity_failure();
+            metrics.integrity_failure(label);
             S3Error::new(Code::ObjectIntegrityError)
         }
         BackendError::Io(failure) => {

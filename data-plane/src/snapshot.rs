@@ -10,6 +10,7 @@ use sealgate_proto::v1 as wire;
 use zeroize::Zeroizing;
 
 use crate::auth::HmacSha1;
+use crate::metrics::buckets::{OTHER, labelled};
 
 /// A checked config.
 pub struct Snapshot {
@@ -52,6 +53,8 @@ pub struct Bucket {
     pub rules: Vec<policies::EncryptionRule>,
     /// Unix seconds.
     pub created: u64,
+    /// The bucket's label in metrics.
+    pub label: Arc<str>,
 }
 
 /// Where a bucket is in its life.
@@ -118,8 +121,12 @@ impl Snapshot {
         }
         let mut buckets = HashMap::with_capacity(wire.buckets.len());
         let mut ids = HashSet::new();
+        let labelled = labelled(wire.buckets.iter().map(|bucket| bucket.name.as_str()));
         for bucket in wire.buckets {
-            let bucket = Bucket::check(bucket, backends, &work_buckets, &wire.regions)?;
+            let mut bucket = Bucket::check(bucket, backends, &work_buckets, &wire.regions)?;
+            if labelled.contains(&bucket.name) {
+                bucket.label = bucket.name.as_str().into();
+            }
             if !ids.insert(bucket.id) {
                 return Err(rejected(
                     format!("bucket/{}", bucket.name),
@@ -226,6 +233,7 @@ impl Bucket {
                 .map(|rule| policies::EncryptionRule { prefix: rule.prefix, plain: rule.plain })
                 .collect(),
             created: wire.created,
+            label: OTHER.into(),
         })
     }
 
@@ -234,9 +242,9 @@ impl Bucket {
         policies::encryption(&self.rules, key) == policies::Encryption::Encrypted
     }
 
-    /// The plaintext size that a listing shows for a stored size; the stored size itself when it is no valid one.
-    pub fn listed_size(&self, key: &str, stored: u64) -> u64 {
-        if self.encrypts(key) { size::listed_size(key.as_bytes(), stored).unwrap_or(stored) } else { stored }
+    /// The plaintext size that a listing shows for a stored size; none when no encrypted object can have that one.
+    pub fn listed_size(&self, key: &str, stored: u64) -> Option<u64> {
+        if self.encrypts(key) { size::listed_size(key.as_bytes(), stored) } else { Some(stored) }
     }
 }
 

@@ -14,8 +14,9 @@ use sealgate_envelope::ids::BucketId;
 use sealgate_envelope::{GatewayId, UploadRecord};
 use tracing::{debug, info, warn};
 
-use crate::backend::{Backend, BackendError, GetOptions, ListFrom, ListOptions, PutOptions};
+use crate::backend::{Backend, BackendError, GetOptions, ListEntry, ListFrom, ListOptions, PutOptions};
 use crate::metrics::Swept;
+use crate::metrics::buckets::{Hidden, Tally};
 use crate::multipart::notes::remove_all;
 use crate::node::Node;
 use crate::objects::put::empty_upload;
@@ -41,57 +42,90 @@ pub async fn once(node: &Node, backends: &Backends) {
     for bucket in snapshot.buckets().filter(|bucket| bucket.state == BucketState::Active) {
         places.entry((&bucket.backend, &bucket.work_bucket)).or_default().insert(bucket.id, bucket);
     }
+    let mut tally = Tally::default();
     for ((backend, work_bucket), buckets) in places {
         let Some(backend) = backends.get(backend) else { continue };
-        if let Err(error) = place_once(node, snapshot.gateway, &buckets, backend, work_bucket).await {
+        let place = Place { node, gateway: snapshot.gateway, buckets: &buckets, backend, work_bucket };
+        if let Err(error) = place.once(&mut tally).await {
+            buckets.values().for_each(|bucket| tally.incomplete(&bucket.label));
             warn!(bucket = work_bucket, %error, "a bucket could not be swept; it is tried again in an hour");
         }
     }
+    node.metrics.buckets.hidden(&tally, node.clock.unix());
 }
 
-async fn place_once(
-    node: &Node,
+/// Where the hidden objects of some buckets' uploads lie.
+struct Place<'a> {
+    node: &'a Node,
     gateway: GatewayId,
-    buckets: &Sharing<'_>,
-    backend: &Rc<dyn Backend>,
-    work_bucket: &str,
-) -> Result<(), BackendError> {
-    let mut from = ListFrom::Start;
-    loop {
-        let options = ListOptions {
-            prefix: hidden::UPLOAD_PREFIX.to_owned(),
-            delimiter: Some("/".to_owned()),
-            from,
-            max_keys: 1_000,
-        };
-        let page = backend.list_v2(work_bucket, options).await?;
-        for prefix in &page.common_prefixes {
-            if let Err(error) = prefix_once(node, gateway, buckets, backend, work_bucket, prefix).await {
-                warn!(bucket = work_bucket, prefix, %error, "an upload could not be looked at; the others are");
+    buckets: &'a Sharing<'a>,
+    backend: &'a Rc<dyn Backend>,
+    work_bucket: &'a str,
+}
+
+impl Place<'_> {
+    async fn once(&self, tally: &mut Tally) -> Result<(), BackendError> {
+        let Self { backend, work_bucket, .. } = *self;
+        for bucket in self.buckets.values() {
+            for kind in [Hidden::Upload, Hidden::Leftover, Hidden::Unclaimed] {
+                tally.add(&bucket.label, kind, 0, 0);
             }
         }
-        match page.next {
-            Some(next) => from = ListFrom::Token(next),
-            None => return Ok(()),
+        let mut from = ListFrom::Start;
+        loop {
+            let options = ListOptions {
+                prefix: hidden::UPLOAD_PREFIX.to_owned(),
+                delimiter: Some("/".to_owned()),
+                from,
+                max_keys: 1_000,
+            };
+            let page = backend.list_v2(work_bucket, options).await?;
+            for prefix in &page.common_prefixes {
+                if let Err(error) = self.prefix_once(prefix, tally).await {
+                    self.buckets.values().for_each(|bucket| tally.incomplete(&bucket.label));
+                    warn!(bucket = work_bucket, prefix, %error, "an upload could not be looked at; the others are");
+                }
+            }
+            match page.next {
+                Some(next) => from = ListFrom::Token(next),
+                None => return Ok(()),
+            }
         }
+    }
+
+    async fn prefix_once(&self, prefix: &str, tally: &mut Tally) -> Result<(), BackendError> {
+        let Self { node, gateway, backend, work_bucket, .. } = *self;
+        let (bucket, kind) = match own_record(gateway, backend, work_bucket, prefix).await? {
+            Some(record) => match self.buckets.get(&record.bucket) {
+                Some(bucket) => (bucket, upload_once(node, bucket, backend, &record).await?),
+                // Of a bucket that is being made or deleted, or that this node does not have: not for it to judge.
+                None => return Ok(()),
+            },
+            None => match self.buckets.values().find(|bucket| bucket.backend_bucket == work_bucket) {
+                Some(bucket) => (bucket, Hidden::Unclaimed),
+                // In a work bucket nothing says whose it is.
+                None => return Ok(()),
+            },
+        };
+        let found = listed(backend, work_bucket, prefix).await?;
+        let bytes = found.iter().map(|entry| entry.size).sum();
+        tally.add(&bucket.label, kind, found.len() as u64, bytes);
+        Ok(())
     }
 }
 
-async fn prefix_once(
-    node: &Node,
-    gateway: GatewayId,
-    buckets: &Sharing<'_>,
-    backend: &Rc<dyn Backend>,
-    work_bucket: &str,
-    prefix: &str,
-) -> Result<(), BackendError> {
-    match own_record(gateway, backend, work_bucket, prefix).await? {
-        Some(record) => match buckets.get(&record.bucket) {
-            Some(bucket) => upload_once(node, bucket, backend, &record).await,
-            // Of a bucket that is being made or deleted, or that this node does not have: not for it to judge.
-            None => Ok(()),
-        },
-        None => Ok(()),
+/// All objects under a hidden prefix. Those of an upload are a few for each of its 10,000 parts at most.
+async fn listed(backend: &Rc<dyn Backend>, bucket: &str, prefix: &str) -> Result<Vec<ListEntry>, BackendError> {
+    let mut found = Vec::new();
+    let mut from = ListFrom::Start;
+    loop {
+        let options = ListOptions { prefix: prefix.to_owned(), delimiter: None, from, max_keys: 1_000 };
+        let page = backend.list_v2(bucket, options).await?;
+        found.extend(page.entries);
+        match page.next {
+            Some(next) => from = ListFrom::Token(next),
+            None => return Ok(found),
+        }
     }
 }
 
@@ -140,17 +174,21 @@ pub(crate) async fn own_record(
     })
 }
 
+/// Looks whether an upload is over, and removes its hidden objects when it has been for long enough.
 async fn upload_once(
     node: &Node,
     bucket: &Bucket,
     backend: &Rc<dyn Backend>,
     record: &OwnRecord,
-) -> Result<(), BackendError> {
+) -> Result<Hidden, BackendError> {
     let OwnRecord { place, key, upload_id, .. } = record;
     let gone = place.gone_prefix();
     match backend.list_parts(&bucket.backend_bucket, key, upload_id, 0, 1).await {
         // It lives. Were it ever said to be gone, that counts no more: the seven days have no gap.
-        Ok(_) => return remove_all(backend, &bucket.work_bucket, &gone, None).await,
+        Ok(_) => {
+            remove_all(backend, &bucket.work_bucket, &gone, None).await?;
+            return Ok(Hidden::Upload);
+        }
         Err(error) if error.is("NoSuchUpload") => {}
         Err(error) => return Err(error),
     }
@@ -177,22 +215,28 @@ async fn upload_once(
         }
         Some(_) => {}
     }
-    Ok(())
+    Ok(Hidden::Leftover)
 }
 
 /// Writes back copies of a bucket's key records that are missing in it, so that bucket and KMS alone stay enough to
 /// recover everything.
 pub async fn replace_missing_records(node: &Node, backends: &Backends) {
     let Some(snapshot) = node.snapshot() else { return };
+    let mut tally = Tally::default();
     for bucket in snapshot.buckets().filter(|bucket| bucket.state == BucketState::Active) {
         let Some(backend) = backends.get(&bucket.backend) else { continue };
-        if let Err(error) = records_once(node, bucket, backend).await {
-            warn!(bucket = bucket.name, error, "the key records in a bucket could not be checked");
+        match records_once(node, bucket, backend).await {
+            Ok((objects, bytes)) => tally.add(&bucket.label, Hidden::KeyRecord, objects, bytes),
+            Err(error) => {
+                tally.incomplete(&bucket.label);
+                warn!(bucket = bucket.name, error, "the key records in a bucket could not be checked");
+            }
         }
     }
+    node.metrics.buckets.hidden(&tally, node.clock.unix());
 }
 
-/// The same for one bucket.
+/// The same for one bucket: how many records lie in it afterwards, and their bytes.
 ///
 /// # Errors
 /// Why the records cannot be had, or not be written.
@@ -200,7 +244,7 @@ pub(crate) async fn records_once(
     node: &Node,
     bucket: &Bucket,
     backend: &Rc<dyn Backend>,
-) -> Result<(), String> {
+) -> Result<(u64, u64), String> {
     let request = sealgate_proto::v1::RecordsRequest { bucket_id: bucket.id.as_bytes().to_vec() };
     let answer = node
         .control
@@ -209,19 +253,10 @@ pub(crate) async fn records_once(
         .await
         .map_err(|status| status.message().to_owned())?
         .into_inner();
-    let mut there = HashSet::new();
-    let mut from = ListFrom::Start;
-    loop {
-        let options =
-            ListOptions { prefix: hidden::IK_PREFIX.to_owned(), delimiter: None, from, max_keys: 1_000 };
-        let page =
-            backend.list_v2(&bucket.backend_bucket, options).await.map_err(|error| error.to_string())?;
-        there.extend(page.entries.into_iter().map(|entry| entry.key));
-        match page.next {
-            Some(next) => from = ListFrom::Token(next),
-            None => break,
-        }
-    }
+    let found = listed(backend, &bucket.backend_bucket, hidden::IK_PREFIX).await;
+    let found = found.map_err(|error| error.to_string())?;
+    let (mut objects, mut size) = (found.len() as u64, found.iter().map(|entry| entry.size).sum::<u64>());
+    let there: HashSet<String> = found.into_iter().map(|entry| entry.key).collect();
     for bytes in answer.records {
         let record = sealgate_envelope::IkRecord::parse(&bytes).map_err(|error| error.to_string())?;
         let name = hidden::ik_record_name(&record).map_err(|error| error.to_string())?;
@@ -230,8 +265,9 @@ pub(crate) async fn records_once(
             crate::keys::fetch::put_record(backend.as_ref(), &bucket.backend_bucket, &record, &bytes)
                 .await
                 .map_err(|error| error.to_string())?;
+            (objects, size) = (objects + 1, size + bytes.len() as u64);
             info!(bucket = bucket.name, name, "a key record was missing in its bucket and was written back");
         }
     }
-    Ok(())
+    Ok((objects, size))
 }

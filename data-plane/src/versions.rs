@@ -35,6 +35,19 @@ pub async fn list(admitted: &Admitted) -> Result<Reply, S3Error> {
         true => last_visible(&page).unwrap_or(next),
         false => next,
     });
+    let mut invalid = 0;
+    let entries = page
+        .entries
+        .into_iter()
+        .map(|entry| Entry {
+            // A delete marker has no size.
+            object: object_entry(&bucket, entry.object, if entry.delete_marker { &mut 0 } else { &mut invalid }),
+            version_id: entry.version_id,
+            is_latest: entry.is_latest,
+            delete_marker: entry.delete_marker,
+        })
+        .collect();
+    admitted.worker.node.metrics.buckets.invalid_sizes(&bucket.label, invalid);
     let list = VersionList {
         bucket: bucket.name.clone(),
         prefix: asked.prefix,
@@ -44,16 +57,7 @@ pub async fn list(admitted: &Admitted) -> Result<Reply, S3Error> {
         max_keys: asked.max_keys.into(),
         encoding: asked.encoding,
         next,
-        entries: page
-            .entries
-            .into_iter()
-            .map(|entry| Entry {
-                object: object_entry(&bucket, entry.object),
-                version_id: entry.version_id,
-                is_latest: entry.is_latest,
-                delete_marker: entry.delete_marker,
-            })
-            .collect(),
+        entries,
         common_prefixes: page.common_prefixes,
         owner: owner(admitted),
     };

@@ -10,7 +10,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 VECTORS = os.path.join(ROOT, "data-plane", "envelope", "vectors")
 sys.path.insert(0, os.path.join(ROOT, "ops", "compat"))
 
-import sigv4  # noqa: E402 (found through the line above)
+import sigv2  # noqa: E402 (found through the line above)
+import sigv4  # noqa: E402
 
 # The credential and time of AWS's published examples, which the targets know too.
 CREDENTIALS = sigv4.Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "us-east-1")
@@ -100,6 +101,10 @@ def of_clients() -> tuple[dict[str, list[bytes]], list[str]]:
                                 ("GET", "/t", [("response-content-type", "text/html")])):
         requests.append(head(method, path, sigv4.presign(CREDENTIALS, method, path, query, {"host": HOST}, 86_400, WHEN), {"host": HOST}))
     signatures = re.findall(r"ignature=([0-9a-f]{64})", b"".join(requests).decode())
+    for how in ("header", "query"):
+        request, signature = of_version_2(how)
+        requests.append(request)
+        signatures.append(signature)
     crc = (("x-amz-checksum-crc32c", "sOO8/Q=="),)
     framed = [bytes([how, split]) + sigv4.Framing(mode, 128, trailers, **wrong).body(BODY, CREDENTIALS, WHEN, seed)
               for how, mode, trailers, seed in ((0, sigv4.STREAM_UNSIGNED_TRAILER, crc, ""), (0, sigv4.STREAM_UNSIGNED_TRAILER, (), ""),
@@ -121,6 +126,23 @@ def of_clients() -> tuple[dict[str, list[bytes]], list[str]]:
     found = {name: [text.encode() for text in each] for name, each in texts.items()}
     found["ranges"] = [size.to_bytes(8, "big") + text for size in (0, 10, 2**64 - 1) for text in found["ranges"]]
     return {**found, "request": requests, "aws-chunked": framed, "form": forms()}, signatures
+
+
+def of_version_2(how: str) -> tuple[bytes, str]:
+    """A request signed with Version 2, and of its signature what no spelling of a query changes."""
+    at = 1_369_353_600
+    for number in range(10_000):
+        path, headers = f"/{number}", {"host": HOST, "content-type": "text/plain", "x-amz-meta-a": "1"}
+        resource = f"/{HOST.partition('.')[0]}{path}"
+        if how == "header":
+            signed = sigv2.sign_headers(CREDENTIALS, "PUT", path, [("acl", "")], headers, sigv2.date(at), resource)
+            request, signature = head("PUT", path, [("acl", "")], signed), signed["authorization"].partition(":")[2]
+        else:
+            query = sigv2.presign(CREDENTIALS, "GET", resource, [("versionId", "1"), ("prefix", "a")], headers, at + 600)
+            request, signature = head("GET", path, query, headers), dict(query)["Signature"]
+        if signature[:27].isalnum():
+            return request, signature[:27]
+    raise AssertionError("no signature of letters and digits alone")
 
 
 def forms() -> list[bytes]:

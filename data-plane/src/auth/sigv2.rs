@@ -191,10 +191,16 @@ impl Claim<'_> {
                 "Chunks are signed with Signature Version 4, and the request is not.",
             ));
         }
-        let to_sign = self.string_to_sign(parts, request)?;
+        let to_sign = self.string_to_sign(parts, request, "")?;
         let given = decode(self.signature);
-        let right = bool::from(given.unwrap_or([0; 20]).ct_eq(&*key.sign(&to_sign)));
-        if !right || given.is_none() {
+        let fits = |to_sign: &[u8]| {
+            let right = bool::from(given.unwrap_or([0; 20]).ct_eq(&*key.sign(to_sign)));
+            right && given.is_some()
+        };
+        // boto signs a bucket with the slash that it leaves out of the path.
+        let bare = request.bucket.is_some() && request.key.is_none() && !request.raw_path.ends_with('/');
+        let respelled = || Ok::<_, S3Error>(bare && fits(&self.string_to_sign(parts, request, "/")?));
+        if !fits(&to_sign) && !respelled()? {
             return Err(S3Error::new(Code::SignatureDoesNotMatch)
                 .field("AWSAccessKeyId", self.id)
                 .field("StringToSign", String::from_utf8_lossy(&to_sign))
@@ -209,7 +215,8 @@ impl Claim<'_> {
         })
     }
 
-    fn string_to_sign(&self, parts: &Parts, request: &S3Request) -> Result<Vec<u8>, S3Error> {
+    /// `slash` follows the path.
+    fn string_to_sign(&self, parts: &Parts, request: &S3Request, slash: &str) -> Result<Vec<u8>, S3Error> {
         let mut out = Vec::with_capacity(512);
         let md5 = single(&parts.headers, "content-md5")?.unwrap_or_default();
         let kind = single(&parts.headers, header::CONTENT_TYPE.as_str())?.unwrap_or_default();
@@ -223,7 +230,7 @@ impl Claim<'_> {
             out.extend_from_slice(&values.join(&b','));
             out.push(b'\n');
         }
-        resource(request, self.presigned, &mut out)?;
+        resource(request, slash, self.presigned, &mut out)?;
         Ok(out)
     }
 }
@@ -248,12 +255,13 @@ fn amz_headers<'a>(headers: &'a HeaderMap, query: &'a Query) -> Result<BTreeMap<
 }
 
 /// CanonicalizedResource: the bucket, the path as sent, and the parameters, sorted and decoded.
-fn resource(request: &S3Request, presigned: bool, out: &mut Vec<u8>) -> Result<(), S3Error> {
+fn resource(request: &S3Request, slash: &str, presigned: bool, out: &mut Vec<u8>) -> Result<(), S3Error> {
     if let (Addressing::VirtualHost, Some(bucket)) = (request.addressing, &request.bucket) {
         out.push(b'/');
         out.extend_from_slice(bucket.as_bytes());
     }
     out.extend_from_slice(request.raw_path.as_bytes());
+    out.extend_from_slice(slash.as_bytes());
     let unsigned = |name: &str| amz(name) || UNSIGNED.contains(&name) || (presigned && OWN.contains(&name));
     let mut signed: Vec<(&str, &str)> = request.query.pairs().filter(|(name, _)| !unsigned(name)).collect();
     signed.sort_by_key(|(name, _)| *name);

@@ -146,7 +146,7 @@ async fn take_back(node: &Node, bucket: &Bucket, backend: &Rc<dyn Backend>) -> R
     put_marker(backend.as_ref(), &bucket.backend_bucket, bucket.id)
         .await
         .map_err(|error| error.to_string())?;
-    records_once(node, bucket, backend).await?;
+    records_once(node, bucket, backend).await.map(drop)?;
     let reference = wire::BucketRef { bucket_id: bucket.id.as_bytes().to_vec() };
     let aborted = node.control.buckets().abort_delete(reference).await;
     aborted.map(tonic::Response::into_inner).map_err(|status| status.message().to_owned())

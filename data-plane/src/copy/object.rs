@@ -297,6 +297,9 @@ impl Copying<'_> {
             .map_err(|error| self.admitted.backend_failed(error))?;
         // Nothing is acknowledged that was not proved to its end, whatever the storage says.
         let verified = outcome.take().ok_or_else(|| S3Error::new(Code::InternalError))?;
+        if encrypted {
+            self.admitted.worker.node.metrics.buckets.written(&self.bucket.label, length, stored);
+        }
         let made = CopyOutcome {
             etag: made.etag,
             last_modified: SystemTime::UNIX_EPOCH

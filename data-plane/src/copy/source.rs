@@ -160,15 +160,15 @@ impl Source {
                 .and_then(|spans| plans::range(keys, spans.table(), first, last))
                 .map(|(needed, plan)| (Some(StoredRange::Inclusive(needed.start, needed.end - 1)), plan)),
         };
-        let (stored, plan) = planned.map_err(|error| admitted.not_genuine(error))?;
+        let (stored, plan) = planned.map_err(|error| admitted.not_genuine_in(Some(&self.bucket), error))?;
         let answer = match self.fetch(admitted, stored).await? {
             Ok(answer) => answer,
             Err(Changed) => return Ok(Err(Changed)),
         };
-        let admitted = Rc::clone(admitted);
+        let (admitted, bucket) = (Rc::clone(admitted), Arc::clone(&self.bucket));
         let plaintext = open(answer.body, plan, None).map(move |item| {
             item.map_err(|error| match error {
-                OpenError::Integrity(reason) => admitted.not_genuine(reason),
+                OpenError::Integrity(reason) => admitted.not_genuine_in(Some(&bucket), reason),
                 OpenError::Stream(error) => admitted.backend_failed(crate::pipeline::stream_error(error)),
             })
         });
@@ -209,9 +209,8 @@ impl Source {
             _ => None,
         };
         if answer.meta.size != self.meta.size || told != wanted {
-            return Err(
-                admitted.not_genuine("two answers give two sizes, or other bytes than were asked for")
-            );
+            let reason = "two answers give two sizes, or other bytes than were asked for";
+            return Err(admitted.not_genuine_in(Some(&self.bucket), reason));
         }
         Ok(Ok(answer))
     }

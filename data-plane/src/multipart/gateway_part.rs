@@ -24,7 +24,7 @@ pub struct Stashed {
     pub salt: [u8; sealgate_envelope::SALT],
 }
 
-/// Writes the gateway's part and gives its ETag.
+/// Writes the gateway's part: its ETag, and its stored bytes.
 ///
 /// # Errors
 /// The backend's; `InvalidPart` when the stash is not what its note says.
@@ -35,7 +35,7 @@ pub async fn write(
     upload: &OpenUpload,
     stashed: Option<&Stashed>,
     trailer: &[u8],
-) -> Result<String, BackendError> {
+) -> Result<(String, u64), BackendError> {
     let trailer = Bytes::copy_from_slice(trailer);
     let body = match stashed {
         None => crate::pipeline::upload(trailer),
@@ -62,10 +62,11 @@ pub async fn write(
             Upload { length: total, stream: Box::pin(before.chain(stream::iter([Ok(trailer)]))) }
         }
     };
+    let length = body.length;
     backend
         .upload_part(&bucket.backend_bucket, key, &upload.upload_id, GATEWAY_PART, body)
         .await
-        .map(|stored| stored.etag)
+        .map(|stored| (stored.etag, length))
 }
 
 fn invalid(why: &str) -> BackendError {

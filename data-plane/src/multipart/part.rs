@@ -141,6 +141,10 @@ impl Place<'_> {
         checksums.dedup_by_key(|checksum| checksum.code());
         let note = Note { salt, size: length, checksums };
         self.note(&part.etag, &note).await?;
+        // A part that can only be the last lies there twice, unless it goes into the stash alone.
+        let twice = self.number != GATEWAY_PART && length < MIN_PART;
+        let stored = if twice { stored.saturating_mul(2) } else { stored };
+        self.admitted.worker.node.metrics.buckets.written(&self.bucket.label, length, stored);
         self.withdraw(&older).await;
         Ok((part.etag, verified))
     }

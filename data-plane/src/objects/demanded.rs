@@ -102,7 +102,7 @@ impl Demanded {
         let shown = etags::shown(&meta.etag, bucket.encrypts(key));
         let seen = Demanded {
             etag: Some(one(shown.trim_matches('"').to_owned())),
-            size: Some(bucket.listed_size(key, meta.size)),
+            size: Some(bucket.listed_size(key, meta.size).unwrap_or(meta.size)),
             modified: Some(unix_millis(meta.last_modified).div_euclid(1_000)),
         };
         match self.broken(shown.trim_matches('"'), &seen) {

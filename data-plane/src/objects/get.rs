@@ -331,11 +331,12 @@ impl Read<'_> {
             }
             Some(Ok(piece)) => {
                 let (key, metrics) = (self.key.to_owned(), Arc::clone(&self.admitted.worker.node.metrics));
+                let label = Arc::clone(&self.bucket.label);
                 let rest = plaintext.map(move |item| {
                     item.map_err(|error| {
                         tracing::error!(key, %error, "a download is aborted");
                         if matches!(error, OpenError::Integrity(_)) {
-                            metrics.integrity_failure();
+                            metrics.integrity_failure(Some(&label));
                         }
                         std::io::Error::other(error.to_string()).into()
                     })

@@ -80,6 +80,7 @@ pub async fn store(admitted: &Admitted, body: Feed, plan: BodyPlan) -> Result<Re
         options.headers.extend(headers);
         Upload { length: stored, stream: pass(admitted.source(body, plan), length, outcome.clone()) }
     };
+    let length_stored = upload.length;
     let stored = backend
         .put(&bucket.backend_bucket, key, options, upload)
         .await
@@ -89,6 +90,7 @@ pub async fn store(admitted: &Admitted, body: Feed, plan: BodyPlan) -> Result<Re
     let mut reply = reply::empty(StatusCode::OK);
     *reply.headers_mut() = described::allowed(&stored.headers);
     if encrypted {
+        admitted.worker.node.metrics.buckets.written(&bucket.label, length, length_stored);
         described::announce(bucket.suite, reply.headers_mut());
     }
     reply::set(reply.headers_mut(), "etag", &etags::shown(&stored.etag, encrypted));

@@ -60,9 +60,9 @@ pub async fn open(
                 header: String::new(),
             });
         }
-        return Err(admitted.not_genuine("it has no envelope"));
+        return Err(admitted.not_genuine_in(Some(bucket), "it has no envelope"));
     };
-    let envelope = Envelope::parse_header(header).map_err(|error| admitted.not_genuine(error))?;
+    let envelope = Envelope::parse_header(header).map_err(|error| admitted.not_genuine_in(Some(bucket), error))?;
     let ik = admitted
         .worker
         .node
@@ -71,16 +71,16 @@ pub async fn open(
         .await
         .map_err(|error| admitted.key_failed(&error))?;
     let scope = Scope { tenant: bucket.tenant, bucket: bucket.id, key: key.as_bytes() };
-    let keys = envelope.open(&ik.ik, &scope).map_err(|error| admitted.not_genuine(error))?;
+    let keys = envelope.open(&ik.ik, &scope).map_err(|error| admitted.not_genuine_in(Some(bucket), error))?;
     let sealed_metadata = meta.metadata.get(METADATA_NAME).map(String::as_str);
     let metadata =
-        metadata::open(&keys, &envelope, sealed_metadata).map_err(|error| admitted.not_genuine(error))?;
+        metadata::open(&keys, &envelope, sealed_metadata).map_err(|error| admitted.not_genuine_in(Some(bucket), error))?;
     let marker = key.ends_with('/') && meta.size == 0;
     let from_size = if marker { Some(0) } else { size::plaintext_size(meta.size) };
     let plaintext_len = match (envelope.plaintext_len(), from_size) {
         (Some(told), Some(found)) if told == found => told,
         (None, Some(found)) if !marker => found,
-        _ => return Err(admitted.not_genuine(format!("its stored size {} is not its own", meta.size))),
+        _ => return Err(admitted.not_genuine_in(Some(bucket), format!("its stored size {} is not its own", meta.size))),
     };
     access_log::note_sizes(plaintext_len, meta.size);
     Ok(Sealed {
@@ -108,7 +108,7 @@ pub async fn table(
     meta: &ObjectMeta,
     sealed: &Sealed,
 ) -> Result<Result<Arc<Table>, Changed>, S3Error> {
-    let Some(keys) = &sealed.keys else { return Err(admitted.not_genuine("a marker has no trailer")) };
+    let Some(keys) = &sealed.keys else { return Err(admitted.not_genuine_in(Some(bucket), "a marker has no trailer")) };
     let tables = &admitted.worker.node.tables;
     if let Some(table) = tables.get(bucket.id, key) {
         let same = table.object == keys.object_id()
@@ -135,14 +135,14 @@ pub async fn table(
         return Ok(Err(Changed));
     }
     if answer.meta.size != sealed.stored_len || answer.length != length {
-        return Err(admitted.not_genuine("two answers give two sizes"));
+        return Err(admitted.not_genuine_in(Some(bucket), "two answers give two sizes"));
     }
     let limit = usize::try_from(length).unwrap_or(usize::MAX);
     let suffix =
         pipeline::collect(answer.body, limit).await.map_err(|error| admitted.backend_failed(error))?;
-    let (_, bytes) = trailer::split(&suffix).map_err(|error| admitted.not_genuine(error))?;
+    let (_, bytes) = trailer::split(&suffix).map_err(|error| admitted.not_genuine_in(Some(bucket), error))?;
     let opened = Trailer::open(keys, sealed.kind, sealed.stored_len, bytes)
-        .map_err(|error| admitted.not_genuine(error))?;
+        .map_err(|error| admitted.not_genuine_in(Some(bucket), error))?;
     let table = Arc::new(Table { object: keys.object_id(), etag: meta.etag.clone(), trailer: opened });
     if sealed.kind == Kind::Multipart {
         tables.insert(bucket.id, key, Arc::clone(&table));

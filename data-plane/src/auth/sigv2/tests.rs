@@ -39,7 +39,8 @@ fn query(target: &str, headers: &[(&str, &str)], to_sign: &str) -> Result<Authen
     let to_sign = to_sign.replace("{end}", &end);
     let mark = if target.contains('?') { '&' } else { '?' };
     let own = format!("AWSAccessKeyId={ID}&Signature={}&Expires={end}", encode(signature(&to_sign).as_bytes(), false));
-    let mut all = vec![("host", HOST)];
+    let hosted = headers.iter().any(|(name, _)| *name == "host");
+    let mut all = if hosted { vec![] } else { vec![("host", HOST)] };
     all.extend_from_slice(headers);
     check_at(&parts("GET", &format!("{target}{mark}{own}"), &all), at(DATE))
 }
@@ -183,6 +184,15 @@ fn what_is_signed_cannot_be_changed() {
         assert!(error.get("StringToSign").unwrap().starts_with(method));
         assert_eq!(error.get("SignatureProvided"), Some(signature(&to_sign).as_str()));
     }
+}
+
+#[test]
+fn a_bucket_may_be_signed_with_the_slash_that_boto_leaves_out() {
+    let list = |target: &str, resource: &str| query(target, &[("host", "h")], &format!("GET\n\n\n{{end}}\n{resource}"));
+    assert!(list("/bucket?list-type=2", "/bucket/").is_ok() && list("/bucket?acl", "/bucket/?acl").is_ok());
+    assert!(list("/bucket", "/bucket").is_ok() && list("/bucket/", "/bucket/").is_ok());
+    assert_eq!(code(list("/bucket/", "/bucket")), Code::SignatureDoesNotMatch);
+    assert_eq!(code(list("/bucket/key", "/bucket/key/")), Code::SignatureDoesNotMatch);
 }
 
 #[test]

@@ -50,6 +50,13 @@ impl Swept {
         sweep::once(self.node.node(), &self.backends).await;
     }
 
+    /// A gauge of the bucket's hidden objects, as the node tells it.
+    fn told(&self, gauge: &str, kind: &str) -> Option<u64> {
+        let text = self.node.node().metrics.render();
+        let series = format!("sealgate_node_bucket_hidden_{gauge}{{bucket=\"bucket\",kind=\"{kind}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&series)).map(|value| value.parse().unwrap())
+    }
+
     /// Hidden objects of uploads: all, and the marks of those that were seen gone.
     async fn hidden(&self) -> (usize, usize) {
         let entries = list(self.storage.as_ref(), "bucket", hidden::UPLOAD_PREFIX).await;
@@ -98,6 +105,50 @@ async fn leftovers_go_after_seven_days_and_two_looks() {
         1,
         "a key record was swept"
     );
+    swept.node.stop().await;
+    control.stop().await;
+}
+
+#[actix_rt::test]
+async fn each_look_tells_how_many_hidden_objects_there_are_and_why() {
+    let world = World::new();
+    let (swept, control) = swept(&world).await;
+    let counts = |swept: &Swept| {
+        ["key-record", "upload", "leftover", "unclaimed"].map(|kind| swept.told("objects", kind))
+    };
+    let id = swept.upload("object").await;
+    swept.upload("other").await;
+    // A record that nobody can read says whose it is no more than none.
+    let orphan = format!("{}orphan/n/00001", hidden::UPLOAD_PREFIX);
+    let body = pipeline::upload(Bytes::from_static(b"12345"));
+    swept.storage.put("bucket", &orphan, PutOptions::default(), body).await.unwrap();
+    assert_eq!(counts(&swept), [None; 4], "nobody has looked yet");
+
+    swept.sweep().await;
+    let (all, _) = swept.hidden().await;
+    let uploads = all as u64 - 1;
+    assert_eq!(counts(&swept), [None, Some(uploads), Some(0), Some(1)]);
+    assert_eq!((swept.told("bytes", "unclaimed"), swept.told("counted_seconds", "upload")), (Some(5), Some(swept.clock.unix())));
+    let entries = list(swept.storage.as_ref(), "bucket", hidden::UPLOAD_PREFIX).await;
+    let bytes: u64 = entries.iter().filter(|entry| entry.key != orphan).map(|entry| entry.size).sum();
+    assert_eq!(swept.told("bytes", "upload"), Some(bytes));
+
+    swept.storage.abort_upload("bucket", "object", &id).await.unwrap();
+    swept.clock.advance(HOUR);
+    swept.sweep().await;
+    // Its own, and the mark that it was seen gone.
+    assert_eq!(counts(&swept), [None, Some(uploads / 2), Some(uploads / 2 + 1), Some(1)]);
+    swept.clock.advance(8 * DAY);
+    swept.sweep().await;
+    assert_eq!(counts(&swept), [None, Some(uploads / 2), Some(0), Some(1)]);
+
+    sweep::replace_missing_records(swept.node.node(), &swept.backends).await;
+    assert_eq!(counts(&swept)[0], Some(1));
+    let record = list(swept.storage.as_ref(), "bucket", hidden::IK_PREFIX).await;
+    assert_eq!(swept.told("bytes", "key-record"), Some(record[0].size));
+    swept.storage.delete("bucket", &record[0].key, None).await.unwrap();
+    sweep::replace_missing_records(swept.node.node(), &swept.backends).await;
+    assert_eq!(counts(&swept)[0], Some(1), "what was written back counts");
     swept.node.stop().await;
     control.stop().await;
 }
