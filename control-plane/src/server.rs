@@ -333,7 +333,10 @@ impl Handle {
             configure: true,
         }];
         let label = label.to_owned();
-        self.api.change(move |registry| registry.create_credential(tenant, &label, grants, 0, false)).await.map(Some)
+        self.api
+            .change(move |registry| registry.create_credential(tenant, &label, grants, 0, false))
+            .await
+            .map(Some)
     }
 
     /// Issues a node's certificate.

@@ -59,10 +59,8 @@ pub(crate) fn encode(
             grants: credential.grants.iter().map(grant).collect(),
             signing_keys,
             not_after: credential.not_after,
-            sigv2: sigv2.map(|states| v1::SigV2States {
-                inner: states.inner.to_vec(),
-                outer: states.outer.to_vec(),
-            }),
+            sigv2: sigv2
+                .map(|states| v1::SigV2States { inner: states.inner.to_vec(), outer: states.outer.to_vec() }),
         });
     }
     let mut snapshot = v1::Snapshot {

@@ -22,7 +22,7 @@ use crate::s3::error::{Code, S3Error};
 use crate::s3::headers::conditions::Conditions;
 use crate::s3::headers::encryption;
 use crate::s3::request::S3Request;
-use crate::s3::route::{Access, Operation, needs_configure, route};
+use crate::s3::route::{self, Access, Operation, needs_configure, route};
 use crate::snapshot::{Bucket, BucketState, Credential, Snapshot};
 use crate::worker::Worker;
 use crate::{access_log, buckets, copy, cors, forwarding, listing, multipart, objects, versions};
@@ -189,7 +189,7 @@ async fn serve(
         }
         Operation::Preflight => Err(S3Error::not_implemented("a signed preflight")),
         Operation::PostObject => Err(S3Error::not_implemented("a form that is signed outside of its fields")),
-        Operation::NotImplemented(what) => Err(S3Error::not_implemented(&what)),
+        Operation::NotImplemented(what) => Err(route::refusal(&what)),
     }
 }
 

@@ -140,7 +140,9 @@ impl Metrics {
                 .build(),
             sigv2_requests: meter
                 .u64_counter("sealgate_node_sigv2_requests")
-                .with_description("Requests signed with Signature Version 2, by whether the signature was accepted.")
+                .with_description(
+                    "Requests signed with Signature Version 2, by whether the signature was accepted.",
+                )
                 .build(),
             buckets: BucketMetrics::new(&registry)
                 .map_err(|error| OTelSdkError::InternalFailure(error.to_string()))?,

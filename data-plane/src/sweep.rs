@@ -115,7 +115,11 @@ impl Place<'_> {
 }
 
 /// All objects under a hidden prefix. Those of an upload are a few for each of its 10,000 parts at most.
-async fn listed(backend: &Rc<dyn Backend>, bucket: &str, prefix: &str) -> Result<Vec<ListEntry>, BackendError> {
+async fn listed(
+    backend: &Rc<dyn Backend>,
+    bucket: &str,
+    prefix: &str,
+) -> Result<Vec<ListEntry>, BackendError> {
     let mut found = Vec::new();
     let mut from = ListFrom::Start;
     loop {

@@ -41,7 +41,11 @@ pub async fn list(admitted: &Admitted) -> Result<Reply, S3Error> {
         .into_iter()
         .map(|entry| Entry {
             // A delete marker has no size.
-            object: object_entry(&bucket, entry.object, if entry.delete_marker { &mut 0 } else { &mut invalid }),
+            object: object_entry(
+                &bucket,
+                entry.object,
+                if entry.delete_marker { &mut 0 } else { &mut invalid },
+            ),
             version_id: entry.version_id,
             is_latest: entry.is_latest,
             delete_marker: entry.delete_marker,

@@ -63,8 +63,11 @@ def a_wrong_secret(t):
         refused(answer, 403, "SignatureDoesNotMatch")
         for method in ("GET", "DELETE"):
             refused(t.raw.request(method, t.path("witness"), credentials=wrong), 403, "SignatureDoesNotMatch")
-    for text in (b"<CanonicalRequest>", b"<StringToSign>"):
-        true(text in answer.body, f"{text} is not in the answer")
+        presigned = t.raw.presigned("GET", t.path("witness"), credentials=wrong)
+        refused(presigned, 403, "SignatureDoesNotMatch")
+    for told in (answer, presigned) if t.target.is_gateway else (answer,):
+        for text in (b"<CanonicalRequest>", b"<StringToSign>AWS4-HMAC-SHA256\n"):
+            true(text in told.body, f"{text} is not in {told}")
     true(t.credentials.secret_key.encode() not in answer.body, "the secret is in the answer")
 
 

@@ -36,6 +36,12 @@ def no_length_at_all(t):
     answer = t.raw.request("PUT", t.path("lengthless"), alter=lambda headers: headers.pop("content-length"))
     refused(answer, 411, "MissingContentLength")
     equal(t.keys("lengthless"), [], "keys")
+    upload = t.s3.create_multipart_upload(Bucket=t.bucket, Key="lengthless")["UploadId"]
+    query = [("partNumber", "1"), ("uploadId", upload)]
+    answer = t.raw.request("PUT", t.path("lengthless"), query, alter=lambda headers: headers.pop("content-length"))
+    refused(answer, 411, "MissingContentLength")
+    equal(t.s3.list_parts(Bucket=t.bucket, Key="lengthless", UploadId=upload).get("Parts", []), [], "parts")
+    t.s3.abort_multipart_upload(Bucket=t.bucket, Key="lengthless", UploadId=upload)
 
 
 @case

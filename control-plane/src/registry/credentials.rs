@@ -67,8 +67,16 @@ impl Registry {
         let key = credential_key(&access_key_id);
         let sealed_secret = self.sealer().seal(&key, secret.as_bytes())?;
         let (label, created) = (label.to_owned(), self.now());
-        let record =
-            CredentialRecord { access_key_id, tenant, label, grants, sealed_secret, created, not_after, sigv2 };
+        let record = CredentialRecord {
+            access_key_id,
+            tenant,
+            label,
+            grants,
+            sealed_secret,
+            created,
+            not_after,
+            sigv2,
+        };
         let version =
             self.commit(&[Compare::Absent(key.clone())], vec![Op::Put(key, encode(&record)?)], true)?;
         Ok(NewCredential { record: Arc::new(record), secret, version })

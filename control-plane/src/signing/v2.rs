@@ -56,7 +56,11 @@ impl SigningKeys {
     ///
     /// # Errors
     /// When the secret does not open.
-    pub fn sigv2_of(credential: &CredentialRecord, day: u64, sealer: &Sealer) -> Result<Option<States>, Error> {
+    pub fn sigv2_of(
+        credential: &CredentialRecord,
+        day: u64,
+        sealer: &Sealer,
+    ) -> Result<Option<States>, Error> {
         if !credential.sigv2 || credential.not_after <= day.saturating_mul(DAY) {
             return Ok(None);
         }

@@ -11,7 +11,8 @@ async fn one_that_may_use_version_2_needs_an_end_and_nodes_get_its_states_until_
     let (.., plain, _) = world.tenant_with_bucket("acme", "bucket").await;
     let end = now() + 86_400;
     let make = async |more: &str| {
-        let body = format!(r#"{{"tenant":"acme","label":"old","grants":[{{"bucket":"*","read":true}}]{more}}}"#);
+        let body =
+            format!(r#"{{"tenant":"acme","label":"old","grants":[{{"bucket":"*","read":true}}]{more}}}"#);
         admin(&world, "POST", "/v1/credentials", &body).await
     };
     for more in [String::new(), r#","not_after":0"#.to_owned(), format!(r#","not_after":{}"#, now() - 1)] {

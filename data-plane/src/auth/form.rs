@@ -28,7 +28,11 @@ pub fn authenticate_form(
         None => return Err(S3Error::new(Code::AccessDenied)),
     };
     if fields.get("x-amz-algorithm").is_none() && fields.get("awsaccesskeyid").is_some() {
-        return Err(if fields.get("signature").is_some() { sigv2::refused_form() } else { missing("Signature") });
+        return Err(if fields.get("signature").is_some() {
+            sigv2::refused_form()
+        } else {
+            missing("Signature")
+        });
     }
     let need = |name: &'static str| fields.get(name).ok_or_else(|| missing(name));
     let algorithm = need("x-amz-algorithm")?;

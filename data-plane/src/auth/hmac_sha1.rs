@@ -76,7 +76,8 @@ mod tests {
         // Every place of the text's end within a block, and texts of several blocks.
         for length in 0..200 {
             let text = vec![b'x'; length];
-            let mut mac = Hmac::<sha1::Sha1>::new_from_slice(b"a secret of 40 characters 01234567890123").unwrap();
+            let mut mac =
+                Hmac::<sha1::Sha1>::new_from_slice(b"a secret of 40 characters 01234567890123").unwrap();
             mac.update(&text);
             let signature = hmac_sha1(b"a secret of 40 characters 01234567890123").sign(&text);
             assert_eq!(signature.as_ref(), mac.finalize().into_bytes().as_slice(), "{length}");

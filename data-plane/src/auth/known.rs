@@ -41,7 +41,7 @@ fn ended(credential: &Credential, now: u64) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-    use super::{sigv2_key, signing_key};
+    use super::{signing_key, sigv2_key};
     use crate::auth::{Lookup, SigV2Lookup};
     use crate::snapshot::{Rejected, Snapshot};
     use sealgate_proto::v1;
@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn only_a_credential_made_for_it_has_states_and_only_until_its_end() {
-        let known = snapshot(vec![credential("plain", END, None), credential("both", END, Some(20))]).unwrap();
+        let known =
+            snapshot(vec![credential("plain", END, None), credential("both", END, Some(20))]).unwrap();
         let v2 = |id, now| sigv2_key(&known, now, id);
         assert!(matches!(v2("both", END - 1), SigV2Lookup::Found(_)));
         assert!(matches!(v2("both", END), SigV2Lookup::UnknownKey));

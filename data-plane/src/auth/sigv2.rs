@@ -74,7 +74,8 @@ pub(super) fn in_header(
     let moved = single(&parts.headers, "x-amz-date")?;
     let date = if moved.is_none() { single(&parts.headers, "date")? } else { None };
     let stated = moved.or(date).ok_or_else(bad)?;
-    let at = parse_http(stated).or_else(|| parse_mail(stated)).or_else(|| parse_basic(stated)).ok_or_else(bad)?;
+    let at =
+        parse_http(stated).or_else(|| parse_mail(stated)).or_else(|| parse_basic(stated)).ok_or_else(bad)?;
     not_skewed(at, now, stated)?;
     // With x-amz-date, which is signed as the header that it is, the line stays empty.
     let claim = Claim { id, signature, date: date.unwrap_or_default(), presigned: false };
@@ -159,9 +160,7 @@ fn found(id: &str, lookup: impl FnOnce(&str) -> SigV2Lookup) -> Result<HmacSha1,
     }
     match lookup(id) {
         SigV2Lookup::Found(key) => Ok(key),
-        SigV2Lookup::UnknownKey => {
-            Err(S3Error::new(Code::InvalidAccessKeyId).field("AWSAccessKeyId", id))
-        }
+        SigV2Lookup::UnknownKey => Err(S3Error::new(Code::InvalidAccessKeyId).field("AWSAccessKeyId", id)),
         SigV2Lookup::Refused => Err(refused()),
     }
 }
@@ -236,7 +235,10 @@ impl Claim<'_> {
 }
 
 /// CanonicalizedAmzHeaders: the values of each, and those that the query carries in the place of headers.
-fn amz_headers<'a>(headers: &'a HeaderMap, query: &'a Query) -> Result<BTreeMap<String, Vec<&'a [u8]>>, S3Error> {
+fn amz_headers<'a>(
+    headers: &'a HeaderMap,
+    query: &'a Query,
+) -> Result<BTreeMap<String, Vec<&'a [u8]>>, S3Error> {
     let mut found: BTreeMap<String, Vec<&[u8]>> = BTreeMap::new();
     for (name, value) in headers.iter().filter(|(name, _)| amz(name.as_str())) {
         found.entry(name.as_str().to_owned()).or_default().push(value.as_bytes().trim_ascii());

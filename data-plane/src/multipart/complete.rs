@@ -334,17 +334,21 @@ impl Completing<'_> {
     }
 
     async fn write(&self, plan: &Plan, trailer: &[u8]) -> Result<String, S3Error> {
-        let written =
-            gateway_part::write(self.backend, self.bucket, self.key, self.upload, plan.stashed.as_ref(), trailer);
-        let (etag, stored) = written
-            .await
-            .map_err(|error| match error {
-                BackendError::Upload(source) => match source.downcast::<BackendError>() {
-                    Ok(error) => self.admitted.backend_failed(*error),
-                    Err(source) => self.admitted.backend_failed(BackendError::Upload(source)),
-                },
-                error => self.admitted.backend_failed(error),
-            })?;
+        let written = gateway_part::write(
+            self.backend,
+            self.bucket,
+            self.key,
+            self.upload,
+            plan.stashed.as_ref(),
+            trailer,
+        );
+        let (etag, stored) = written.await.map_err(|error| match error {
+            BackendError::Upload(source) => match source.downcast::<BackendError>() {
+                Ok(error) => self.admitted.backend_failed(*error),
+                Err(source) => self.admitted.backend_failed(BackendError::Upload(source)),
+            },
+            error => self.admitted.backend_failed(error),
+        })?;
         self.admitted.worker.node.metrics.buckets.written(&self.bucket.label, 0, stored);
         Ok(etag)
     }

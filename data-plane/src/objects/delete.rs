@@ -92,8 +92,9 @@ pub async fn delete_many(admitted: &Admitted, body: ClientBody) -> Result<Reply,
                 }
                 Some(Err(error)) => {
                     let told = judged(&bucket, &error).filter(|_| error.is("AccessDenied"));
-                    let told =
-                        told.unwrap_or_else(|| backend_failed(error, metrics, bucket.encrypts(&object.key), Some(&bucket.label)));
+                    let told = told.unwrap_or_else(|| {
+                        backend_failed(error, metrics, bucket.encrypts(&object.key), Some(&bucket.label))
+                    });
                     Deleted::Failed(object, told)
                 }
                 None => Deleted::Failed(object, S3Error::new(Code::InternalError)),

@@ -62,7 +62,8 @@ pub async fn open(
         }
         return Err(admitted.not_genuine_in(Some(bucket), "it has no envelope"));
     };
-    let envelope = Envelope::parse_header(header).map_err(|error| admitted.not_genuine_in(Some(bucket), error))?;
+    let envelope =
+        Envelope::parse_header(header).map_err(|error| admitted.not_genuine_in(Some(bucket), error))?;
     let ik = admitted
         .worker
         .node
@@ -73,14 +74,17 @@ pub async fn open(
     let scope = Scope { tenant: bucket.tenant, bucket: bucket.id, key: key.as_bytes() };
     let keys = envelope.open(&ik.ik, &scope).map_err(|error| admitted.not_genuine_in(Some(bucket), error))?;
     let sealed_metadata = meta.metadata.get(METADATA_NAME).map(String::as_str);
-    let metadata =
-        metadata::open(&keys, &envelope, sealed_metadata).map_err(|error| admitted.not_genuine_in(Some(bucket), error))?;
+    let metadata = metadata::open(&keys, &envelope, sealed_metadata)
+        .map_err(|error| admitted.not_genuine_in(Some(bucket), error))?;
     let marker = key.ends_with('/') && meta.size == 0;
     let from_size = if marker { Some(0) } else { size::plaintext_size(meta.size) };
     let plaintext_len = match (envelope.plaintext_len(), from_size) {
         (Some(told), Some(found)) if told == found => told,
         (None, Some(found)) if !marker => found,
-        _ => return Err(admitted.not_genuine_in(Some(bucket), format!("its stored size {} is not its own", meta.size))),
+        _ => {
+            return Err(admitted
+                .not_genuine_in(Some(bucket), format!("its stored size {} is not its own", meta.size)));
+        }
     };
     access_log::note_sizes(plaintext_len, meta.size);
     Ok(Sealed {
@@ -108,7 +112,9 @@ pub async fn table(
     meta: &ObjectMeta,
     sealed: &Sealed,
 ) -> Result<Result<Arc<Table>, Changed>, S3Error> {
-    let Some(keys) = &sealed.keys else { return Err(admitted.not_genuine_in(Some(bucket), "a marker has no trailer")) };
+    let Some(keys) = &sealed.keys else {
+        return Err(admitted.not_genuine_in(Some(bucket), "a marker has no trailer"));
+    };
     let tables = &admitted.worker.node.tables;
     if let Some(table) = tables.get(bucket.id, key) {
         let same = table.object == keys.object_id()

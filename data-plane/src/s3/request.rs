@@ -4,6 +4,7 @@
 //! filesystem must not follow them is the filesystem backend's own duty.)
 
 use super::error::{Code, S3Error};
+use super::route::{DIRECTORY_BUCKETS, refusal};
 use super::uri::{Plus, decode};
 use http::Method;
 use http::header::HOST;
@@ -189,8 +190,12 @@ pub fn check_key(key: &str) -> Result<(), S3Error> {
 /// Checks a bucket name against S3's rules for general purpose buckets.
 ///
 /// # Errors
-/// InvalidBucketName.
+/// InvalidBucketName; NotImplemented for a directory bucket's.
 pub fn check_bucket_name(name: &str) -> Result<(), S3Error> {
+    // A general purpose bucket of that name would be taken for one by SDKs, which then ask for a session.
+    if name.ends_with("--x-s3") {
+        return Err(refusal(DIRECTORY_BUCKETS));
+    }
     let bytes = name.as_bytes();
     let edge = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     let valid = (3..=63).contains(&bytes.len())
@@ -319,6 +324,7 @@ mod tests {
             assert_eq!(check_bucket_name(bad).unwrap_err().code(), Code::InvalidBucketName, "{bad}");
         }
         assert!(check_bucket_name(&"a".repeat(64)).is_err());
+        assert_eq!(check_bucket_name("a--euc1-az1--x-s3").unwrap_err().code(), Code::NotImplemented);
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod forwarded;
 mod names;
 mod refused;
 
+pub use names::{DIRECTORY_BUCKETS, refusal};
 pub use refused::{WITH_BUCKETS, WITH_DELETIONS, WITH_OBJECTS, needs_configure, passed};
 
 /// What a credential must be allowed to do.

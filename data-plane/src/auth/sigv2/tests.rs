@@ -26,7 +26,12 @@ fn code(result: Result<Authenticated, S3Error>) -> Code {
 }
 
 /// A request that is signed in its header over `to_sign`, checked when DATE is now.
-fn header(method: &str, target: &str, headers: &[(&str, &str)], to_sign: &str) -> Result<Authenticated, S3Error> {
+fn header(
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    to_sign: &str,
+) -> Result<Authenticated, S3Error> {
     let value = format!("AWS {ID}:{}", signature(to_sign));
     let mut all = vec![("host", HOST), ("authorization", &value)];
     all.extend_from_slice(headers);
@@ -38,7 +43,10 @@ fn query(target: &str, headers: &[(&str, &str)], to_sign: &str) -> Result<Authen
     let end = (at(DATE) + 60).to_string();
     let to_sign = to_sign.replace("{end}", &end);
     let mark = if target.contains('?') { '&' } else { '?' };
-    let own = format!("AWSAccessKeyId={ID}&Signature={}&Expires={end}", encode(signature(&to_sign).as_bytes(), false));
+    let own = format!(
+        "AWSAccessKeyId={ID}&Signature={}&Expires={end}",
+        encode(signature(&to_sign).as_bytes(), false)
+    );
     let hosted = headers.iter().any(|(name, _)| *name == "host");
     let mut all = if hosted { vec![] } else { vec![("host", HOST)] };
     all.extend_from_slice(headers);
@@ -96,7 +104,14 @@ fn aws_published_header_examples() {
             &upload,
             "jtBQa0Aq+DkULFI8qrpwIjGEx0E=",
         ),
-        ("GET", "s3.amazonaws.com", "/", "Wed, 28 Mar 2007 01:29:59 +0000", &[], "qGdzdERIC03wnaRNKh6OqZehG9s="),
+        (
+            "GET",
+            "s3.amazonaws.com",
+            "/",
+            "Wed, 28 Mar 2007 01:29:59 +0000",
+            &[],
+            "qGdzdERIC03wnaRNKh6OqZehG9s=",
+        ),
         (
             "GET",
             "s3.amazonaws.com",
@@ -115,7 +130,11 @@ fn aws_published_header_examples() {
         assert_eq!((authenticated.version(), authenticated.presigned()), (SignatureVersion::V2, false));
         let flipped = value.replace('=', "A");
         all[2] = ("authorization", &flipped);
-        assert_eq!(code(check_at(&parts(method, target, &all), at(date))), Code::SignatureDoesNotMatch, "{target}");
+        assert_eq!(
+            code(check_at(&parts(method, target, &all), at(date))),
+            Code::SignatureDoesNotMatch,
+            "{target}"
+        );
     }
 }
 
@@ -140,11 +159,14 @@ fn aws_published_query_example() {
 #[test]
 fn who_may_not_is_told_the_cure() {
     for value in ["AWS", "AWS ", "AWS nonsense", "AWS AKIDOTHER:sig", "AWS :"] {
-        let error = check_at(&parts("GET", "/b/k", &[("host", "h"), ("authorization", value)]), 0).err().unwrap();
+        let error = check_at(&parts("GET", "/bucket/k", &[("host", "h"), ("authorization", value)]), 0)
+            .err()
+            .unwrap();
         assert_eq!(error.code(), Code::InvalidRequest, "{value}");
         assert!(error.message().contains("signature_version='s3v4'") && error.message().contains("operator"));
     }
-    let ended = check_at(&parts("GET", "/b/k", &[("host", "h"), ("authorization", "AWS AKIDENDED:x")]), 0);
+    let ended =
+        check_at(&parts("GET", "/bucket/k", &[("host", "h"), ("authorization", "AWS AKIDENDED:x")]), 0);
     assert_eq!(code(ended), Code::InvalidAccessKeyId);
 }
 
@@ -157,12 +179,19 @@ fn a_header_is_good_for_15_minutes() {
         assert_eq!(code(check_at(&request, at(DATE) + off + off.signum())), Code::RequestTimeTooSkewed);
     }
     assert_eq!(code(header("GET", "/k", &[], "GET\n\n\n\n/awsexamplebucket1/k")), Code::AccessDenied);
-    assert_eq!(code(header("GET", "/k", &[("date", "1175024202")], "GET\n\n\n1175024202\n/awsexamplebucket1/k")), Code::AccessDenied);
+    assert_eq!(
+        code(header("GET", "/k", &[("date", "1175024202")], "GET\n\n\n1175024202\n/awsexamplebucket1/k")),
+        Code::AccessDenied
+    );
     // libs3 and s3cmd: the date as a header of Amazon's, whatever Date says.
     let moved = [("x-amz-date", DATE), ("date", "Mon, 26 Mar 2007 19:36:42 GMT")];
-    assert!(header("GET", "/k", &moved, &format!("GET\n\n\n\nx-amz-date:{DATE}\n/awsexamplebucket1/k")).is_ok());
+    assert!(
+        header("GET", "/k", &moved, &format!("GET\n\n\n\nx-amz-date:{DATE}\n/awsexamplebucket1/k")).is_ok()
+    );
     let gmt = [("date", "Tue, 27 Mar 2007 19:36:42 GMT")];
-    assert!(header("GET", "/k", &gmt, "GET\n\n\nTue, 27 Mar 2007 19:36:42 GMT\n/awsexamplebucket1/k").is_ok());
+    assert!(
+        header("GET", "/k", &gmt, "GET\n\n\nTue, 27 Mar 2007 19:36:42 GMT\n/awsexamplebucket1/k").is_ok()
+    );
 }
 
 #[test]
@@ -188,7 +217,9 @@ fn what_is_signed_cannot_be_changed() {
 
 #[test]
 fn a_bucket_may_be_signed_with_the_slash_that_boto_leaves_out() {
-    let list = |target: &str, resource: &str| query(target, &[("host", "h")], &format!("GET\n\n\n{{end}}\n{resource}"));
+    let list = |target: &str, resource: &str| {
+        query(target, &[("host", "h")], &format!("GET\n\n\n{{end}}\n{resource}"))
+    };
     assert!(list("/bucket?list-type=2", "/bucket/").is_ok() && list("/bucket?acl", "/bucket/?acl").is_ok());
     assert!(list("/bucket", "/bucket").is_ok() && list("/bucket/", "/bucket/").is_ok());
     assert_eq!(code(list("/bucket/", "/bucket")), Code::SignatureDoesNotMatch);
@@ -200,18 +231,34 @@ fn a_parameter_cannot_be_added() {
     let signed = "GET\n\n\n{end}\n/awsexamplebucket1/k";
     assert!(query("/k", &[], signed).is_ok());
     // What steers an operation, whether or not AWS's list has it.
-    for name in ["acl", "versionId=1", "tagging", "uploads", "attributes", "response-content-type=a", "x-amz-copy-source=%2Fb%2Fk", "new"] {
+    for name in [
+        "acl",
+        "versionId=1",
+        "tagging",
+        "uploads",
+        "attributes",
+        "response-content-type=a",
+        "x-amz-copy-source=%2Fb%2Fk",
+        "new",
+    ] {
         assert_eq!(code(query(&format!("/k?{name}"), &[], signed)), Code::SignatureDoesNotMatch, "{name}");
     }
     let page = "GET\n\n\n{end}\n/awsexamplebucket1/";
     assert!(query("/?prefix=a&list-type=2&encoding-type=url&x-id=ListObjectsV2", &[], page).is_ok());
     let two = "GET\n\n\n{end}\n/awsexamplebucket1/k?partNumber=1&uploadId=a+b/c=";
     assert!(query("/k?uploadId=a%2Bb%2Fc%3D&partNumber=1", &[], two).is_ok());
-    assert_eq!(code(query("/k?uploadId=a%2Bb%2Fc%3D&partNumber=1&partNumber=2", &[], two)), Code::SignatureDoesNotMatch);
+    assert_eq!(
+        code(query("/k?uploadId=a%2Bb%2Fc%3D&partNumber=1&partNumber=2", &[], two)),
+        Code::SignatureDoesNotMatch
+    );
     // The same text from one parameter.
     assert_eq!(code(query("/k?partNumber=1%26uploadId%3Da%2Bb%2Fc%3D", &[], two)), Code::InvalidArgument);
-    let name = "GET\n\n\n{end}\n/awsexamplebucket1/k?response-content-disposition=attachment; filename=\"R&D.pdf\"";
-    assert!(query("/k?response-content-disposition=attachment%3B%20filename%3D%22R%26D.pdf%22", &[], name).is_ok());
+    let name =
+        "GET\n\n\n{end}\n/awsexamplebucket1/k?response-content-disposition=attachment; filename=\"R&D.pdf\"";
+    assert!(
+        query("/k?response-content-disposition=attachment%3B%20filename%3D%22R%26D.pdf%22", &[], name)
+            .is_ok()
+    );
 }
 
 #[test]
@@ -219,12 +266,16 @@ fn a_parameter_that_stands_for_a_header_is_signed_as_one() {
     let signed = "GET\n\n\n{end}\nx-amz-meta-a:1\n/awsexamplebucket1/k";
     assert!(query("/k?x-amz-meta-a=1", &[], signed).is_ok());
     assert!(query("/k?x-amz-meta-a=1", &[("x-amz-meta-a", "1")], signed).is_ok());
-    assert_eq!(code(query("/k?x-amz-meta-a=2", &[("x-amz-meta-a", "1")], signed)), Code::SignatureDoesNotMatch);
+    assert_eq!(
+        code(query("/k?x-amz-meta-a=2", &[("x-amz-meta-a", "1")], signed)),
+        Code::SignatureDoesNotMatch
+    );
     let two = "GET\n\n\n{end}\nx-amz-meta-a:1\nx-amz-meta-b:2\n/awsexamplebucket1/k";
     assert_eq!(code(query("/k?x-amz-meta-a=1%0Ax-amz-meta-b%3A2", &[], two)), Code::InvalidArgument);
     assert_eq!(code(query("/k?x-amz-security-token=t", &[], signed)), Code::InvalidToken);
     // What came as a header is spent, and what signs.
-    let target = "/k?x-amz-meta-a=1&x-amz-meta-b=2&content-type=a&versionId=1&Expires=1&Signature=x&AWSAccessKeyId=x";
+    let target =
+        "/k?x-amz-meta-a=1&x-amz-meta-b=2&content-type=a&versionId=1&Expires=1&Signature=x&AWSAccessKeyId=x";
     let parts = parts("GET", target, &[("host", HOST), ("x-amz-meta-a", "1")]);
     let mut request = S3Request::parse(&parts, &["s3.amazonaws.com".to_owned()]).unwrap();
     forget(&mut request, &parts.headers);
@@ -233,7 +284,7 @@ fn a_parameter_that_stands_for_a_header_is_signed_as_one() {
 
 #[test]
 fn each_parameter_is_there_once() {
-    let target = |query: &str| parts("GET", &format!("/b/k?{query}"), &[("host", "h")]);
+    let target = |query: &str| parts("GET", &format!("/bucket/k?{query}"), &[("host", "h")]);
     let good = format!("AWSAccessKeyId={ID}&Signature=x&Expires=1175139620");
     assert_eq!(code(check_at(&target(&good), at(DATE))), Code::SignatureDoesNotMatch);
     for bad in [
@@ -249,7 +300,10 @@ fn each_parameter_is_there_once() {
         assert_eq!(code(check_at(&target(&bad), at(DATE))), Code::AccessDenied, "{bad}");
     }
     let both = [("host", "h"), ("authorization", "AWS a:b")];
-    assert_eq!(code(check_at(&parts("GET", &format!("/b/k?{good}"), &both), at(DATE))), Code::InvalidArgument);
+    assert_eq!(
+        code(check_at(&parts("GET", &format!("/bucket/k?{good}"), &both), at(DATE))),
+        Code::InvalidArgument
+    );
     let v4 = target(&format!("{good}&X-Amz-Algorithm=AWS4-HMAC-SHA256"));
     assert_eq!(code(check_at(&v4, at(DATE))), Code::InvalidArgument);
 }
@@ -269,7 +323,7 @@ proptest! {
     #[test]
     fn never_panics(value in "(AWS )?\\PC{0,40}", target in "/[ -~]{0,40}", query in "[ -~]{0,60}") {
         let target = format!("{target}?AWSAccessKeyId={ID}&{query}");
-        for (target, header) in [(target.as_str(), "x-other"), ("/b/k", "authorization")] {
+        for (target, header) in [(target.as_str(), "x-other"), ("/bucket/k", "authorization")] {
             if let Ok(request) = http::Request::builder().uri(target).header("host", HOST).header(header, value.as_str()).body(()) {
                 assert!(check_at(&request.into_parts().0, at(DATE)).is_err());
             }

@@ -82,7 +82,7 @@ fn case_28_subresources_never_fall_through() {
         ("PUT", "/bucket/k?attributes", "PutObjectAttributes"),
         ("POST", "/bucket/k?select&select-type=2", "SelectObjectContent"),
         ("PUT", "/bucket/k?annotation", "PutObjectAnnotation"),
-        ("PUT", "/bucket/k?encryption", "PutObjectEncryption"),
+        ("PUT", "/bucket/k?encryption", "UpdateObjectEncryption"),
         ("PUT", "/bucket/k?append", "append to an object"),
         ("GET", "/bucket?brand-new", "the query parameter 'brand-new'"),
         ("PUT", "/bucket/k?brand-new", "the query parameter 'brand-new'"),

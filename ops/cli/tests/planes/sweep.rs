@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use sealgate_data_plane::backend::fs::FsBackend;
-use sealgate_data_plane::backend::{Backend, PutOptions, UploadListOptions};
+use sealgate_data_plane::backend::{Backend, Conditions, PutOptions, UploadListOptions};
 use sealgate_data_plane::clock::{Clock as _, ManualClock, SystemClock};
 use sealgate_data_plane::pipeline;
 use sealgate_data_plane::plane::DataPlane;
@@ -128,7 +128,10 @@ async fn each_look_tells_how_many_hidden_objects_there_are_and_why() {
     let (all, _) = swept.hidden().await;
     let uploads = all as u64 - 1;
     assert_eq!(counts(&swept), [None, Some(uploads), Some(0), Some(1)]);
-    assert_eq!((swept.told("bytes", "unclaimed"), swept.told("counted_seconds", "upload")), (Some(5), Some(swept.clock.unix())));
+    assert_eq!(
+        (swept.told("bytes", "unclaimed"), swept.told("counted_seconds", "upload")),
+        (Some(5), Some(swept.clock.unix()))
+    );
     let entries = list(swept.storage.as_ref(), "bucket", hidden::UPLOAD_PREFIX).await;
     let bytes: u64 = entries.iter().filter(|entry| entry.key != orphan).map(|entry| entry.size).sum();
     assert_eq!(swept.told("bytes", "upload"), Some(bytes));
@@ -146,7 +149,7 @@ async fn each_look_tells_how_many_hidden_objects_there_are_and_why() {
     assert_eq!(counts(&swept)[0], Some(1));
     let record = list(swept.storage.as_ref(), "bucket", hidden::IK_PREFIX).await;
     assert_eq!(swept.told("bytes", "key-record"), Some(record[0].size));
-    swept.storage.delete("bucket", &record[0].key, None).await.unwrap();
+    swept.storage.delete("bucket", &record[0].key, None, Conditions::default()).await.unwrap();
     sweep::replace_missing_records(swept.node.node(), &swept.backends).await;
     assert_eq!(counts(&swept)[0], Some(1), "what was written back counts");
     swept.node.stop().await;
