@@ -35,20 +35,19 @@ pub async fn list(admitted: &Admitted) -> Result<Reply, S3Error> {
         true => last_visible(&page).unwrap_or(next),
         false => next,
     });
-    let mut invalid = 0;
+    // A delete marker has no size.
+    let (mut invalid, mut of_markers) = (0, 0);
     let entries = page
         .entries
         .into_iter()
-        .map(|entry| Entry {
-            // A delete marker has no size.
-            object: object_entry(
-                &bucket,
-                entry.object,
-                if entry.delete_marker { &mut 0 } else { &mut invalid },
-            ),
-            version_id: entry.version_id,
-            is_latest: entry.is_latest,
-            delete_marker: entry.delete_marker,
+        .map(|entry| {
+            let counter = if entry.delete_marker { &mut of_markers } else { &mut invalid };
+            Entry {
+                object: object_entry(&bucket, entry.object, counter),
+                version_id: entry.version_id,
+                is_latest: entry.is_latest,
+                delete_marker: entry.delete_marker,
+            }
         })
         .collect();
     admitted.worker.node.metrics.buckets.invalid_sizes(&bucket.label, invalid);
