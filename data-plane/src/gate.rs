@@ -126,7 +126,11 @@ async fn serve(
     let seconds = i64::try_from(now).unwrap_or(i64::MAX);
     let keys = |id: &str, date: &str, region: &str| known::signing_key(&snapshot, now, id, date, region);
     let checked = authenticate(parts, &request, seconds, keys, |id| known::sigv2_key(&snapshot, now, id));
-    if auth::is_sigv2(parts, &request) {
+    let by_v2 = match &checked {
+        Ok(authenticated) => authenticated.version() == SignatureVersion::V2,
+        Err(_) => auth::is_sigv2(parts, &request),
+    };
+    if by_v2 {
         worker.node.metrics.sigv2_request(checked.is_ok());
     }
     let authenticated = checked?;
