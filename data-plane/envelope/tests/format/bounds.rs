@@ -82,7 +82,9 @@ fn a_chunk_of_a_wrong_length_is_refused_although_it_would_open() {
 fn a_part_ends_where_its_length_says() {
     let keys = keys(Suite::Aes256Gcm);
     let mut sealer = PartSealer::new(&keys, 4).unwrap();
+    assert!(!sealer.is_finished());
     let stored = seal_part(&mut sealer, &plaintext(CHUNK + 20));
+    assert!(sealer.is_finished());
     let (first, second) = stored.split_at(STORED_CHUNK);
     // The second chunk is genuine, and the last; only the length that the table or the envelope proves tells it apart.
     for (len, taken) in [(CHUNK + 10, false), (CHUNK + 20, true), (CHUNK + 30, false)] {
