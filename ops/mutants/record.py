@@ -1,5 +1,6 @@
 """What is known of the format's mutants: docs/results/mutants.json, the page made of it, and the explanations."""
 
+import functools
 import hashlib
 import json
 import os
@@ -32,11 +33,12 @@ def uncommitted() -> bool:
     return bool(git("status", "--porcelain", "--", "data-plane/envelope"))
 
 
-def files() -> list[str]:
+@functools.cache
+def files() -> tuple[str, ...]:
     """The files that cargo-mutants looks at."""
     command = ["cargo", "mutants", "--package", PACKAGE, "--list-files"]
     listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
-    return [name.removeprefix(f"{SOURCE}/") for name in listed]
+    return tuple(name.removeprefix(f"{SOURCE}/") for name in listed)
 
 
 def product(text: str) -> str:
