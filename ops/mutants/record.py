@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PACKAGE = "sealgate-envelope"
@@ -25,6 +26,14 @@ def git(*arguments: str) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
+def cargo(*arguments: str) -> str:
+    """What it prints. Ends the program when it fails: without cargo-mutants (ops/install-tools mutants) there is nothing to do here."""
+    done = subprocess.run(["cargo", *arguments], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"cargo {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout
+
+
 def head() -> str:
     return (git("rev-parse", "HEAD") or "0").strip()
 
@@ -36,8 +45,7 @@ def uncommitted() -> bool:
 @functools.cache
 def files() -> tuple[str, ...]:
     """The files that cargo-mutants looks at."""
-    command = ["cargo", "mutants", "--package", PACKAGE, "--list-files"]
-    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    listed = cargo("mutants", "--package", PACKAGE, "--list-files").splitlines()
     return tuple(name.removeprefix(f"{SOURCE}/") for name in listed)
 
 
@@ -76,11 +84,11 @@ def split(mutant: str) -> tuple[str, str]:
     return where, what
 
 
-def entry(name: str, outcomes: dict) -> dict:
+def entry(name: str, outcomes: dict, not_run: int) -> dict:
     of = {kind: [split(mutant)[1] for mutant, outcome in outcomes.items() if outcome == kind]
           for kind in ("CaughtMutant", "Unviable", "Timeout", "MissedMutant")}
     return {"commit": head()[:12], "code": digest(code(name)), "caught": len(of["CaughtMutant"]), "unviable": len(of["Unviable"]),
-            "timeout": of["Timeout"], "missed": of["MissedMutant"]}
+            "timeout": of["Timeout"], "missed": of["MissedMutant"], "not_run": not_run}
 
 
 def revise(entry: dict, mutant: str, outcome: str):
@@ -121,7 +129,7 @@ def stale(results: dict) -> list[str]:
 
 def summary(entry: dict) -> str:
     return (f"{entry['caught']} caught, {len(entry['timeout'])} timed out, {entry['unviable']} do not compile, "
-            f"{len(entry['missed'])} missed")
+            f"{len(entry['missed'])} missed, {entry['not_run']} not run")
 
 
 def read() -> dict:
@@ -141,25 +149,22 @@ def write(results: dict):
 
 
 def page(results: dict) -> str:
-    rows, total = [], [0, 0, 0, 0, 0]
+    rows, total = [], [0] * 6
     for name, entry in sorted(results.items()):
-        counts = [entry["caught"], len(entry["timeout"]), entry["unviable"], len(entry["missed"])]
+        counts = [entry["caught"], len(entry["timeout"]), entry["unviable"], len(entry["missed"]), entry["not_run"]]
         counts = [sum(counts), *counts]
         total = [sum(pair) for pair in zip(total, counts)]
         rows.append(f"| `{name}` | `{entry['commit']}` | {' | '.join(map(str, counts))} |")
     why = [f"- `{name}`, `{mutant}`: {explanation(name, mutant) or '**not explained**'}"
            for name, entry in sorted(results.items()) for mutant in entry["missed"]]
     late = [f"- `{name}`, `{mutant}`" for name, entry in sorted(results.items()) for mutant in entry["timeout"]]
-    missing = [name for name in files() if name not in results]
     lines = [
         "# Mutants of the object format", "",
         "Made by `just mutants` (`ops/mutants/run`). Each mutant is the crate with one thing altered; it is caught when a test fails. What",
         "does not compile is no mutant. CI runs those on lines that changed since.", "",
-        "| file | commit | mutants | caught | timed out | do not compile | missed |", "|---|---|---|---|---|---|---|",
+        "| file | commit | mutants | caught | timed out | do not compile | missed | not run |", "|---|---|---|---|---|---|---|---|",
         *rows, f"| all | | {' | '.join(map(str, total))} |", "",
     ]
-    if missing:
-        lines += [f"Not run yet: {', '.join(f'`{name}`' for name in missing)}.", ""]
     if why:
         lines += ["## Missed, and why", "", *why, ""]
     if late:
