@@ -39,6 +39,10 @@ vectors:
 fuzz *ARGS='--seconds 3600':
     @bash -c "{{use_tools}}; ops/fuzz/run {{ARGS}}"
 
+# Mutants of the object format that no test notices: a mutant takes seconds, all of them most of an hour; writes docs/results/mutants.md
+mutants *ARGS:
+    @bash -c "{{use_tools}}; ops/mutants/run {{ARGS}}"
+
 # CPU-seconds per GiB against nginx, for the real gateway
 bench *ARGS:
     @bash -c "{{use_tools}}; ops/bench/run {{ARGS}}"

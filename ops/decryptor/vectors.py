@@ -135,6 +135,22 @@ def check_objects(suite: Suite):
         suite.refused(vector["why"], vector["stage"], lambda: opened(vector, body, vector["envelope"] is None))
 
 
+def check_copies(suite: Suite):
+    """Another envelope over the body of an object of check_objects, which keeps them."""
+    stored = suite.load("copies")
+    objects_by_name = {vector["name"]: vector for vector in suite.load("objects")["objects"]}
+    for vector in stored["copies"]:
+        of, body = objects_by_name[vector["of"]], suite.bodies[vector["of"]]
+        wanted = (of["size"], of["sha256"], of["checksums"], of["parts"])
+        suite.equal(vector["name"], lambda: described(vector, body, False), (*wanted, of["metadata"]))
+        bare = {**vector, "place": vector["recovered"]}
+        suite.equal(f"{vector['name']} without envelope", lambda: described(bare, body, True), (*wanted, {}))
+        suite.equal(f"IK of {vector['name']}", lambda: objects.parse_envelope(unb64(vector["envelope"], "header")).ik.hex(), vector["ik_id"])
+        suite.equal(f"IK in the body of {vector['name']}", lambda: objects.parse_recovery(body[-103:-4]).ik.hex(), vector["recovery_ik_id"])
+    for vector in stored["refused"]:
+        suite.refused(vector["why"], vector["stage"], lambda: opened(vector, suite.bodies[vector["of"]], vector["envelope"] is None))
+
+
 def check_uploads(suite: Suite):
     stored = suite.load("uploads")
 
@@ -257,7 +273,7 @@ def main() -> int:
     parser.add_argument("--bodies", metavar="OUT")
     options = parser.parse_args()
     suite = Suite(options.directory)
-    for check in (check_objects, check_uploads, check_ik_records, check_names, check_keyrings, check_the_rest):
+    for check in (check_objects, check_copies, check_uploads, check_ik_records, check_names, check_keyrings, check_the_rest):
         check(suite)
     if options.bodies:
         os.makedirs(options.bodies, exist_ok=True)

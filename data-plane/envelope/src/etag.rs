@@ -85,7 +85,8 @@ fn unquote(etag: &str) -> (&str, &str, &str) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
-    use super::{etag16, to_backend, to_client};
+    use super::{etag16, to_backend, to_client, without_quotes};
+    use crate::kdf::sha256;
     use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 
     const HEX: &str = "0123456789abcdef0123456789ABCDEF";
@@ -114,6 +115,23 @@ mod tests {
         assert_eq!(etag16(HEX)[..4], [0x01, 0x23, 0x45, 0x67]);
         assert_eq!(etag16(&format!("\"{HEX}\"")), etag16(HEX));
         assert_ne!(etag16(&format!("{HEX}-1")), etag16(HEX));
+        // As long as a digest, but none: hashed, however far it reads as hex.
+        let almost = format!("{}x", &HEX[..31]);
+        assert_eq!(etag16(&almost), sha256(&[almost.as_bytes()])[..16]);
+    }
+
+    #[test]
+    fn quotes_come_off_in_pairs() {
+        for (etag, bare) in [("\"a\"", "a"), ("W/\"a\"", "a"), ("a", "a"), ("\"a", "\"a"), ("", "")] {
+            assert_eq!(without_quotes(etag), bare);
+        }
+    }
+
+    #[test]
+    fn zeros_shift_only_before_10001() {
+        for same in [format!("{HEX}-02"), format!("{HEX}-010002"), format!("{HEX}-0")] {
+            assert_eq!((to_client(&same), to_backend(&same)), (same.clone(), same.clone()));
+        }
     }
 
     proptest! {

@@ -6,34 +6,28 @@
 
 use crate::error::Error;
 use aws_lc_rs::{digest, hkdf};
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::Zeroizing;
 
 /// 32 secret bytes at one place on the heap: moving the value leaves no copies behind on the stack.
-pub(crate) struct Secret(Box<[u8; 32]>);
+pub(crate) struct Secret(Box<Zeroizing<[u8; 32]>>);
 
 impl Secret {
     pub(crate) fn random() -> Result<Self, Error> {
-        let mut secret = Self(Box::new([0; 32]));
-        fill(&mut *secret.0)?;
+        let mut secret = Self(Box::default());
+        fill(secret.0.as_mut_slice())?;
         Ok(secret)
     }
 
     pub(crate) fn copy_of(bytes: &Zeroizing<[u8; 32]>) -> Self {
-        Self(Box::new(**bytes))
+        let mut secret = Self(Box::default());
+        secret.0.copy_from_slice(bytes.as_slice());
+        secret
     }
 
     pub(crate) fn expose(&self) -> &[u8; 32] {
         &self.0
     }
 }
-
-impl Drop for Secret {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
-}
-
-impl ZeroizeOnDrop for Secret {}
 
 /// Fresh bytes.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
@@ -64,11 +58,11 @@ pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
 
 /// HKDF-SHA256 with 32 bytes of output; no salt is an empty one, `info` the concatenation of its parts.
 pub(crate) fn derive(ikm: &Secret, salt: &[u8], info: &[&[u8]]) -> Result<Secret, Error> {
-    let mut out = Secret(Box::new([0; 32]));
+    let mut out = Secret(Box::default());
     hkdf::Salt::new(hkdf::HKDF_SHA256, salt)
         .extract(ikm.expose())
         .expand(info, hkdf::HKDF_SHA256)
-        .and_then(|okm| okm.fill(&mut *out.0))
+        .and_then(|okm| okm.fill(out.0.as_mut_slice()))
         .map_err(|_| Error::Crypto)?;
     Ok(out)
 }
@@ -80,6 +74,13 @@ mod tests {
     use proptest::prelude::{any, prop_assert_eq, proptest};
     use sha2::{Digest, Sha256};
     use zeroize::Zeroizing;
+
+    #[test]
+    fn a_secret_is_zeroized_where_it_lies() {
+        fn zeroizes<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        let Secret(place) = Secret::random().unwrap();
+        zeroizes(&*place);
+    }
 
     proptest! {
         #[test]

@@ -27,7 +27,7 @@ pub const MAX_VALUE: usize = BACKEND_LIMIT - envelope::HEADER.len() - envelope::
 const LABEL: &str = "sealgate/v1/meta";
 const PLAIN: u8 = 0;
 const DEFLATED: u8 = 1;
-/// Bound of the text after inflating, coding byte excluded.
+/// Bound of the text, coding byte excluded: as written, and after inflating.
 const MAX_TEXT: usize = 65_536;
 /// Bound of the text as stored, before any work is done on it; readers accept more than writers write.
 const MAX_READ: usize = 65_536 * 4 / 3;
@@ -97,18 +97,14 @@ fn encode(metadata: &Metadata) -> Result<Vec<u8>, Error> {
     if plain.len() - 1 > MAX_TEXT {
         return Err(Error::Seal("metadata above 64 KiB"));
     }
-    match deflate(&plain[1..]) {
-        Some(short) if short.len() + 1 < plain.len() => Ok([&[DEFLATED], &short[..]].concat()),
-        _ => Ok(plain),
-    }
+    Ok(deflate(&plain[1..]).map_or(plain, |short| [&[DEFLATED], &short[..]].concat()))
 }
 
 pub(crate) fn decode(plain: &[u8]) -> Result<Metadata, Error> {
     let (coding, body) = plain.split_first().ok_or(Error::Metadata("empty text"))?;
     let inflated;
     let body = match *coding {
-        PLAIN if body.len() <= MAX_TEXT => body,
-        PLAIN => return Err(Error::Metadata("text above 64 KiB")),
+        PLAIN => body,
         DEFLATED => {
             inflated = inflate(body)?;
             &inflated
@@ -144,11 +140,12 @@ fn is_value(value: &[u8]) -> bool {
     !value.iter().any(|b| matches!(b, b'\r' | b'\n' | 0))
 }
 
-/// Raw deflate into at most as many bytes as the input has; `None` where that does not do.
+/// Raw deflate into fewer bytes than the input has; `None` where that does not do.
 fn deflate(plain: &[u8]) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(plain.len());
-    let status =
-        Compress::new(Compression::best(), false).compress_vec(plain, &mut out, FlushCompress::Finish);
+    let mut out = vec![0; plain.len().checked_sub(1)?];
+    let mut deflater = Compress::new(Compression::best(), false);
+    let status = deflater.compress(plain, &mut out, FlushCompress::Finish);
+    out.truncate(usize::try_from(deflater.total_out()).ok()?);
     matches!(status, Ok(Status::StreamEnd)).then_some(out)
 }
 

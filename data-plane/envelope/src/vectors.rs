@@ -6,6 +6,7 @@
 //! deflate library compresses may change with the library: then vectors that it compressed are new, and old ones still open.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod copies;
 mod make;
 mod model;
 mod objects;
@@ -44,9 +45,11 @@ fn objects_and_what_is_done_to_them() {
     let mut bodies = make::Bodies::default();
     let made = objects::all(&mut bodies);
     let refused = refused::all(&bodies, &made);
+    let copies = copies::all(&made);
     let objects = made.into_values().map(|made| made.vector).collect();
     let set = golden("objects", &model::Objects { objects, refused });
-    verify::objects(&set);
+    let bodies = verify::objects(&set);
+    verify::copies(&golden("copies", &copies), &set, &bodies);
 }
 
 #[test]

@@ -40,6 +40,17 @@ model! {
     }
     struct Objects { objects: Vec<Object>, refused: Vec<RefusedObject>, }
 
+    /// An object whose body is that of the object `of` in `objects`. By its recovery block it opens at `recovered`, with the IK named there.
+    struct CopiedObject {
+        name: String, of: String, place: Place, ik_id: String, envelope: String, metadata_header: Option<String>, recovery_ik_id: String,
+        recovered: Place,
+    }
+    /// Without `envelope` it is read by its recovery block.
+    struct RefusedCopy {
+        stage: String, why: String, of: String, place: Place, envelope: Option<String>, metadata_header: Option<String>,
+    }
+    struct Copies { copies: Vec<CopiedObject>, refused: Vec<RefusedCopy>, }
+
     struct Sizes { pairs: Vec<[u64; 2]>, refused: Vec<u64>, }
     struct Etags { pairs: Vec<[String; 2]>, to_backend: Vec<[String; 2]>, in_tables: Vec<[String; 2]>, }
     struct Derivation { key: String, info_label: String, salt: String, info: String, from: String, derived: String, }

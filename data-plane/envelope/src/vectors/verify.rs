@@ -1,7 +1,9 @@
 //! Reads the vectors as section 14 of the format says, with the functions that everybody has.
 
 use super::make::{Bodies, keys, sum, unhex};
-use super::model::{Body, Etags, IkRecords, Keys, Names, Note, Object, Objects, Part, Place, Sizes, Uploads};
+use super::model::{
+    Body, Copies, Etags, IkRecords, Keys, Names, Note, Object, Objects, Part, Place, Sizes, Uploads,
+};
 use crate::hidden::{self, HiddenName};
 use crate::kdf::{self, Secret, sha256};
 use crate::size::{self, STORED_CHUNK};
@@ -79,18 +81,13 @@ fn checked(bodies: &Bodies, body: &Body) -> Vec<u8> {
     bytes
 }
 
-pub(super) fn objects(set: &Objects) {
+pub(super) fn objects(set: &Objects) -> Bodies {
     let mut bodies = Bodies::default();
     for object in &set.objects {
         let body = checked(&bodies, &object.body);
         let opened = read(&object.place, Some(&object.envelope), object.metadata_header.as_deref(), &body);
         let opened = opened.unwrap_or_else(|error| panic!("{}: {error}", object.name));
-        let found: BTreeMap<_, _> = opened
-            .metadata
-            .iter()
-            .map(|(name, value)| (name.clone(), String::from_utf8(value.clone()).unwrap()))
-            .collect();
-        assert_eq!(found, object.metadata, "{}", object.name);
+        assert_eq!(texts(&opened), object.metadata, "{}", object.name);
         agrees(object, &opened);
         if !body.is_empty() {
             agrees(object, &read(&object.place, None, None, &body).unwrap());
@@ -103,6 +100,32 @@ pub(super) fn objects(set: &Objects) {
             read(&refused.place, refused.envelope.as_deref(), refused.metadata_header.as_deref(), &body);
         assert_eq!(opened.err().map(|error| error.stage()), Some(&*refused.stage), "{}", refused.why);
     }
+    bodies
+}
+
+pub(super) fn copies(set: &Copies, objects: &Objects, bodies: &Bodies) {
+    for copy in &set.copies {
+        let (of, body) =
+            (objects.objects.iter().find(|of| of.name == copy.of).unwrap(), bodies.get(&copy.of));
+        let envelope = Envelope::parse_header(&copy.envelope).unwrap();
+        assert_eq!(envelope.ik_id().to_string(), copy.ik_id);
+        assert_eq!(trailer::recovery_of(body).unwrap().ik_id().to_string(), copy.recovery_ik_id);
+        let opened = read(&copy.place, Some(&copy.envelope), copy.metadata_header.as_deref(), body);
+        let opened = opened.unwrap_or_else(|error| panic!("{}: {error}", copy.name));
+        assert_eq!(texts(&opened), of.metadata, "{}", copy.name);
+        agrees(of, &opened);
+        agrees(of, &read(&copy.recovered, None, None, body).unwrap());
+    }
+    for refused in &set.refused {
+        let (envelope, header) = (refused.envelope.as_deref(), refused.metadata_header.as_deref());
+        let opened = read(&refused.place, envelope, header, bodies.get(&refused.of));
+        assert_eq!(opened.err().map(|error| error.stage()), Some(&*refused.stage), "{}", refused.why);
+    }
+}
+
+fn texts(opened: &Opened) -> BTreeMap<String, String> {
+    let text = |value: &Vec<u8>| String::from_utf8(value.clone()).unwrap();
+    opened.metadata.iter().map(|(name, value)| (name.clone(), text(value))).collect()
 }
 
 fn agrees(object: &Object, opened: &Opened) {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod arbitrary;
+mod bounds;
 mod chunks;
 mod dependencies;
 mod differential;

@@ -81,6 +81,25 @@ fn the_budget_is_the_backends_two_kilobytes() {
 }
 
 #[test]
+fn texts_end_at_64_kib_and_headers_at_a_third_more() {
+    // Two names of one byte, and four lengths of two.
+    let text = |len: usize| map(&[("a", &"a".repeat(65_000)), ("b", &"b".repeat(len - 65_000 - 10))]);
+    assert!(sealed_len(&text(65_536)).is_ok());
+    assert_eq!(sealed_len(&text(65_537)), Err(Error::Seal("metadata above 64 KiB")));
+
+    let (bucket, keys) = (Bucket::new(), keys(Suite::Aes256Gcm));
+    let envelope = bucket.envelope(&keys, Some(1), true);
+    let read = |len: usize| open(&keys, &envelope, Some(&"A".repeat(len)));
+    assert_eq!(read(87_380), Err(Error::Metadata("does not open")));
+    assert_eq!(
+        read(87_381),
+        Err(Error::Metadata("not canonical base64url")),
+        "a character too many, not too long"
+    );
+    assert_eq!(read(87_382), Err(Error::Metadata("too long")));
+}
+
+#[test]
 fn illegal_names_and_values_are_refused() {
     for pair in [
         ("Content-Type", "a"),

@@ -83,6 +83,21 @@ fn a_note_opens_for_its_upload_part_and_etag_only() {
 }
 
 #[test]
+fn the_longest_note_and_etag_are_taken() {
+    let keys = keys(Suite::Aes256Gcm);
+    let checksums = ChecksumCode::ALL.map(|code| Checksum::new(code, &vec![3; code.value_len()]).unwrap());
+    let longest = Note { checksums: checksums.into(), ..note() };
+    let seal = |part, etag: &str| NoteName::seal(&keys, record_name(), "id", part, etag, &longest);
+    let key = seal(10_000, &"e".repeat(255)).unwrap().to_key();
+    assert_eq!(NoteName::parse(&key).unwrap().open(&keys, "id"), Ok(longest.clone()));
+    assert_eq!(NoteName::parse(&format!("{key}A")), Err(Error::Note("too long")));
+    let long = seal(1, &"e".repeat(256));
+    assert_eq!(long, Err(Error::Seal("upload id or ETag too long")));
+    // A hex ETag of another length is not one that stands as it is.
+    assert!(seal(1, "abc").unwrap().to_key().contains("/_YWJj/"));
+}
+
+#[test]
 fn hidden_names_round_trip() {
     let record = record_name();
     let ik = ik_record();
@@ -94,6 +109,11 @@ fn hidden_names_round_trip() {
     );
     assert_eq!(HiddenName::parse(hidden::BUCKET), Ok(HiddenName::Bucket));
     assert_eq!(HiddenName::parse(&record.record_key()), Ok(HiddenName::UploadRecord(record)));
+    assert_eq!(record.prefix(), format!(".sealgate/v1/u/{record}/"));
+    assert_eq!(record.notes_prefix(), format!("{}n/", record.prefix()));
+    assert_eq!(record.stashes_prefix(), format!("{}s/", record.prefix()));
+    assert_eq!(record.gone_prefix(), format!("{}gone/", record.prefix()));
+    assert_eq!(format!("{record:?}"), record.to_string());
     let stash = record.stash_key(12, &[4; 12]);
     assert!(stash.starts_with(&record.stashes_prefix()) && stash.contains("/s/00012/"));
     assert_eq!(HiddenName::parse(&stash), Ok(HiddenName::Stash { record, part: 12, salt: [4; 12] }));
@@ -157,6 +177,9 @@ fn ik_records_round_trip() {
         IkRecord { context, wrapped: vec![1; wrapped] }.to_bytes().is_ok()
     };
     assert!(with(8192, 1024) && !with(8193, 1) && !with(0, 1) && !with(1, 0) && !with(1, 1025));
+    let version =
+        |len: usize| IkContext { kek_version: "v".repeat(len), ..record.context.clone() }.to_bytes().is_ok();
+    assert!(version(1024) && !version(1025));
 }
 
 #[test]
@@ -167,6 +190,8 @@ fn recovery_cards_admit_what_they_list() {
     let card = RecoveryCard::new(vec![entry.clone(), unnamed], vec!["local:main".into()]).unwrap();
     let text = card.to_string();
     assert_eq!(text.parse(), Ok(card.clone()));
+    assert_eq!((card.buckets().len(), card.buckets()[0].clone()), (2, entry.clone()));
+    assert_eq!(card.keks(), ["local:main"]);
     assert_eq!(format!("{text}# more\n\n").parse(), Ok(card.clone()));
     assert_eq!(card.admit(&context), Ok(()));
     let refused = |context: IkContext| matches!(card.admit(&context), Err(Error::Card { .. }));
@@ -184,4 +209,16 @@ fn recovery_cards_admit_what_they_list() {
         assert!(matches!(error, Error::Card { line: at, .. } if at == line), "{bad:?}: {error}");
     }
     assert!(RecoveryCard::new(vec![CardBucket { name: "a\nkek evil".into(), ..entry }], vec![]).is_err());
+    for kek in ["", "a\nb", &"k".repeat(1025)] {
+        assert!(RecoveryCard::new(vec![], vec![kek.into()]).is_err(), "{kek:?}");
+        let text = format!("sealgate-recovery-card 1\nkek {kek}");
+        assert!(text.parse::<RecoveryCard>().is_err(), "{kek:?}");
+    }
+    assert!(RecoveryCard::new(vec![], vec!["k".repeat(1024)]).is_ok());
+    // 16 MiB, most of it a comment.
+    let mut text = "sealgate-recovery-card 1\n#".to_owned();
+    text.push_str(&"-".repeat((16 << 20) - text.len()));
+    assert_eq!(text.parse(), Ok(RecoveryCard::default()));
+    text.push('-');
+    assert_eq!(text.parse::<RecoveryCard>(), Err(Error::Card { line: 0, why: "above 16 MiB" }));
 }

@@ -94,7 +94,7 @@ fn part_key(dek: &[u8; 32], salt: &[u8], object: &[u8], part: u16) -> [u8; 32] {
     hkdf(dek, salt, &[&info("part", object)[..], &part.to_be_bytes()].concat())
 }
 
-fn chunk_nonce(index: u32, last: bool) -> [u8; 12] {
+pub fn chunk_nonce(index: u32, last: bool) -> [u8; 12] {
     let mut nonce = [0; 12];
     nonce[7..11].copy_from_slice(&index.to_be_bytes());
     nonce[11] = last.into();
