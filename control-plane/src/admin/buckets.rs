@@ -98,7 +98,11 @@ async fn create(api: web::Data<Api>, body: web::Json<NewBucket>) -> Result<HttpR
                     return Err(Error::Precondition(why).into());
                 }
             }
-            Some(bucket) => return Ok(HttpResponse::Created().json(BucketRecord::clone(bucket))),
+            Some(bucket) => {
+                // Whoever is told that it is there may use it at once.
+                api.applied(api.registry.version()).await?;
+                return Ok(HttpResponse::Created().json(BucketRecord::clone(bucket)));
+            }
             None => return Err(Error::Precondition("the backend refused the bucket".to_owned()).into()),
         }
         if !matches!(tokio::time::timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {

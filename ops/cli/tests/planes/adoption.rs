@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::s3::{Answer, Client, bytes};
 use super::storage::{check_key_records, key_records, list};
-use super::world::{World, health, identity, issue, tenant, try_admin};
+use super::world::{World, health, identity, issue, soon, tenant, try_admin};
 
 const PART: usize = 5 << 20;
 
@@ -35,7 +35,10 @@ impl Gateway {
 
     /// A client of the tenant that tests have.
     async fn client(&self) -> Client {
-        tenant(&self.control).await.at(self.node.address())
+        let client = tenant(&self.control).await.at(self.node.address());
+        let version = self.control.registry().version();
+        soon("the credential", self.node.node().wait_applied(version.epoch, version.version)).await;
+        client
     }
 
     async fn admin(&self, path: &str, body: Value) -> (u16, Value) {
