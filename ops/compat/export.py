@@ -12,6 +12,7 @@ import time
 import decryptor
 import raw_copies
 import recovery
+import s3_forward
 import secrecy
 from cases import case, data, equal, true
 
@@ -183,3 +184,37 @@ def to_an_s3_server(t):
         large = server.head_object(Bucket=there, Key="copy/large")
         equal((large["ContentType"], large["Metadata"]), ("text/x-large", {"of": "parts"}), "what goes along with parts")
         equal(export.run()[0]["there"], len(wanted), "objects of the second run that were there")
+
+
+@case(seconds=SECONDS)
+def all_versions_to_an_s3_server(t):
+    """Each key's versions in their order, deletions where a marker lay, and the current ones current."""
+    if not t.target.backend:
+        return
+    with bucket(t) as directory, contextlib.suppress(s3_forward.Lacking):
+        server, there = secrecy.backend_client(t.target.backend), f"plain-{secrets.token_hex(6)}"
+        server.create_bucket(Bucket=there)
+        export = Export(t, directory, f"s3://{there}", "--to-endpoint-url", t.target.backend.endpoint, "--to-region", t.target.backend.region,
+                        "--manifest", "manifest", "--all-versions")
+        enabled = {"VersioningConfiguration": {"Status": "Enabled"}}
+        s3_forward.answered(lambda: t.s3.put_bucket_versioning(Bucket=t.bucket, **enabled))
+        t.put("kept", b"first", Metadata={"number": "1"})
+        t.put("kept", b"second", Metadata={"number": "2"})
+        t.put("gone", b"before")
+        t.s3.delete_object(Bucket=t.bucket, Key="gone")
+        t.put("again", b"one")
+        t.s3.delete_object(Bucket=t.bucket, Key="again")
+        t.put("again", b"two")
+        export.run(status=2)
+        server.put_bucket_versioning(Bucket=there, **enabled)
+        equal(export.run()[0]["objects"], 7, "versions and markers exported")
+        t.put("kept", b"third")
+        equal(export.run()[0] | {"bytes": 0}, {"objects": 1, "bytes": 0, "there": 7, "failed": 0}, "the second run")
+        found = server.list_object_versions(Bucket=there)
+        bodies = {}
+        for version in found["Versions"]:
+            body = server.get_object(Bucket=there, Key=version["Key"], VersionId=version["VersionId"])["Body"].read()
+            bodies.setdefault(version["Key"], []).append(body)
+        equal(bodies, {"kept": [b"third", b"second", b"first"], "gone": [b"before"], "again": [b"two", b"one"]}, "versions, the newest first")
+        equal([marker["Key"] for marker in found["DeleteMarkers"] if marker["IsLatest"]], ["gone"], "what is deleted there")
+        equal(sorted(entry["Key"] for entry in server.list_objects_v2(Bucket=there)["Contents"]), ["again", "kept"], "what is current there")

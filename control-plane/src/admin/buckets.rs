@@ -176,7 +176,8 @@ impl NewAdoption {
         let what = match (plain, id, recovery_card) {
             (true, None, None) => Adopted::Plain,
             (false, Some(id), Some(card)) => {
-                let id = id.parse().map_err(|_| Error::Invalid("a logical id has 32 hex digits".to_owned()))?;
+                let id =
+                    id.parse().map_err(|_| Error::Invalid("a logical id has 32 hex digits".to_owned()))?;
                 let card = card.parse().map_err(|error| Error::Invalid(format!("recovery_card: {error}")))?;
                 Adopted::Known(id, card)
             }

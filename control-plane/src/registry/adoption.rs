@@ -98,14 +98,19 @@ impl Registry {
             return Err(Error::Invalid(format!("no backend is named {backend:?} in the configuration")));
         }
         if let Some(other) = state.uses(&backend, &backend_bucket) {
-            return Err(Error::AlreadyExists(format!("{backend_bucket:?} is the bucket {:?} already", other.name)));
+            return Err(Error::AlreadyExists(format!(
+                "{backend_bucket:?} is the bucket {:?} already",
+                other.name
+            )));
         }
         if defaults.is_work_bucket(&backend, &backend_bucket) {
             return Err(Error::AlreadyExists(format!("{backend_bucket:?} is the backend's work bucket")));
         }
         let (id, rules, adopted) = match what {
             Adopted::Plain if !rules.is_empty() => {
-                return Err(Error::Invalid("a bucket that is adopted as plain is plain all through".to_owned()));
+                return Err(Error::Invalid(
+                    "a bucket that is adopted as plain is plain all through".to_owned(),
+                ));
             }
             Adopted::Plain => {
                 let rules = vec![RuleRecord { prefix: String::new(), plain: true }];

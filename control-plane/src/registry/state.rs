@@ -103,8 +103,9 @@ impl State {
     /// The bucket that lies in a bucket of a backend.
     #[must_use]
     pub fn uses(&self, backend: &str, backend_bucket: &str) -> Option<&Arc<BucketRecord>> {
-        let here =
-            |bucket: &&Arc<BucketRecord>| (&*bucket.backend, &*bucket.backend_bucket) == (backend, backend_bucket);
+        let here = |bucket: &&Arc<BucketRecord>| {
+            (&*bucket.backend, &*bucket.backend_bucket) == (backend, backend_bucket)
+        };
         self.buckets.values().find(here)
     }
 

@@ -64,20 +64,25 @@ pub async fn adopt_pending(node: &Node, backends: &Backends, seen: &mut HashMap<
         let Some(backend) = backends.get(&bucket.backend).filter(|_| looks % LOOKS == 0) else { continue };
         let name = &bucket.name;
         match adopt(node, adoption, backend, snapshot.work_bucket(&bucket.backend)).await {
-            Ok(()) => info!(target: "audit", bucket = name, backend_bucket = bucket.backend_bucket, "bucket adopted"),
+            Ok(()) => {
+                info!(target: "audit", bucket = name, backend_bucket = bucket.backend_bucket, "bucket adopted")
+            }
             Err(Stopped::Later(reason)) => {
                 warn!(bucket = name, reason, "a bucket cannot be adopted now; it is tried again");
             }
             Err(Stopped::Gone) => leave(adoption, backend.as_ref()).await,
             Err(Stopped::Refused(reason)) => {
                 warn!(bucket = name, reason, "a bucket is not adopted");
-                let request =
-                    wire::RefuseAdoptRequest { bucket_id: bucket.id.as_bytes().to_vec(), reason };
+                let request = wire::RefuseAdoptRequest { bucket_id: bucket.id.as_bytes().to_vec(), reason };
                 match node.control.buckets().refuse_adopt(request).await {
                     Ok(_) => leave(adoption, backend.as_ref()).await,
-                    Err(status) if status.code() == GrpcCode::NotFound => leave(adoption, backend.as_ref()).await,
+                    Err(status) if status.code() == GrpcCode::NotFound => {
+                        leave(adoption, backend.as_ref()).await
+                    }
                     // Another node may have taken it over: what is in it is that one's now.
-                    Err(status) => warn!(bucket = name, reason = status.message(), "the refusal was not taken"),
+                    Err(status) => {
+                        warn!(bucket = name, reason = status.message(), "the refusal was not taken")
+                    }
                 }
             }
         }
@@ -102,13 +107,19 @@ async fn adopt(
     let place = &bucket.backend_bucket;
     let found = match marker(backend.as_ref(), place).await {
         Err(error) if error.is("NoSuchBucket") => {
-            return Err(Stopped::Refused(format!("the backend {:?} has no bucket {place:?}", bucket.backend)));
+            return Err(Stopped::Refused(format!(
+                "the backend {:?} has no bucket {place:?}",
+                bucket.backend
+            )));
         }
         Err(BackendError::Protocol(why)) => return Err(Stopped::Refused(format!("{place}: {why}"))),
         // Storage that says NoSuchKey of a bucket that is not there.
         Ok(None) => match backend.head_bucket(place).await {
             Err(error) if error.is("NoSuchBucket") => {
-                return Err(Stopped::Refused(format!("the backend {:?} has no bucket {place:?}", bucket.backend)));
+                return Err(Stopped::Refused(format!(
+                    "the backend {:?} has no bucket {place:?}",
+                    bucket.backend
+                )));
             }
             there => there.map(|()| None)?,
         },
@@ -210,7 +221,8 @@ async fn send(
         return Ok(wire::ImportRecordsResponse::default());
     }
     let bucket_id = adoption.bucket.id.as_bytes().to_vec();
-    let answer = node.control.buckets().import_records(wire::ImportRecordsRequest { bucket_id, records }).await?;
+    let answer =
+        node.control.buckets().import_records(wire::ImportRecordsRequest { bucket_id, records }).await?;
     Ok(answer.into_inner())
 }
 

@@ -89,8 +89,10 @@ impl AdminArguments {
             Some("https") => {}
             Some("http") if local => {}
             _ => {
-                return Err(Failure::usage(format!("--admin-url {url:?}: the token would cross the network in clear"))
-                    .hint("use https://, or http:// on loopback"));
+                return Err(Failure::usage(format!(
+                    "--admin-url {url:?}: the token would cross the network in clear"
+                ))
+                .hint("use https://, or http:// on loopback"));
             }
         }
         Ok(Admin { url: parsed, token, ca_pem })
@@ -141,12 +143,7 @@ impl Admin {
             .hint("check --admin-url; does the control plane run?")
     }
 
-    async fn send(
-        &self,
-        method: &str,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Outcome<(StatusCode, Bytes)> {
+    async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Outcome<(StatusCode, Bytes)> {
         let https = self.url.scheme_str() == Some("https");
         let host = self.url.host().unwrap_or_default();
         let bare = host.trim_matches(['[', ']']);
@@ -181,7 +178,8 @@ impl Admin {
         let answered = async {
             let answer = sender.send_request(request).await.map_err(|error| self.unreachable(&error))?;
             let (head, body) = answer.into_parts();
-            let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| self.unreachable(&error))?;
+            let body =
+                Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| self.unreachable(&error))?;
             Ok((head.status, body.to_bytes()))
         };
         tokio::pin!(connection);

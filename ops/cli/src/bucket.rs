@@ -98,8 +98,11 @@ fn adopt(arguments: &Adopt, out: Output) -> Outcome<()> {
     });
     let (status, bucket) = admin.call("POST", "/v1/buckets", Some(&body))?;
     if status == StatusCode::ACCEPTED {
-        return Err(Failure::new(Exit::Unavailable, "no node has taken the bucket over yet; the intent stays")
-            .hint("GET /v1/buckets shows what becomes of it; DELETE /v1/buckets/NAME?abort=true takes it back"));
+        return Err(Failure::new(
+            Exit::Unavailable,
+            "no node has taken the bucket over yet; the intent stays",
+        )
+        .hint("GET /v1/buckets shows what becomes of it; DELETE /v1/buckets/NAME?abort=true takes it back"));
     }
     out.fields(&bucket)
 }
@@ -109,8 +112,11 @@ fn of_bucket(card: &RecoveryCard, id: BucketId) -> Outcome<(String, RecoveryCard
     let Some(entry) = card.buckets().iter().find(|entry| entry.bucket == id) else {
         let known = card.buckets().iter().map(|entry| format!("{} ({})", entry.bucket, entry.name));
         let known: Vec<_> = known.take(20).collect();
-        return Err(Failure::new(Exit::Denied, format!("the recovery card does not name the logical bucket {id}"))
-            .hint(format!("it names {}", known.join(", "))));
+        return Err(Failure::new(
+            Exit::Denied,
+            format!("the recovery card does not name the logical bucket {id}"),
+        )
+        .hint(format!("it names {}", known.join(", "))));
     };
     let own = card.buckets().iter().filter(|other| other.tenant == entry.tenant).cloned().collect();
     let narrowed = RecoveryCard::new(own, card.keks().to_vec());

@@ -8,10 +8,11 @@
 mod directory;
 mod manifest;
 mod server;
+mod versions;
 
-use std::cell::RefCell;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::cell::{Cell, RefCell};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clap::Args;
@@ -22,7 +23,7 @@ use sealgate_data_plane::s3::xml::tags::parse_tags;
 use serde_json::json;
 
 use self::directory::Directory;
-use self::manifest::{Line, Manifest};
+use self::manifest::{Line, Manifest, Of};
 use self::server::Server;
 use crate::connection::{Client, ConnectionArguments, Settings};
 use crate::failure::{Exit, Failure, Outcome};
@@ -35,8 +36,14 @@ const IN_FLIGHT: usize = 8;
 /// Between two words about how far it is.
 const PROGRESS: Duration = Duration::from_secs(10);
 /// Headers of an object that go along.
-const HEADERS: [&str; 6] =
-    ["cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires"];
+const HEADERS: [&str; 6] = [
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "expires",
+];
 
 /// Arguments of `sealgate export`.
 #[derive(Args, Debug)]
@@ -60,6 +67,9 @@ pub struct Arguments {
     /// Certificates (PEM) to trust for it instead of the system's
     #[arg(long, value_name = "FILE")]
     to_ca_bundle: Option<PathBuf>,
+    /// Every version and delete marker, to an S3 server whose bucket has versions; else the current ones only
+    #[arg(long)]
+    all_versions: bool,
     /// Where the manifest lies [default: DIRECTORY/manifest.jsonl; needed for a server]
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
@@ -95,6 +105,8 @@ struct Export<'a> {
     target: Target,
     manifest: RefCell<Manifest>,
     summary: RefCell<Summary>,
+    /// When it was last said how far it is.
+    told: Cell<Instant>,
     out: Output,
 }
 
@@ -102,12 +114,20 @@ struct Export<'a> {
 pub fn run(arguments: &Arguments, out: Output) -> Outcome<()> {
     let client = arguments.server.client()?;
     let (target, manifest) = target(arguments)?;
-    let manifest = RefCell::new(Manifest::open(&manifest, &arguments.from.to_string(), &arguments.to)?);
-    let summary = RefCell::default();
-    let export = Export { client: &client, bucket: &arguments.from.bucket, target, manifest, summary, out };
-    let ended = client.run_until_signal(export.all(&arguments.from));
+    let manifest = RefCell::new(open(arguments, &manifest)?);
+    let (summary, told) = (RefCell::default(), Cell::new(Instant::now()));
+    let export =
+        Export { client: &client, bucket: &arguments.from.bucket, target, manifest, summary, told, out };
+    let ended = match arguments.all_versions {
+        true => client.run_until_signal(export.all_versions(&arguments.from)),
+        false => client.run_until_signal(export.all(&arguments.from)),
+    };
     export.manifest.borrow_mut().sync()?;
     export.report(ended)
+}
+
+fn open(arguments: &Arguments, manifest: &Path) -> Outcome<Manifest> {
+    Manifest::open(manifest, &arguments.from.to_string(), &arguments.to, arguments.all_versions)
 }
 
 fn target(arguments: &Arguments) -> Outcome<(Target, PathBuf)> {
@@ -116,9 +136,11 @@ fn target(arguments: &Arguments) -> Outcome<(Target, PathBuf)> {
         let manifest = arguments.manifest.clone().unwrap_or_else(|| root.join("manifest.jsonl"));
         return Ok((Target::Directory(Directory::open(&root)?), manifest));
     }
-    let to: Location = arguments.to.parse().map_err(|why| Failure::usage(format!("{}: {why}", arguments.to)))?;
+    let to: Location =
+        arguments.to.parse().map_err(|why| Failure::usage(format!("{}: {why}", arguments.to)))?;
     let manifest = arguments.manifest.clone().ok_or_else(|| {
-        Failure::usage("no manifest: what was exported must be written down somewhere").hint("give --manifest FILE")
+        Failure::usage("no manifest: what was exported must be written down somewhere")
+            .hint("give --manifest FILE")
     })?;
     let endpoint_url = arguments.to_endpoint_url.clone();
     if endpoint_url.is_none() && arguments.to_profile.is_none() {
@@ -137,7 +159,6 @@ fn target(arguments: &Arguments) -> Outcome<(Target, PathBuf)> {
 impl Export<'_> {
     async fn all(&self, from: &Location) -> Outcome<()> {
         let mut next = ListFrom::Start;
-        let mut told = tokio::time::Instant::now();
         loop {
             let options =
                 ListOptions { prefix: from.key.clone(), delimiter: None, from: next, max_keys: 1000 };
@@ -145,14 +166,7 @@ impl Export<'_> {
             let page = page.map_err(|error| Failure::s3(from, &error))?;
             let objects = stream::iter(page.entries).map(|entry| self.one(entry));
             objects.buffer_unordered(IN_FLIGHT).try_for_each(|()| std::future::ready(Ok(()))).await?;
-            if told.elapsed() >= PROGRESS {
-                told = tokio::time::Instant::now();
-                let Summary { objects, bytes, there, failed, .. } = &*self.summary.borrow();
-                self.out.note(
-                    &format!("{objects} objects ({bytes} bytes) so far, {there} were there, {failed} failed"),
-                    &json!({"progress": {"objects": objects, "bytes": bytes, "there": there, "failed": failed}}),
-                );
-            }
+            self.tell();
             match page.next {
                 Some(token) => next = ListFrom::Token(token),
                 None => return Ok(()),
@@ -160,10 +174,28 @@ impl Export<'_> {
         }
     }
 
+    /// Says now and then how far it is.
+    fn tell(&self) {
+        if self.told.get().elapsed() < PROGRESS {
+            return;
+        }
+        self.told.set(Instant::now());
+        let Summary { objects, bytes, there, failed, .. } = &*self.summary.borrow();
+        self.out.note(
+            &format!("{objects} objects ({bytes} bytes) so far, {there} were there, {failed} failed"),
+            &json!({"progress": {"objects": objects, "bytes": bytes, "there": there, "failed": failed}}),
+        );
+    }
+
     /// One object; an error ends the run.
     async fn one(&self, entry: ListEntry) -> Outcome<()> {
         let key = entry.key.clone();
-        match self.export(entry).await {
+        self.count(&key, self.export(entry).await)
+    }
+
+    /// Counts what became of an object; an error that ends the run comes back.
+    fn count(&self, key: &str, exported: Outcome<Option<Line>>) -> Outcome<()> {
+        match exported {
             Ok(Some(line)) => {
                 let mut summary = self.summary.borrow_mut();
                 summary.objects += 1;
@@ -191,14 +223,14 @@ impl Export<'_> {
     /// Brings an object to its place; nothing when it is there.
     async fn export(&self, entry: ListEntry) -> Outcome<Option<Line>> {
         let from = Location { bucket: self.bucket.to_owned(), key: entry.key };
-        let before = self.manifest.borrow().etag(&from.key).map(str::to_owned);
+        let before = self.manifest.borrow().etag(&from.key, &Of::Current).map(str::to_owned);
         let was_here = before.is_some();
         if before.is_some_and(|etag| etag == entry.etag) && self.is_there(&from.key, entry.size)? {
             return Ok(None);
         }
         let line = match &self.target {
             Target::Directory(directory) => directory.export(self.client, &from, was_here).await?,
-            Target::Server(server) => server.export(self.client, &from).await?,
+            Target::Server(server) => server.export(self.client, &from, Of::Current).await?,
         };
         self.manifest.borrow_mut().add(&line)?;
         Ok(Some(line))
@@ -215,7 +247,9 @@ impl Export<'_> {
     fn report(self, ended: Outcome<()>) -> Outcome<()> {
         let Summary { objects, bytes, there, failed, damaged } = self.summary.into_inner();
         self.out.line(
-            &format!("{objects} objects exported ({bytes} bytes), {there} were there already, {failed} failed"),
+            &format!(
+                "{objects} objects exported ({bytes} bytes), {there} were there already, {failed} failed"
+            ),
             &json!({"objects": objects, "bytes": bytes, "there": there, "failed": failed}),
         )?;
         ended.map_err(|failure| failure.hint("run the same command again: it goes on where it was"))?;
@@ -229,20 +263,27 @@ impl Export<'_> {
 }
 
 /// The tags of an object.
-async fn tags(client: &Client, from: &Location, meta: &ObjectMeta) -> Outcome<Vec<(String, String)>> {
+async fn tags(
+    client: &Client,
+    from: &Location,
+    meta: &ObjectMeta,
+    of: &Of,
+) -> Outcome<Vec<(String, String)>> {
     if !meta.headers.contains_key("x-amz-tagging-count") {
         return Ok(Vec::new());
     }
+    let version = of.version_id().map(|id| ("versionId".to_owned(), id.to_owned()));
     let asked = Forward {
         method: Method::GET,
         bucket: from.bucket.clone(),
         key: Some(from.key.clone()),
-        query: vec![("tagging".to_owned(), String::new())],
+        query: [("tagging".to_owned(), String::new())].into_iter().chain(version).collect(),
         headers: HeaderMap::new(),
         body: Bytes::new(),
     };
     let answer = client.backend.forward(asked).await.map_err(|error| Failure::s3(from, &error))?;
-    parse_tags(&answer.body).map_err(|_| Failure::new(Exit::Failure, format!("{from}: its tags cannot be read")))
+    parse_tags(&answer.body)
+        .map_err(|_| Failure::new(Exit::Failure, format!("{from}: its tags cannot be read")))
 }
 
 impl About {
@@ -253,11 +294,12 @@ impl About {
     }
 
     /// Its line in the manifest.
-    fn line(&self, key: &str, sha256: Option<String>) -> Line {
+    fn line(&self, key: &str, of: Of, sha256: Option<String>) -> Line {
         let headers = self.headers();
         let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         Line {
             key: key.to_owned(),
+            of,
             size: self.meta.size,
             etag: self.meta.etag.clone(),
             modified: self.meta.last_modified,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use indicatif::ProgressBar;
 use sha2::{Digest as _, Sha256};
 
-use super::manifest::Line;
+use super::manifest::{Line, Of};
 use super::{About, tags};
 use crate::connection::Client;
 use crate::failure::{Exit, Failure, Outcome};
@@ -77,10 +77,10 @@ impl Directory {
         if marker && hashed.bytes > 0 {
             return Err(refused(&from.key, "it ends in / and has content"));
         }
-        let tags = tags(client, from, &meta).await?;
+        let tags = tags(client, from, &meta, &Of::Current).await?;
         let about = About { meta, tags };
         hashed.target.commit()?;
-        Ok(about.line(&from.key, Some(hex::encode(hashed.hash.finalize()))))
+        Ok(about.line(&from.key, Of::Current, Some(hex::encode(hashed.hash.finalize()))))
     }
 
     /// Makes directories, none of which may lead elsewhere.
@@ -163,7 +163,9 @@ mod tests {
     #[test]
     fn no_key_leaves_the_directory() {
         let long = "x".repeat(256);
-        for key in ["../x", "a/../../x", "/etc/passwd", "a//b", ".", "..", "a/./b", "a\0b", "", "/", "a//", &long] {
+        for key in
+            ["../x", "a/../../x", "/etc/passwd", "a//b", ".", "..", "a/./b", "a\0b", "", "/", "a//", &long]
+        {
             assert!(unsafe_part(key).is_some(), "{key:?}");
         }
         for key in ["a", "a/b", "a/", "..a/b..", ".hidden", "ä ö/日本", "C:\\x"] {

@@ -12,10 +12,33 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::failure::{Failure, Outcome};
 
+/// Which of a key's objects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// The current one, whichever it is.
+    Current,
+    /// A version, by its id at the gateway.
+    Version(String),
+    /// A delete marker, by its id there.
+    DeleteMarker(String),
+}
+
+impl Of {
+    /// The id, where it has one.
+    pub fn version_id(&self) -> Option<&str> {
+        match self {
+            Self::Current => None,
+            Self::Version(id) | Self::DeleteMarker(id) => Some(id),
+        }
+    }
+}
+
 /// An object that was exported.
 pub struct Line {
     /// The key.
     pub key: String,
+    /// Which of its objects.
+    pub of: Of,
     /// Bytes.
     pub size: u64,
     /// The gateway's ETag: whether the object has changed since.
@@ -37,11 +60,23 @@ impl Line {
     pub fn to_json(&self) -> Value {
         let tags: serde_json::Map<_, _> =
             self.tags.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-        json!({
+        let mut line = json!({
             "key": self.key, "size": self.size, "etag": self.etag,
             "modified": OffsetDateTime::from(self.modified).format(&Rfc3339).unwrap_or_default(),
             "sha256": self.sha256, "metadata": self.metadata, "headers": self.headers, "tags": tags,
-        })
+        });
+        if let Some(id) = self.of.version_id() {
+            line["version"] = json!(id);
+            line["delete_marker"] = json!(matches!(self.of, Of::DeleteMarker(_)));
+        }
+        line
+    }
+
+    /// Of a delete marker.
+    pub fn of_marker(key: &str, of: Of, modified: SystemTime) -> Self {
+        let (metadata, headers) = (BTreeMap::new(), BTreeMap::new());
+        let (key, etag) = (key.to_owned(), String::new());
+        Self { key, of, size: 0, etag, modified, sha256: None, metadata, headers, tags: Vec::new() }
     }
 }
 
@@ -49,19 +84,22 @@ impl Line {
 pub struct Manifest {
     path: PathBuf,
     file: File,
-    /// ETags by key: of the last line about it.
-    etags: HashMap<String, String>,
+    /// ETags by key and version: of the last line about it.
+    etags: HashMap<Name, String>,
 }
 
+/// Key, and the id of a version.
+type Name = (String, Option<String>);
+
 impl Manifest {
-    /// Opens or begins one.
+    /// Opens or begins one. `versions`: of all versions, not only the current ones.
     ///
     /// # Errors
     /// When it is another export's, or cannot be read or written.
-    pub fn open(path: &Path, from: &str, to: &str) -> Outcome<Self> {
+    pub fn open(path: &Path, from: &str, to: &str, versions: bool) -> Outcome<Self> {
         let failed = |error| Failure::file(path, &error);
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(failed)?;
-        let first = json!({"export": from, "to": to});
+        let first = json!({"export": from, "to": to, "versions": versions});
         let (mut etags, mut whole) = (HashMap::new(), 0);
         let mut reader = BufReader::new(&file);
         let mut line = String::new();
@@ -70,10 +108,16 @@ impl Manifest {
             match (whole, read["key"].as_str(), read["etag"].as_str()) {
                 (0, ..) if read == first => {}
                 (0, ..) => {
-                    return Err(Failure::usage(format!("{}: is the manifest of another export", path.display()))
-                        .hint("name another with --manifest, or another target"));
+                    return Err(Failure::usage(format!(
+                        "{}: is the manifest of another export",
+                        path.display()
+                    ))
+                    .hint("name another with --manifest, or another target"));
                 }
-                (_, Some(key), Some(etag)) => drop(etags.insert(key.to_owned(), etag.to_owned())),
+                (_, Some(key), Some(etag)) => {
+                    let name = (key.to_owned(), read["version"].as_str().map(str::to_owned));
+                    etags.insert(name, etag.to_owned());
+                }
                 _ => {
                     return Err(Failure::integrity(&path.display(), &"a line is no object of an export")
                         .hint("remove the line, or begin anew with another --manifest"));
@@ -94,8 +138,8 @@ impl Manifest {
     }
 
     /// The ETag under which an object was exported.
-    pub fn etag(&self, key: &str) -> Option<&str> {
-        self.etags.get(key).map(String::as_str)
+    pub fn etag(&self, key: &str, of: &Of) -> Option<&str> {
+        self.etags.get(&(key.to_owned(), of.version_id().map(str::to_owned))).map(String::as_str)
     }
 
     /// Adds an object that is whole in its place.
@@ -104,7 +148,8 @@ impl Manifest {
     /// The file's.
     pub fn add(&mut self, line: &Line) -> Outcome<()> {
         self.write(&line.to_json())?;
-        self.etags.insert(line.key.clone(), line.etag.clone());
+        let name = (line.key.clone(), line.of.version_id().map(str::to_owned));
+        self.etags.insert(name, line.etag.clone());
         Ok(())
     }
 
@@ -128,9 +173,10 @@ mod tests {
 
     use super::*;
 
-    fn line(key: &str) -> Line {
+    fn line(key: &str, of: Of) -> Line {
         Line {
             key: key.to_owned(),
+            of,
             size: 1,
             etag: format!("e-{key}"),
             modified: SystemTime::UNIX_EPOCH,
@@ -145,19 +191,26 @@ mod tests {
     fn a_cut_line_is_forgotten_and_another_export_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m");
-        let mut manifest = Manifest::open(&path, "s3://a", "out").unwrap();
-        manifest.add(&line("one")).unwrap();
-        manifest.add(&line("two\nlines")).unwrap();
+        let mut manifest = Manifest::open(&path, "s3://a", "out", true).unwrap();
+        let version = Of::Version("v".to_owned());
+        manifest.add(&line("one", version.clone())).unwrap();
+        manifest.add(&line("two\nlines", Of::Current)).unwrap();
         drop(manifest);
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, &whole[..whole.len() - 3]).unwrap();
-        let mut manifest = Manifest::open(&path, "s3://a", "out").unwrap();
-        assert_eq!((manifest.etag("one"), manifest.etag("two\nlines")), (Some("e-one"), None));
-        manifest.add(&line("two\nlines")).unwrap();
+        let mut manifest = Manifest::open(&path, "s3://a", "out", true).unwrap();
+        assert_eq!(
+            (manifest.etag("one", &version), manifest.etag("one", &Of::Current)),
+            (Some("e-one"), None)
+        );
+        assert_eq!(manifest.etag("two\nlines", &Of::Current), None);
+        manifest.add(&line("two\nlines", Of::Current)).unwrap();
         drop(manifest);
         assert_eq!(std::fs::read(&path).unwrap(), whole);
-        for (from, to) in [("s3://b", "out"), ("s3://a", "elsewhere")] {
-            assert!(Manifest::open(&path, from, to).is_err(), "{from} {to}");
+        for (from, to, versions) in
+            [("s3://b", "out", true), ("s3://a", "elsewhere", true), ("s3://a", "out", false)]
+        {
+            assert!(Manifest::open(&path, from, to, versions).is_err(), "{from} {to} {versions}");
         }
     }
 }

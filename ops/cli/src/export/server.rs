@@ -11,7 +11,7 @@ use sealgate_data_plane::backend::{
     Backend as _, BackendError, Conditions, GetOptions, PutOptions, StoredRange, Upload,
 };
 
-use super::manifest::Line;
+use super::manifest::{Line, Of};
 use super::{About, tags};
 use crate::connection::Client;
 use crate::failure::{Exit, Failure, Outcome};
@@ -38,20 +38,26 @@ impl Server {
     ///
     /// # Errors
     /// The gateway's and the server's.
-    pub async fn export(&self, client: &Client, from: &Location) -> Outcome<Line> {
-        let head = client.backend.head(&from.bucket, &from.key, GetOptions::default()).await;
+    pub async fn export(&self, client: &Client, from: &Location, of: Of) -> Outcome<Line> {
+        let version_id = of.version_id().map(str::to_owned);
+        let options = GetOptions { version_id: version_id.clone(), ..GetOptions::default() };
+        let head = client.backend.head(&from.bucket, &from.key, options).await;
         let meta = head.map_err(|error| Failure::s3(from, &error))?;
-        let tags = tags(client, from, &meta).await?;
+        let tags = tags(client, from, &meta, &of).await?;
         let about = About { meta, tags };
-        let to = Location { bucket: self.to.bucket.clone(), key: format!("{}{}", self.to.key, from.key) };
-        let mut options =
-            PutOptions { metadata: about.meta.metadata.clone(), headers: about.headers(), ..PutOptions::default() };
+        let to = self.place(from);
+        let mut options = PutOptions {
+            metadata: about.meta.metadata.clone(),
+            headers: about.headers(),
+            ..PutOptions::default()
+        };
         if !about.tags.is_empty() {
             let value = HeaderValue::from_str(&tagging(&about.tags));
-            let value = value.map_err(|_| Failure::new(Exit::Failure, format!("{from}: its tags are no header")))?;
+            let value =
+                value.map_err(|_| Failure::new(Exit::Failure, format!("{from}: its tags are no header")))?;
             options.headers.insert("x-amz-tagging", value);
         }
-        let source = Source { client, from, etag: &about.meta.etag };
+        let source = Source { client, from, version_id, etag: &about.meta.etag };
         match about.meta.size {
             size if size > ONE_PUT => self.in_parts(&source, &to, size, options).await?,
             size => {
@@ -62,12 +68,24 @@ impl Server {
             }
         }
         self.check(&about, &to).await?;
-        Ok(about.line(&from.key, None))
+        Ok(about.line(&from.key, of, None))
     }
 
-    async fn in_parts(&self, source: &Source<'_>, to: &Location, size: u64, options: PutOptions) -> Outcome<()> {
+    /// Where an object goes.
+    pub(super) fn place(&self, from: &Location) -> Location {
+        Location { bucket: self.to.bucket.clone(), key: format!("{}{}", self.to.key, from.key) }
+    }
+
+    async fn in_parts(
+        &self,
+        source: &Source<'_>,
+        to: &Location,
+        size: u64,
+        options: PutOptions,
+    ) -> Outcome<()> {
         let failed = |error| Failure::s3(to, &error);
-        let part = part_size(size).ok_or_else(|| Failure::usage(format!("{to}: larger than any object may be")))?;
+        let part =
+            part_size(size).ok_or_else(|| Failure::usage(format!("{to}: larger than any object may be")))?;
         let count = u16::try_from(size.div_ceil(part)).unwrap_or(u16::MAX);
         let id = self.backend.create_upload(&to.bucket, &to.key, options).await.map_err(failed)?;
         let sent = stream::iter(1..=count).map(|number| {
@@ -122,6 +140,7 @@ fn tagging(tags: &[(String, String)]) -> String {
 struct Source<'a> {
     client: &'a Client,
     from: &'a Location,
+    version_id: Option<String>,
     etag: &'a str,
 }
 
@@ -138,7 +157,7 @@ impl Source<'_> {
         for left in (0..ATTEMPTS).rev() {
             let if_match = Some(format!("\"{}\"", self.etag));
             let conditions = Conditions { if_match, ..Conditions::default() };
-            let options = GetOptions { range, conditions, version_id: None };
+            let options = GetOptions { range, conditions, version_id: self.version_id.clone() };
             let failed = match self.client.backend.get(&self.from.bucket, &self.from.key, options).await {
                 Ok(answer) => match send(Upload { length, stream: answer.body }).await {
                     Ok(done) => return Ok(done),
@@ -149,8 +168,11 @@ impl Source<'_> {
                     Err(error) => Failure::s3(to, &error),
                 },
                 Err(error) if error.is("PreconditionFailed") => {
-                    return Err(Failure::new(Exit::Failure, format!("{}: was overwritten while it was read", self.from))
-                        .hint("run the command again"));
+                    return Err(Failure::new(
+                        Exit::Failure,
+                        format!("{}: was overwritten while it was read", self.from),
+                    )
+                    .hint("run the command again"));
                 }
                 Err(error) => Failure::s3(self.from, &error),
             };

@@ -55,7 +55,10 @@ impl Gateway {
     async fn refuses(&self, status: u16, saying: &str, adopt: Value) {
         let (found, problem) = self.adopt("adopted", adopt).await;
         let detail = problem["detail"].as_str().unwrap_or_default();
-        assert!((found, detail.contains(saying)) == (status, true), "{found} {problem}, not {status} {saying}");
+        assert!(
+            (found, detail.contains(saying)) == (status, true),
+            "{found} {problem}, not {status} {saying}"
+        );
         assert!(!self.control.registry().state().buckets.contains_key("adopted"), "the intent stayed");
     }
 
@@ -172,12 +175,19 @@ async fn after_the_store_is_lost_keyring_bucket_and_card_bring_everything_back()
     check(&client, "data", &lost.wanted).await;
     let before = key_records(&lost.world.backend(), "data").await;
     client.put("/data/new", bytes(1_000, 9)).await.ok();
-    assert_eq!(key_records(&lost.world.backend(), "data").await, before + 1, "a key of its own for what is new");
+    assert_eq!(
+        key_records(&lost.world.backend(), "data").await,
+        before + 1,
+        "a key of its own for what is new"
+    );
     assert_eq!(check_key_records(&lost.world.backend(), "data").await, lost.wanted.len() + 1);
     let card = gateway.control.recovery_card().unwrap();
     for line in lost.card.lines().filter(|line| line.starts_with("bucket ")) {
         let ids = &line[.."bucket ".len() + 65];
-        assert!(card.contains(ids), "the new card lacks {line}, which recovery blocks of copies need: {card}");
+        assert!(
+            card.contains(ids),
+            "the new card lacks {line}, which recovery blocks of copies need: {card}"
+        );
     }
     gateway.stop().await;
 }
@@ -216,8 +226,14 @@ async fn a_record_that_the_card_does_not_allow_never_reaches_the_kms() {
     let gateway = lost.with_tenant().await;
     let before = gateway.unwraps().await;
     let (status, bucket) = gateway.adopt("data", lost.adopt()).await;
-    assert_eq!((status, &bucket["adopted"]["keys"], &bucket["adopted"]["refused_keys"]), (201, &json!(2), &json!(3)));
-    assert!((gateway.unwraps().await - before - 3.0).abs() < 0.5, "two that are genuine, and the one that looks so");
+    assert_eq!(
+        (status, &bucket["adopted"]["keys"], &bucket["adopted"]["refused_keys"]),
+        (201, &json!(2), &json!(3))
+    );
+    assert!(
+        (gateway.unwraps().await - before - 3.0).abs() < 0.5,
+        "two that are genuine, and the one that looks so"
+    );
     check(&gateway.client().await, "data", &lost.wanted).await;
     gateway.stop().await;
 }
@@ -231,9 +247,7 @@ async fn what_is_not_the_bucket_that_the_operator_names_is_refused() {
     storage.put("unmarked", "object", PutOptions::default(), pipeline::upload(b"x".to_vec())).await.unwrap();
     let other = BucketId::random().unwrap().to_string();
     let with_other = format!("{}bucket {} {other} other\n", lost.card, lost.tenant);
-    let named = |backend_bucket: &str, id: &str, card: &str| {
-        json!({ "backend_bucket": backend_bucket, "id": id, "recovery_card": card })
-    };
+    let named = |backend_bucket: &str, id: &str, card: &str| json!({ "backend_bucket": backend_bucket, "id": id, "recovery_card": card });
     gateway.refuses(400, "has no line", named("data", &other, &lost.card)).await;
     gateway.refuses(409, "carries the logical id", named("data", &other, &with_other)).await;
     gateway.refuses(409, "carries no logical id", named("unmarked", &lost.id, &lost.card)).await;
@@ -241,7 +255,9 @@ async fn what_is_not_the_bucket_that_the_operator_names_is_refused() {
     gateway.refuses(409, "has no bucket", json!({ "backend_bucket": "nowhere", "plain": true })).await;
     gateway.refuses(409, "carries the logical id", json!({ "backend_bucket": "data", "plain": true })).await;
     gateway.refuses(400, "either", json!({ "backend_bucket": "data" })).await;
-    gateway.refuses(400, "no backend", json!({ "backend_bucket": "data", "plain": true, "backend": "x" })).await;
+    gateway
+        .refuses(400, "no backend", json!({ "backend_bucket": "data", "plain": true, "backend": "x" }))
+        .await;
     // A copy without its key records reads as nothing: said now, and not by the first client.
     for entry in list(&storage, "data", hidden::IK_PREFIX).await {
         storage.delete("data", &entry.key, None, Conditions::default()).await.unwrap();
@@ -249,7 +265,11 @@ async fn what_is_not_the_bucket_that_the_operator_names_is_refused() {
     gateway.refuses(409, "none of its 0 key records", lost.adopt()).await;
     let marker = storage.get("data", hidden::BUCKET, GetOptions::default()).await.unwrap();
     let marker = pipeline::collect(marker.body, 64).await.unwrap();
-    assert_eq!(hidden::parse_bucket_marker(&marker).unwrap().to_string(), lost.id, "a refusal left its id alone");
+    assert_eq!(
+        hidden::parse_bucket_marker(&marker).unwrap().to_string(),
+        lost.id,
+        "a refusal left its id alone"
+    );
     gateway.stop().await;
 }
 
@@ -289,7 +309,11 @@ async fn a_replica_takes_the_place_of_its_original_and_never_stands_beside_it() 
     let adopt = json!({ "backend_bucket": "replica", "id": id, "recovery_card": card });
     let (status, bucket) = gateway.adopt("data", adopt).await;
     assert_eq!((status, bucket["backend_bucket"].as_str()), (201, Some("replica")), "{bucket}");
-    assert_eq!(key_records(&world.backend(), "replica").await, 2, "the missing record is back before the bucket is in use");
+    assert_eq!(
+        key_records(&world.backend(), "replica").await,
+        2,
+        "the missing record is back before the bucket is in use"
+    );
     check(&client, "data", &wanted).await;
     client.put("/data/new", bytes(1_000, 9)).await.ok();
     assert_eq!(check_key_records(&world.backend(), "replica").await, wanted.len() + 1);
@@ -304,7 +328,10 @@ async fn a_plain_bucket_comes_in_as_it_is() {
     storage.put("legacy", "report", PutOptions::default(), pipeline::upload(b"old".to_vec())).await.unwrap();
     let gateway = Gateway::start(&world).await;
     let client = gateway.client().await;
-    storage.put("legacy", ".sealgate/v1/u/x", PutOptions::default(), pipeline::upload(b"x".to_vec())).await.unwrap();
+    storage
+        .put("legacy", ".sealgate/v1/u/x", PutOptions::default(), pipeline::upload(b"x".to_vec()))
+        .await
+        .unwrap();
     let plain = json!({ "backend_bucket": "legacy", "plain": true });
     gateway.refuses(409, "the gateway's own", plain.clone()).await;
     storage.delete("legacy", ".sealgate/v1/u/x", None, Conditions::default()).await.unwrap();
@@ -316,7 +343,8 @@ async fn a_plain_bucket_comes_in_as_it_is() {
     assert_eq!(pipeline::collect(found.body, 64).await.unwrap(), b"plain too");
     assert!(!client.get("/adopted").await.ok().text().contains(".sealgate"), "the id is hidden");
     // Its place is taken: by name, and by the name that a new bucket would have there.
-    let (status, problem) = gateway.adopt("again", json!({ "backend_bucket": "legacy", "plain": true })).await;
+    let (status, problem) =
+        gateway.adopt("again", json!({ "backend_bucket": "legacy", "plain": true })).await;
     assert_eq!(status, 409, "{problem}");
     assert_eq!(client.put("/legacy", "").await.status, 409);
     gateway.stop().await;
