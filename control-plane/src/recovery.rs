@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use sealgate_envelope::{RecoveryCard, recovery_card::CardBucket};
+use sealgate_envelope::{BucketId, RecoveryCard, recovery_card::CardBucket};
 
 use crate::{
     Error,
@@ -42,6 +42,20 @@ pub(crate) fn card(state: &State) -> Result<String, Error> {
     let buckets = buckets.chain(gone);
     let keks = state.tenants.values().map(|tenant| tenant.kek.clone());
     Ok(RecoveryCard::new(buckets.collect(), keks.collect())?.to_string())
+}
+
+/// The card of one bucket, with the sources of its copies.
+pub(crate) fn card_of(state: &State, id: BucketId) -> Result<String, Error> {
+    let own = state.bucket(id).ok_or_else(|| Error::NotFound("no such bucket".to_owned()))?;
+    let entry = |bucket: BucketId| {
+        let name = state.bucket(bucket).map(|bucket| bucket.name.clone()).unwrap_or_default();
+        CardBucket { tenant: own.tenant, bucket, name }
+    };
+    let prefix = format!("{id}/");
+    let lent = state.sources.iter().filter(|(ids, _)| ids.starts_with(&prefix));
+    let buckets = std::iter::once(id).chain(lent.map(|(_, source)| source.owner)).map(entry).collect();
+    let kek = state.tenants.get(&own.tenant).map(|tenant| tenant.kek.clone());
+    Ok(RecoveryCard::new(buckets, kek.into_iter().collect())?.to_string())
 }
 
 /// Keeps the card in a file. It is looked at with each change of the registry, of which each day brings one: a file that was

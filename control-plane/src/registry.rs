@@ -3,6 +3,7 @@
 //! Reads come from [`State`], a consistent view in memory. Changes are made by one actor at a time (`RegistryActor`),
 //! and each transaction still compares what it was decided on: a second control plane cannot slip in between.
 
+pub mod adoption;
 mod buckets;
 mod credentials;
 mod identities;

@@ -39,8 +39,19 @@ pub(crate) fn encode(
         .map(|(name, work_bucket)| v1::Backend { name: name.clone(), work_bucket: work_bucket.clone() })
         .collect();
     backends.sort_by(|a, b| a.name.cmp(&b.name));
-    let buckets =
-        state.buckets.values().filter(|bucket| tenants.contains(bucket.tenant)).map(|b| bucket(b)).collect();
+    // One that is being adopted stands apart until it is taken over; one that was refused nowhere.
+    let (adopted, own): (Vec<_>, Vec<_>) = state
+        .buckets
+        .values()
+        .filter(|bucket| tenants.contains(bucket.tenant))
+        .partition(|bucket| bucket.adoption().is_some());
+    let adoptions = adopted
+        .into_iter()
+        .filter_map(|record| Some((record, record.adoption()?)))
+        .filter(|(_, adoption)| adoption.refusal.is_empty())
+        .map(|(record, adoption)| v1::Adoption { bucket: Some(bucket(record)), plain: adoption.plain })
+        .collect();
+    let buckets = own.into_iter().map(|record| bucket(record)).collect();
     let mut credentials = Vec::new();
     for credential in state.credentials.values().filter(|credential| tenants.contains(credential.tenant)) {
         let sigv2 = SigningKeys::sigv2_of(credential, state.day, registry.sealer())?;
@@ -71,6 +82,7 @@ pub(crate) fn encode(
         backends,
         buckets,
         credentials,
+        adoptions,
     };
     let bytes = Zeroizing::new(snapshot.encode_to_vec());
     for credential in &mut snapshot.credentials {

@@ -30,6 +30,7 @@ use crate::s3::xml::lists::{BucketEntry, list_buckets};
 use crate::s3::xml::{location_constraint, parse_create_bucket};
 use crate::snapshot::{Bucket, BucketState};
 
+pub mod adoption;
 pub mod removal;
 pub mod work;
 

@@ -172,10 +172,11 @@ async fn run_background(
 async fn make_pending(node: Arc<Node>, backends: Rc<Backends>) {
     let mut looks = tokio::time::interval(MAKE_PENDING_EVERY);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut creating = HashMap::new();
+    let (mut creating, mut adopting) = (HashMap::new(), HashMap::new());
     loop {
         looks.tick().await;
         buckets::make_pending(&node, &backends, &mut creating).await;
+        buckets::adoption::adopt_pending(&node, &backends, &mut adopting).await;
     }
 }
 

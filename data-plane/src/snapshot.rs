@@ -27,6 +27,16 @@ pub struct Snapshot {
     work_buckets: HashMap<String, String>,
     buckets: HashMap<String, Arc<Bucket>>,
     credentials: HashMap<String, Arc<Credential>>,
+    /// Backend buckets that are to be taken over: clients do not see them yet.
+    pub adoptions: Vec<Adoption>,
+}
+
+/// A backend bucket that is to be taken over.
+pub struct Adoption {
+    /// What it will be.
+    pub bucket: Arc<Bucket>,
+    /// It has no logical id yet, and its objects are plain.
+    pub plain: bool,
 }
 
 /// A bucket of a tenant that this node serves.
@@ -138,6 +148,12 @@ impl Snapshot {
                 return Err(rejected(format!("bucket/{name}"), "listed twice"));
             }
         }
+        let mut adoptions = Vec::with_capacity(wire.adoptions.len());
+        for wire::Adoption { bucket, plain } in wire.adoptions {
+            let bucket = bucket.ok_or_else(|| rejected("adoptions", "one is of no bucket"))?;
+            let bucket = Arc::new(Bucket::check(bucket, backends, &work_buckets, &wire.regions)?);
+            adoptions.push(Adoption { bucket, plain });
+        }
         let mut credentials = HashMap::with_capacity(wire.credentials.len());
         for credential in wire.credentials {
             let credential = Credential::check(credential)?;
@@ -155,6 +171,7 @@ impl Snapshot {
             work_buckets,
             buckets,
             credentials,
+            adoptions,
         })
     }
 

@@ -2,6 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 use sealgate_envelope::TenantId;
+use sealgate_kms::{KmsError, SYSTEM_KEK};
 use serde::Deserialize;
 
 use super::{Api, Problem};
@@ -12,6 +13,10 @@ use crate::{Error, registry::records::TenantRecord};
 struct NewTenant {
     name: String,
     unproved_life: Option<u64>,
+    /// Of a tenant that was there before the store was lost: its id, from the recovery card. Needs `kek`.
+    id: Option<String>,
+    /// Its KEK, which must be in the KMS.
+    kek: Option<String>,
 }
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
@@ -25,8 +30,12 @@ async fn list(api: web::Data<Api>) -> HttpResponse {
 }
 
 async fn create(api: web::Data<Api>, body: web::Json<NewTenant>) -> Result<HttpResponse, Problem> {
-    let NewTenant { name, unproved_life } = body.into_inner();
-    let tenant = make(&api, name, unproved_life).await?;
+    let NewTenant { name, unproved_life, id, kek } = body.into_inner();
+    let tenant = match (id, kek) {
+        (None, None) => make(&api, name, unproved_life).await?,
+        (Some(id), Some(kek)) => restore(&api, name, unproved_life, &id, kek).await?,
+        _ => return Err(Error::Invalid("id and kek come together: a tenant of old".to_owned()).into()),
+    };
     Ok(HttpResponse::Created().json(TenantRecord::clone(&tenant)))
 }
 
@@ -43,5 +52,28 @@ pub(crate) async fn make(
     }
     let id = TenantId::random()?;
     let kek = api.kms.create_kek(&format!("tenant-{id}")).await?;
+    api.change(move |registry| registry.create_tenant(id, &name, &kek, unproved_life)).await
+}
+
+/// Registers a tenant of old again, under the id and the KEK that its key records name. No KEK is made: one that is not
+/// there means that this is not the KMS of its keys.
+async fn restore(
+    api: &Api,
+    name: String,
+    unproved_life: Option<u64>,
+    id: &str,
+    kek: String,
+) -> Result<std::sync::Arc<TenantRecord>, Error> {
+    let id: TenantId =
+        id.parse().map_err(|_| Error::Invalid("a tenant's id has 32 hex digits".to_owned()))?;
+    if kek == format!("{}/{SYSTEM_KEK}", api.kms.provider()) {
+        return Err(Error::Invalid("the system KEK is no tenant's".to_owned()));
+    }
+    api.kms.current_version(&kek).await.map_err(|error| match error {
+        KmsError::NotFound(_) => {
+            Error::Precondition(format!("{error}; start the control plane with the keyring that has it"))
+        }
+        other => other.into(),
+    })?;
     api.change(move |registry| registry.create_tenant(id, &name, &kek, unproved_life)).await
 }

@@ -24,14 +24,12 @@ pub(crate) struct BucketsService {
     pub(crate) keys: Arc<KeyService>,
 }
 
-type Step = fn(&Registry, BucketId) -> Result<Version, Error>;
-
 impl BucketsService {
     /// One step on a bucket of the node's tenants. One that is gone is left to the step: it may be done already.
     async fn step(
         &self,
         request: Request<v1::BucketRef>,
-        step: Step,
+        step: impl FnOnce(&Registry, BucketId) -> Result<Version, Error> + Send + 'static,
         name: &'static str,
     ) -> Result<Response<v1::Applied>, Status> {
         let identity = Identity::of(&request, &self.registry)?;
@@ -112,5 +110,34 @@ impl v1::buckets_server::Buckets for BucketsService {
 
     async fn abort_delete(&self, request: Request<v1::BucketRef>) -> Result<Response<v1::Applied>, Status> {
         self.step(request, Registry::abort_delete, "abort_delete").await
+    }
+
+    async fn import_records(
+        &self,
+        request: Request<v1::ImportRecordsRequest>,
+    ) -> Result<Response<v1::ImportRecordsResponse>, Status> {
+        let identity = Identity::of(&request, &self.registry)?;
+        let v1::ImportRecordsRequest { bucket_id: id, records } = request.into_inner();
+        let (taken, refused) = self.keys.import(&identity, bucket_id(&id)?, &records).await?;
+        Ok(Response::new(v1::ImportRecordsResponse { taken, refused }))
+    }
+
+    async fn commit_adopt(
+        &self,
+        request: Request<v1::CommitAdoptRequest>,
+    ) -> Result<Response<v1::Applied>, Status> {
+        let &v1::CommitAdoptRequest { keys, refused_keys, .. } = request.get_ref();
+        let of = request.map(|asked| v1::BucketRef { bucket_id: asked.bucket_id });
+        let step = move |registry: &Registry, id| registry.commit_adopt(id, keys, refused_keys);
+        self.step(of, step, "commit_adopt").await
+    }
+
+    async fn refuse_adopt(
+        &self,
+        request: Request<v1::RefuseAdoptRequest>,
+    ) -> Result<Response<v1::Applied>, Status> {
+        let reason = request.get_ref().reason.clone();
+        let of = request.map(|asked| v1::BucketRef { bucket_id: asked.bucket_id });
+        self.step(of, move |registry: &Registry, id| registry.refuse_adopt(id, &reason), "refuse_adopt").await
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     metrics::Metrics,
     registry::{
         Registry,
+        adoption::Imported,
         records::{BucketRecord, BucketState, IkEntry, IkState},
     },
 };
@@ -182,6 +183,42 @@ impl KeyService {
             return Err(Error::Precondition("the bucket is not in use".to_owned()));
         }
         self.writer.send(Run::new(move |registry: &Registry| registry.lend(bucket, ik, target))).await?
+    }
+
+    /// Takes in key records that lie in a bucket which is being adopted; how many, and how many not. Those that the operator's
+    /// card does not allow never reach the KMS.
+    pub(crate) async fn import(
+        &self,
+        identity: &Identity,
+        bucket: BucketId,
+        records: &[Vec<u8>],
+    ) -> Result<(u32, u32), Error> {
+        self.bucket(identity, bucket)?;
+        let (mut taken, mut refused) = (0, 0);
+        for bytes in records {
+            let row = self.registry.adopting(bucket)?;
+            let record = IkRecord::parse(bytes).ok().filter(|record| {
+                row.adoption().is_some_and(|adoption| adoption.admits(row.tenant, &record.context))
+            });
+            let Some(record) = record else {
+                tracing::warn!(target: "audit", %bucket, "a key record in a bucket is not on the recovery card");
+                refused += 1;
+                continue;
+            };
+            let context = record.context.clone();
+            let known = self.read(move |registry| registry.has_imported(bucket, &context)).await?;
+            if !known && !self.unwrapper.opens(&record).await? {
+                refused += 1;
+                continue;
+            }
+            let ik = record.context.ik;
+            let import = Run::new(move |registry: &Registry| registry.import_ik(bucket, &record));
+            if self.writer.send(import).await?? == Imported::Taken {
+                tracing::info!(target: "audit", %bucket, %ik, "a key record was taken in from its bucket");
+            }
+            taken += 1;
+        }
+        Ok((taken, refused))
     }
 
     fn usable(&self, entry: &IkEntry) -> Result<(), Error> {

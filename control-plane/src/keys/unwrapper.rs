@@ -110,6 +110,23 @@ impl Unwrapper {
         Ok(IkRecord { context, wrapped })
     }
 
+    /// Whether the KMS opens a record, which then is one that it wrapped itself for just this context. Nothing is kept.
+    pub(super) async fn opens(&self, record: &IkRecord) -> Result<bool, Error> {
+        let context = &record.context;
+        self.metrics.kms(KmsCall::Unwrap);
+        let bytes = context.to_bytes()?;
+        let call = self.kms.unwrap(&context.kek, &context.kek_version, &bytes, &record.wrapped);
+        match bounded(call).await {
+            Ok(_) => Ok(true),
+            Err(error @ KmsError::Unavailable(_)) => Err(error.into()),
+            Err(error) => {
+                let (bucket, ik) = (context.bucket, context.ik);
+                tracing::warn!(target: "audit", %bucket, %ik, kek = context.kek, %error, "a key record does not open");
+                Ok(false)
+            }
+        }
+    }
+
     fn cached(&self, name: KeyName) -> Option<Held> {
         lock(&self.cache).get(name, self.clock.now())
     }

@@ -41,11 +41,7 @@ impl Registry {
             return Err(Error::NotFound("no such tenant".to_owned()));
         }
         let defaults = self.defaults();
-        let default_region = defaults.regions.first().map_or("", String::as_str);
-        let region = if region.is_empty() { default_region } else { region };
-        if !defaults.regions.iter().any(|known| known == region) {
-            return Err(Error::Invalid(format!("the region is one of {}", defaults.regions.join(", "))));
-        }
+        let region = self.region(region)?;
         if !defaults.backends.iter().any(|(known, _)| *known == defaults.default_backend) {
             return Err(Error::Precondition(format!(
                 "the backend {:?} is not configured",
@@ -54,8 +50,10 @@ impl Registry {
         }
         let backend_bucket = format!("{}{name}", defaults.backend_prefix);
         check_bucket_name(&backend_bucket).map_err(|error| Error::Invalid(error.to_string()))?;
-        if defaults.is_work_bucket(&defaults.default_backend, &backend_bucket) {
-            // Deleting it would take the records of all other buckets' uploads with it.
+        // Deleting a work bucket would take the records of all other buckets' uploads with it; another one's was adopted.
+        if defaults.is_work_bucket(&defaults.default_backend, &backend_bucket)
+            || state.uses(&defaults.default_backend, &backend_bucket).is_some()
+        {
             return Err(Error::AlreadyExists("taken".to_owned()));
         }
         let record = BucketRecord {
@@ -64,15 +62,32 @@ impl Registry {
             tenant,
             backend: defaults.default_backend.clone(),
             backend_bucket,
-            region: region.to_owned(),
+            region,
             state: BucketState::Creating,
             suite: 1,
             rules: Vec::new(),
             created: self.now(),
+            adopted: None,
         };
-        let key = bucket_key(name);
+        self.begin(record)
+    }
+
+    /// Writes a new bucket down.
+    pub(super) fn begin(&self, record: BucketRecord) -> Result<Arc<BucketRecord>, Error> {
+        let key = bucket_key(&record.name);
         self.commit(&[Compare::Absent(key.clone())], vec![Op::Put(key, encode(&record)?)], false)?;
         Ok(Arc::new(record))
+    }
+
+    /// A region that is listed; the first one for an empty text.
+    pub(super) fn region(&self, wanted: &str) -> Result<String, Error> {
+        let regions = &self.defaults().regions;
+        let default = regions.first().map_or("", String::as_str);
+        let region = if wanted.is_empty() { default } else { wanted };
+        match regions.iter().any(|known| known == region) {
+            true => Ok(region.to_owned()),
+            false => Err(Error::Invalid(format!("the region is one of {}", regions.join(", ")))),
+        }
     }
 
     /// The backend has the bucket.
@@ -82,6 +97,9 @@ impl Registry {
     pub fn commit_create(&self, id: BucketId) -> Result<Version, Error> {
         let bucket = self.known(id)?;
         match bucket.state {
+            BucketState::Creating if bucket.adopted.is_some() => {
+                Err(Error::Precondition("the bucket is being adopted".to_owned()))
+            }
             BucketState::Creating => self.set_state(&bucket, BucketState::Active),
             BucketState::Active => Ok(self.version()),
             BucketState::Deleting | BucketState::Restoring => {
@@ -159,41 +177,49 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::Invalid`] for more than 100 rules, a prefix twice, or one that no key can have.
-    pub fn set_rules(&self, name: &str, mut rules: Vec<RuleRecord>) -> Result<Version, Error> {
+    pub fn set_rules(&self, name: &str, rules: Vec<RuleRecord>) -> Result<Version, Error> {
         let state = self.state();
         let bucket = state.buckets.get(name).ok_or_else(|| Error::NotFound("no such bucket".to_owned()))?;
-        rules.sort_by(|a, b| a.prefix.cmp(&b.prefix));
-        if rules.len() > MAX_RULES || rules.windows(2).any(|pair| pair[0].prefix == pair[1].prefix) {
-            return Err(Error::Invalid(format!("a bucket has at most {MAX_RULES} rules, each prefix once")));
-        }
-        if rules.iter().any(|rule| rule.prefix.len() > sealgate_policies::MAX_KEY_BYTES) {
-            return Err(Error::Invalid("a prefix has at most 1024 bytes".to_owned()));
-        }
         let mut record = BucketRecord::clone(bucket);
-        record.rules = rules;
+        record.rules = checked(rules)?;
         self.put(&record)
     }
 
-    fn known(&self, id: BucketId) -> Result<Arc<BucketRecord>, Error> {
+    pub(super) fn known(&self, id: BucketId) -> Result<Arc<BucketRecord>, Error> {
         self.state().bucket(id).cloned().ok_or_else(|| Error::NotFound("no such bucket".to_owned()))
     }
 
-    fn set_state(&self, bucket: &BucketRecord, state: BucketState) -> Result<Version, Error> {
+    pub(super) fn set_state(&self, bucket: &BucketRecord, state: BucketState) -> Result<Version, Error> {
         let mut record = bucket.clone();
         record.state = state;
         self.put(&record)
     }
 
-    fn put(&self, record: &BucketRecord) -> Result<Version, Error> {
+    pub(super) fn put(&self, record: &BucketRecord) -> Result<Version, Error> {
         let key = bucket_key(&record.name);
         self.commit(&[self.unchanged(&key)?], vec![Op::Put(key, encode(record)?)], false)
     }
 
-    fn remove(&self, bucket: &BucketRecord) -> Result<Version, Error> {
+    pub(super) fn remove(&self, bucket: &BucketRecord) -> Result<Version, Error> {
         let key = bucket_key(&bucket.name);
         let compare = [self.unchanged(&key)?];
         let mut ops = vec![Op::Delete(key)];
         ops.extend(self.ends_of_loans(bucket.id)?.into_iter().map(Op::Delete));
         self.commit(&compare, ops, false)
     }
+}
+
+/// Rules in their order.
+///
+/// # Errors
+/// [`Error::Invalid`] for more than 100, a prefix twice, or one that no key can have.
+pub(super) fn checked(mut rules: Vec<RuleRecord>) -> Result<Vec<RuleRecord>, Error> {
+    rules.sort_by(|a, b| a.prefix.cmp(&b.prefix));
+    if rules.len() > MAX_RULES || rules.windows(2).any(|pair| pair[0].prefix == pair[1].prefix) {
+        return Err(Error::Invalid(format!("a bucket has at most {MAX_RULES} rules, each prefix once")));
+    }
+    if rules.iter().any(|rule| rule.prefix.len() > sealgate_policies::MAX_KEY_BYTES) {
+        return Err(Error::Invalid("a prefix has at most 1024 bytes".to_owned()));
+    }
+    Ok(rules)
 }

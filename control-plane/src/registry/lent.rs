@@ -70,7 +70,7 @@ impl Registry {
         Ok(keys)
     }
 
-    fn lent(&self, target: BucketId, ik: IkId) -> Result<Option<LentRecord>, Error> {
+    pub(super) fn lent(&self, target: BucketId, ik: IkId) -> Result<Option<LentRecord>, Error> {
         Ok(self.store().get(&lent_key(target, ik))?.map(|found| decode(&found.value)).transpose()?)
     }
 }

@@ -200,6 +200,32 @@ pub struct BucketRecord {
     pub rules: Vec<RuleRecord>,
     /// Unix seconds.
     pub created: u64,
+    /// Of a bucket that was there before it was registered: what is believed of it, and what came of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted: Option<AdoptionRecord>,
+}
+
+/// How a bucket that was there already is, or was, taken over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdoptionRecord {
+    /// It had no logical id, and its objects are plain.
+    pub plain: bool,
+    /// Logical buckets of the tenant whose key records may be believed: the recovery card's. Empty once it is over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<String>,
+    /// KEK references that may be believed: the recovery card's. Empty once it is over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keks: Vec<String>,
+    /// Key records in the bucket that the store has now.
+    #[serde(default)]
+    pub keys: u64,
+    /// Key records in the bucket that were not believed, or did not open.
+    #[serde(default)]
+    pub refused_keys: u64,
+    /// Why it is not taken over; empty while it is not known, and once it is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub refusal: String,
 }
 
 /// One grant of a credential.

@@ -100,6 +100,15 @@ impl State {
         self.buckets.get(self.bucket_names.get(&id)?)
     }
 
+    /// The bucket that lies in a bucket of a backend.
+    #[must_use]
+    pub fn uses(&self, backend: &str, backend_bucket: &str) -> Option<&Arc<BucketRecord>> {
+        let here = |bucket: &&Arc<BucketRecord>| {
+            (&*bucket.backend, &*bucket.backend_bucket) == (backend, backend_bucket)
+        };
+        self.buckets.values().find(here)
+    }
+
     /// A tenant by its name.
     #[must_use]
     pub fn tenant_named(&self, name: &str) -> Option<&Arc<TenantRecord>> {

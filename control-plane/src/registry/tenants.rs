@@ -32,6 +32,11 @@ impl Registry {
         if self.state().tenant_named(name).is_some() {
             return Err(Error::AlreadyExists(format!("the tenant {name:?} exists")));
         }
+        let state = self.state();
+        if let Some(other) = state.tenants.values().find(|other| other.id == id || other.kek == kek) {
+            // One KEK for two tenants: neither could be shredded alone.
+            return Err(Error::AlreadyExists(format!("id or KEK are those of the tenant {:?}", other.name)));
+        }
         let unproved_life = unproved_life.unwrap_or(UNPROVED_LIFE);
         if unproved_life > UNPROVED_LIFE_MAX {
             return Err(Error::Invalid(format!("unproved_life is 0 to {UNPROVED_LIFE_MAX} seconds")));

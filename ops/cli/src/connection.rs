@@ -60,6 +60,24 @@ impl Settings {
         Self::resolve(arguments, data, &|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
     }
 
+    /// Another server than the one that the usual variables name: credentials from `SEALGATE_TO_ACCESS_KEY_ID`,
+    /// `SEALGATE_TO_SECRET_ACCESS_KEY` and `SEALGATE_TO_SESSION_TOKEN`, else from the files.
+    ///
+    /// # Errors
+    /// As [`Settings::find`].
+    pub fn find_target(arguments: &ConnectionArguments) -> Outcome<Self> {
+        Self::resolve(arguments, None, &|name| {
+            let name = match name {
+                "AWS_ACCESS_KEY_ID" => "SEALGATE_TO_ACCESS_KEY_ID",
+                "AWS_SECRET_ACCESS_KEY" => "SEALGATE_TO_SECRET_ACCESS_KEY",
+                "AWS_SESSION_TOKEN" => "SEALGATE_TO_SESSION_TOKEN",
+                "HOME" | "AWS_SHARED_CREDENTIALS_FILE" | "AWS_CONFIG_FILE" => name,
+                _ => return None,
+            };
+            std::env::var(name).ok().filter(|value| !value.is_empty())
+        })
+    }
+
     fn resolve(arguments: &ConnectionArguments, data: Option<&Path>, env: Lookup<'_>) -> Outcome<Self> {
         let nothing = |_: &str| None;
         let env: Lookup<'_> = if data.is_some() { &nothing } else { env };
@@ -141,6 +159,15 @@ impl Client {
     /// # Errors
     /// For an endpoint that is no URL, and when there is no certificate to trust.
     pub fn new(settings: &Settings) -> Outcome<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::io(&"runtime", &error))?;
+        let backend = Self::beside(settings)?;
+        Ok(Self { runtime, local: LocalSet::new(), backend, endpoint: settings.endpoint.clone() })
+    }
+
+    fn config(settings: &Settings) -> Outcome<S3Config> {
         let credentials = StaticCredentials::new(
             settings.access_key.clone(),
             settings.secret_key.to_string(),
@@ -150,12 +177,15 @@ impl Client {
         let mut config =
             S3Config::new(&settings.endpoint, &settings.region, Arc::new(credentials)).map_err(invalid)?;
         config.ca_pem = settings.ca_pem.clone();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Failure::io(&"runtime", &error))?;
-        let backend = S3Backend::new(config).map_err(invalid)?;
-        Ok(Self { runtime, local: LocalSet::new(), backend, endpoint: settings.endpoint.clone() })
+        Ok(config)
+    }
+
+    /// A client of another server on the same runtime.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn beside(settings: &Settings) -> Outcome<S3Backend> {
+        S3Backend::new(Self::config(settings)?).map_err(|error| Failure::usage(format!("{error}")))
     }
 
     /// Runs a request to its end.

@@ -111,7 +111,7 @@ async fn serve(arguments: &Arguments) -> Result<(), Failure> {
     let node = DataPlane::start(config, SystemClock::shared())
         .map_err(|error| format!("the data plane on {}: {error}", arguments.listen))?;
     node.node().wait_applied(0, 1).await;
-    write_config(arguments, node.address())?;
+    write_config(arguments, node.address(), control.admin_addr())?;
     let mut applied = node.node().watch_applied();
     write_card(&control, data)?;
     print_welcome(arguments, &control, &node)?;
@@ -274,9 +274,13 @@ fn endpoint(arguments: &Arguments, address: SocketAddr) -> String {
     format!("{scheme}://{address}")
 }
 
-fn write_config(arguments: &Arguments, address: SocketAddr) -> Result<(), Failure> {
-    let text =
-        format!("[default]\nregion = {}\nendpoint_url = {}\n", REGIONS[0], endpoint(arguments, address));
+/// What AWS tools read, and for `sealgate bucket` the admin API: they pass over names that they do not know.
+fn write_config(arguments: &Arguments, address: SocketAddr, admin: SocketAddr) -> Result<(), Failure> {
+    let text = format!(
+        "[default]\nregion = {}\nendpoint_url = {}\nsealgate_admin_url = http://{admin}\n",
+        REGIONS[0],
+        endpoint(arguments, address)
+    );
     write_whole(&arguments.data.join("config"), text.as_bytes())
 }
 

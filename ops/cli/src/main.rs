@@ -1,7 +1,10 @@
 //! The `sealgate` command.
 
+mod admin;
+mod bucket;
 mod connection;
 mod dev;
+mod export;
 mod failure;
 mod interrupt;
 mod location;
@@ -53,6 +56,11 @@ enum Command {
     Mb(put::BucketArguments),
     /// Make a URL that allows one request for a while.
     Presign(presign::Arguments),
+    /// Write out a bucket, or what lies below a prefix, in plain.
+    Export(export::Arguments),
+    /// Take buckets that are there already into the registry, or out of it.
+    #[command(subcommand)]
+    Bucket(bucket::Command),
     /// Show what is known of stored objects and records without keys (offline).
     Inspect(inspect::Arguments),
     /// Decrypt an object from the backend itself: no gateway is needed (offline).
@@ -76,6 +84,8 @@ fn main() -> ExitCode {
         Command::Ls(arguments) => list::run(&arguments, out),
         Command::Mb(arguments) => put::make_bucket(&arguments, out),
         Command::Presign(arguments) => presign::run(&arguments, out),
+        Command::Export(arguments) => export::run(&arguments, out),
+        Command::Bucket(command) => bucket::run(&command, out),
         Command::Inspect(arguments) => inspect::run(&arguments, out),
         Command::Decrypt(arguments) => hardened().and_then(|()| decrypt::run(&arguments, out)),
         Command::Verify(arguments) => hardened().and_then(|()| verify::run(&arguments, out)),

@@ -1,6 +1,6 @@
 //! Tools that need no gateway: what lies on a backend, the recovery card and the keyring are enough.
 
-mod arguments;
+pub mod arguments;
 pub mod decrypt;
 mod describe;
 pub mod inspect;

@@ -4,7 +4,7 @@ pub mod get;
 pub mod list;
 pub mod presign;
 pub mod put;
-mod upload;
+pub mod upload;
 
 use std::path::PathBuf;
 
@@ -28,7 +28,11 @@ impl ServerArguments {
         Settings::find(&self.connection, self.data.as_deref())
     }
 
-    fn client(&self) -> Outcome<Client> {
+    /// A client for the server.
+    ///
+    /// # Errors
+    /// As [`Settings::find`].
+    pub fn client(&self) -> Outcome<Client> {
         Client::new(&self.settings()?)
     }
 }

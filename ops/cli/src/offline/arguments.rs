@@ -57,6 +57,26 @@ impl PlaceArguments {
         self.fs_root.clone().or_else(|| self.data.as_ref().map(|data| data.join("backend")))
     }
 
+    /// The same place as words for a shell. Metadata of a lone body is left out: what needs these words has lost it.
+    pub fn words(&self) -> String {
+        let path = |path: &PathBuf| path.display().to_string();
+        let options = [
+            ("--data", self.data.as_ref().map(path)),
+            ("--fs-root", self.fs_root.as_ref().map(path)),
+            ("--endpoint-url", self.connection.endpoint_url.clone()),
+            ("--region", self.connection.region.clone()),
+            ("--profile", self.connection.profile.clone()),
+            ("--ca-bundle", self.connection.ca_bundle.as_ref().map(path)),
+            ("--body", self.body.as_ref().map(path)),
+        ];
+        let mut words: Vec<String> = options
+            .into_iter()
+            .filter_map(|(name, value)| Some(format!("{name} {}", quoted(&value?))))
+            .collect();
+        words.extend(self.location().map(|location| quoted(&location.to_string())));
+        words.join(" ")
+    }
+
     /// Where else a lone body's IK record may lie.
     pub fn beside_body(&self) -> Option<PathBuf> {
         self.body.as_ref()?;
@@ -166,4 +186,25 @@ pub fn read_card(path: &Path) -> Outcome<RecoveryCard> {
         Failure::usage(format!("{}: {error}", path.display()))
             .hint("a card begins with `sealgate-recovery-card 1`; export it anew or take a backup of it")
     })
+}
+
+/// A word that a shell takes for itself.
+fn quoted(text: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !text.is_empty() && text.chars().all(bare) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn words_for_a_shell() {
+        assert_eq!(quoted("s3://b/2026/a.jpg"), "s3://b/2026/a.jpg");
+        assert_eq!(quoted("it's $HOME"), "'it'\\''s $HOME'");
+        assert_eq!(quoted(""), "''");
+    }
 }

@@ -102,11 +102,27 @@ fn stored(arguments: &Arguments, shown: &mut Map<String, Value>) -> Outcome<()> 
     let envelope = envelope.and_then(Result::ok);
     let problems = problems(source.as_ref(), &found, envelope.as_ref(), shown);
     shown.insert("problems".to_owned(), json!(problems));
+    if !found.metadata.contains_key(ENVELOPE) && found.size > 0 {
+        shown.insert("next".to_owned(), json!(recovering(&arguments.place)));
+    }
     shown.insert(
         "note".to_owned(),
         json!("nothing here is proved: `sealgate decrypt` and `sealgate verify` prove it"),
     );
     Ok(())
+}
+
+/// The command that recovers a body without its envelope; what is in capitals is the operator's to name.
+fn recovering(place: &PlaceArguments) -> String {
+    let mut words = vec!["sealgate decrypt --without-envelope".to_owned(), place.words()];
+    if place.data.is_none() {
+        words.push("--recovery-card CARD --keyring KEYRING --key-file KEY-FILE".to_owned());
+    }
+    if place.body.is_some() && place.data.is_none() {
+        words.push("--ik-record RECORDS".to_owned());
+    }
+    words.push("-o OUTPUT".to_owned());
+    words.join(" ")
 }
 
 /// Looks at the trailer, and says what does not fit together.
@@ -119,8 +135,9 @@ fn problems(
     let mut problems = Vec::new();
     if envelope.is_none() {
         problems.push(
-            "envelope lost: name and metadata cannot be proved; the body can be recovered with `sealgate decrypt \
-             --without-envelope`, the IK record named below, the recovery card and the keyring"
+            "envelope lost: whoever moved this object left its metadata behind, so the gateway answers 422. Copy it again with \
+             its metadata; or recover the body with `sealgate decrypt --without-envelope`, the IK record named below, the \
+             recovery card and the keyring: name and metadata are not proved then"
                 .to_owned(),
         );
     }

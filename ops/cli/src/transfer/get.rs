@@ -2,7 +2,7 @@
 //!
 //! An answer that breaks off is continued from where it stopped, on condition that the object is still the same one.
 
-use std::io::Write as _;
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use clap::Args;
 use futures_util::StreamExt as _;
 use indicatif::ProgressBar;
 use sealgate_data_plane::backend::{
-    Backend as _, BackendError, Conditions, GetOptions, GetOutcome, StoredRange, StreamError,
+    Backend as _, BackendError, Conditions, GetOptions, GetOutcome, ObjectMeta, StoredRange, StreamError,
 };
 use sealgate_envelope::size::CHUNK;
 use serde_json::json;
@@ -43,7 +43,8 @@ pub fn run(arguments: &Arguments, out: Output) -> Outcome<()> {
     let client = arguments.server.client()?;
     let mut target = Target::open(&arguments.file)?;
     let (name, is_stdout) = (target.name(), target.is_stdout());
-    let (size, etag) = client.run_until_signal(fetch(&client, from, &mut target))?;
+    let done = fetch(&client, from, None, &mut target, progress::bar);
+    let ObjectMeta { size, etag, .. } = client.run_until_signal(done)?;
     target.commit()?;
     let text = format!("{from} -> {name} ({size} bytes)");
     let value = json!({"bucket": from.bucket, "key": from.key, "size": size, "etag": etag});
@@ -56,19 +57,28 @@ pub fn run(arguments: &Arguments, out: Output) -> Outcome<()> {
     out.line(&text, &value)
 }
 
-async fn fetch(client: &Client, from: &Location, target: &mut Target) -> Outcome<(u64, String)> {
-    let mut known: Option<(u64, String)> = None;
+/// Writes all of an object, or of a version of it, to a target; says what it is. `bar` makes what shows how far it is.
+pub async fn fetch(
+    client: &Client,
+    from: &Location,
+    version_id: Option<&str>,
+    target: &mut impl Write,
+    bar_of: fn(u64) -> ProgressBar,
+) -> Outcome<ObjectMeta> {
+    let mut known: Option<ObjectMeta> = None;
     let mut bar = ProgressBar::hidden();
     let (mut done, mut attempts) = (0, 0);
     loop {
         let before = done;
-        let broke = match open(client, from, wanted(known.as_ref(), done, attempts)).await {
+        let mut options = wanted(known.as_ref(), done, attempts);
+        options.version_id = version_id.map(str::to_owned);
+        let broke = match open(client, from, options).await {
             Ok(answer) => {
-                let (size, etag) = known.get_or_insert_with(|| {
-                    bar = progress::bar(answer.meta.size);
-                    (answer.meta.size, answer.meta.etag.clone())
+                let first = known.get_or_insert_with(|| {
+                    bar = bar_of(answer.meta.size);
+                    answer.meta.clone()
                 });
-                if (answer.meta.size, &answer.meta.etag) != (*size, &*etag) {
+                if (answer.meta.size, &answer.meta.etag) != (first.size, &first.etag) {
                     return Err(changed(from));
                 }
                 receive(answer, target, &mut done, &bar).await?
@@ -77,9 +87,9 @@ async fn fetch(client: &Client, from: &Location, target: &mut Target) -> Outcome
             Err(BackendError::Unavailable(why)) => Some(why),
             Err(error) => return Err(Failure::s3(from, &error)),
         };
-        if let Some((size, etag)) = known.take_if(|(size, _)| *size == done) {
+        if let Some(meta) = known.take_if(|meta| meta.size == done) {
             bar.finish_and_clear();
-            return Ok((size, etag));
+            return Ok(meta);
         }
         if done > before && broke.is_none() {
             attempts = 0;
@@ -97,14 +107,14 @@ async fn fetch(client: &Client, from: &Location, target: &mut Target) -> Outcome
 
 /// All that is missing; after attempts that brought nothing, less and less of it. A gateway that meets a damaged chunk
 /// cuts the connection, and what it had sent before may be lost with it: only a request that begins there is told why.
-fn wanted(known: Option<&(u64, String)>, done: u64, attempts: u32) -> GetOptions {
+fn wanted(known: Option<&ObjectMeta>, done: u64, attempts: u32) -> GetOptions {
     let to_multiple = |step: u64| StoredRange::Inclusive(done, (done / step + 1) * step - 1);
     let range = match attempts {
         0 => (done > 0).then_some(StoredRange::From(done)),
         1 => Some(to_multiple(1 << 20)),
         _ => Some(to_multiple(CHUNK as u64)),
     };
-    let if_match = known.map(|(_, etag)| format!("\"{etag}\""));
+    let if_match = known.map(|meta| format!("\"{}\"", meta.etag));
     GetOptions { range, conditions: Conditions { if_match, ..Conditions::default() }, version_id: None }
 }
 
@@ -115,14 +125,14 @@ async fn open(client: &Client, from: &Location, options: GetOptions) -> Result<G
 /// Writes what comes; gives why it broke off.
 async fn receive(
     mut answer: GetOutcome,
-    target: &mut Target,
+    target: &mut impl Write,
     done: &mut u64,
     bar: &ProgressBar,
 ) -> Outcome<Option<String>> {
     while let Some(piece) = answer.body.next().await {
         match piece {
             Ok(piece) => {
-                target.write_all(&piece).map_err(|error| Failure::io(&target.name(), &error))?;
+                target.write_all(&piece).map_err(|error| Failure::io(&"the output", &error))?;
                 *done += piece.len() as u64;
                 bar.set_position(*done);
             }

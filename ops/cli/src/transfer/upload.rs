@@ -157,7 +157,7 @@ async fn send_parts(
 }
 
 /// The size of parts of a file; `None` for one larger than any object.
-fn part_size(size: u64) -> Option<u64> {
+pub fn part_size(size: u64) -> Option<u64> {
     let needed = size.div_ceil(MOST_PARTS).next_multiple_of(1 << 20);
     (size <= LARGEST).then_some(needed.max(PART))
 }

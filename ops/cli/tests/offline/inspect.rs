@@ -40,6 +40,17 @@ fn a_lost_envelope_and_what_to_do() {
     assert_eq!(shown["recovery-block"]["ik-id"], world.ik_id.to_string());
     let problem = shown["problems"][0].as_str().unwrap();
     assert!(problem.contains("envelope lost") && problem.contains("--without-envelope"), "{problem}");
+    // The command that it gives, with what only the operator has in the place of the words in capitals.
+    let next = shown["next"].as_str().unwrap().strip_prefix("sealgate ").unwrap().to_owned();
+    world.write("record", &world.record.to_bytes().unwrap());
+    let next = next
+        .replace("CARD", "recovery")
+        .replace("KEYRING", "control-plane/keyring.json")
+        .replace("KEY-FILE", "control-plane/keyring.key")
+        .replace("RECORDS", "record")
+        .replace("OUTPUT", "out");
+    world.run(&next.split(' ').collect::<Vec<_>>()).succeeded();
+    assert_eq!(std::fs::read(world.dir.path().join("out")).unwrap(), plaintext(5));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! survive a kill runs in processes of its own, which are this test program started once more.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod adoption;
 mod answers;
 mod balance;
 mod certificates;

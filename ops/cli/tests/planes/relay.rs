@@ -344,4 +344,22 @@ impl wire::buckets_server::Buckets for Service {
     ) -> Result<Response<wire::Applied>, Status> {
         self.upstream().buckets().abort_delete(request.into_inner()).await
     }
+    async fn import_records(
+        &self,
+        request: Request<wire::ImportRecordsRequest>,
+    ) -> Result<Response<wire::ImportRecordsResponse>, Status> {
+        self.upstream().buckets().import_records(request.into_inner()).await
+    }
+    async fn commit_adopt(
+        &self,
+        request: Request<wire::CommitAdoptRequest>,
+    ) -> Result<Response<wire::Applied>, Status> {
+        self.upstream().buckets().commit_adopt(request.into_inner()).await
+    }
+    async fn refuse_adopt(
+        &self,
+        request: Request<wire::RefuseAdoptRequest>,
+    ) -> Result<Response<wire::Applied>, Status> {
+        self.upstream().buckets().refuse_adopt(request.into_inner()).await
+    }
 }

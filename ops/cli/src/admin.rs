@@ -1,0 +1,215 @@
+//! The control plane's admin API, for the commands that change its registry.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Args;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::{Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use zeroize::Zeroizing;
+
+use crate::failure::{Exit, Failure, Outcome};
+use crate::profile::{self, Sections};
+
+/// The largest answer, in bytes.
+const MAX_ANSWER: usize = 64 << 20;
+/// Until the answer is there: longer than the control plane waits for its nodes.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Where the admin API is.
+#[derive(Args, Clone, Debug)]
+pub struct AdminArguments {
+    /// The control plane's admin API
+    #[arg(long, env = "SEALGATE_ADMIN_URL", value_name = "URL")]
+    admin_url: Option<String>,
+    /// A file with its token
+    #[arg(long, env = "SEALGATE_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    admin_token_file: Option<PathBuf>,
+    /// Certificates (PEM) to trust for it instead of the system's
+    #[arg(long, value_name = "FILE")]
+    admin_ca: Option<PathBuf>,
+    /// The directory of a `sealgate dev` that runs: takes URL and token from there
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// A way to the admin API. Not printable: it holds the token.
+pub struct Admin {
+    url: Uri,
+    token: Zeroizing<String>,
+    ca_pem: Option<Vec<u8>>,
+}
+
+impl AdminArguments {
+    /// Finds URL and token; connects to nothing yet.
+    ///
+    /// # Errors
+    /// When one is missing, cannot be read, or the token would cross a network in clear.
+    pub fn open(&self) -> Outcome<Admin> {
+        let url = match (&self.admin_url, &self.data) {
+            (Some(url), _) => url.clone(),
+            (None, Some(data)) => {
+                let path = data.join("config");
+                let config = profile::read(&path, Sections::Config, "default")?;
+                let url = config.get("sealgate_admin_url").map(|url| url.to_string());
+                url.ok_or_else(|| {
+                    Failure::usage(format!("{}: no sealgate_admin_url there", path.display()))
+                        .hint("is this the --data directory of a `sealgate dev` that has started?")
+                })?
+            }
+            (None, None) => {
+                return Err(Failure::usage("no control plane to talk to")
+                    .hint("give --admin-url URL and --admin-token-file FILE, or --data DIR"));
+            }
+        };
+        let in_data = self.data.as_ref().map(|data| data.join("control-plane").join("admin-token"));
+        let token = self.admin_token_file.clone().or(in_data).ok_or_else(|| {
+            Failure::usage("no token for the admin API").hint("give --admin-token-file FILE")
+        })?;
+        let token = Zeroizing::new(read(&token)?);
+        let token = Zeroizing::new(token.trim().to_owned());
+        let ca_pem = self.admin_ca.as_deref().map(|path| read(path).map(String::into_bytes)).transpose()?;
+        let parsed: Uri =
+            url.parse().map_err(|_| Failure::usage(format!("--admin-url {url:?}: not a URL")))?;
+        let host = parsed.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let local = host == "localhost"
+            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        match parsed.scheme_str() {
+            Some("https") => {}
+            Some("http") if local => {}
+            _ => {
+                return Err(Failure::usage(format!(
+                    "--admin-url {url:?}: the token would cross the network in clear"
+                ))
+                .hint("use https://, or http:// on loopback"));
+            }
+        }
+        Ok(Admin { url: parsed, token, ca_pem })
+    }
+}
+
+fn read(path: &Path) -> Outcome<String> {
+    std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))
+}
+
+impl Admin {
+    /// One request; gives status and document of a success.
+    ///
+    /// # Errors
+    /// What the control plane says is wrong.
+    pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Outcome<(StatusCode, Value)> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::io(&"runtime", &error))?;
+        let answered = async {
+            tokio::time::timeout(TIMEOUT, self.send(method, path, body))
+                .await
+                .unwrap_or_else(|_| Err(self.unreachable(&"no answer in time")))
+        };
+        let (status, bytes) = runtime.block_on(answered)?;
+        let document = serde_json::from_slice(&bytes);
+        if status.is_success() {
+            return match document {
+                Ok(document) => Ok((status, document)),
+                Err(_) => Err(self.unreachable(&"the answer is not JSON")),
+            };
+        }
+        let document = document.unwrap_or(Value::Null);
+        let detail = document["detail"].as_str().unwrap_or("no reason is given");
+        let exit = match status.as_u16() {
+            400 => Exit::Usage,
+            401 | 403 => Exit::Denied,
+            404 => Exit::NotFound,
+            429 | 500.. => Exit::Unavailable,
+            _ => Exit::Failure,
+        };
+        Err(Failure::new(exit, format!("the control plane refuses (HTTP {}): {detail}", status.as_u16())))
+    }
+
+    fn unreachable(&self, why: &dyn std::fmt::Display) -> Failure {
+        Failure::new(Exit::Unavailable, format!("{}: {why}", self.url))
+            .hint("check --admin-url; does the control plane run?")
+    }
+
+    async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Outcome<(StatusCode, Bytes)> {
+        let https = self.url.scheme_str() == Some("https");
+        let host = self.url.host().unwrap_or_default();
+        let bare = host.trim_matches(['[', ']']);
+        let port = self.url.port_u16().unwrap_or(if https { 443 } else { 80 });
+        let stream = TcpStream::connect((bare, port)).await.map_err(|error| self.unreachable(&error))?;
+        let text = body.map(Value::to_string).unwrap_or_default();
+        let bearer = Zeroizing::new(format!("Bearer {}", self.token.as_str()));
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, format!("{host}:{port}"))
+            .header(AUTHORIZATION, bearer.as_str())
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(text)))
+            .map_err(|_| Failure::usage("the token, or the name of a bucket, cannot be sent"))?;
+        if !https {
+            return self.exchange(stream, request).await;
+        }
+        let name = ServerName::try_from(bare.to_owned()).map_err(|error| self.unreachable(&error))?;
+        let tls = TlsConnector::from(Arc::new(self.tls()?)).connect(name, stream).await;
+        self.exchange(tls.map_err(|error| self.unreachable(&error))?, request).await
+    }
+
+    async fn exchange(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        request: Request<Full<Bytes>>,
+    ) -> Outcome<(StatusCode, Bytes)> {
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        let answered = async {
+            let answer = sender.send_request(request).await.map_err(|error| self.unreachable(&error))?;
+            let (head, body) = answer.into_parts();
+            let body =
+                Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| self.unreachable(&error))?;
+            Ok((head.status, body.to_bytes()))
+        };
+        tokio::pin!(connection);
+        tokio::select! {
+            answered = answered => answered,
+            ended = &mut connection => Err(self.unreachable(&match ended {
+                Ok(()) => "the connection was closed".to_owned(),
+                Err(error) => error.to_string(),
+            })),
+        }
+    }
+
+    fn tls(&self) -> Outcome<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        match &self.ca_pem {
+            Some(pem) => {
+                for certificate in CertificateDer::pem_slice_iter(pem) {
+                    let added = certificate.map(|certificate| roots.add(certificate).is_ok());
+                    if !added.unwrap_or(false) {
+                        return Err(Failure::usage("--admin-ca: not a certificate"));
+                    }
+                }
+            }
+            None => {
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            }
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.map_err(|error| self.unreachable(&error))?;
+        Ok(config.with_root_certificates(roots).with_no_client_auth())
+    }
+}

@@ -1,0 +1,184 @@
+//! Into a directory: a file a key, below `objects/`, by the key's own name. A key that has no such name on this file system is refused,
+//! never bent: two keys must not meet in one file, and none may leave the directory.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use indicatif::ProgressBar;
+use sha2::{Digest as _, Sha256};
+
+use super::manifest::{Line, Of};
+use super::{About, tags};
+use crate::connection::Client;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::location::Location;
+use crate::target::Target;
+use crate::transfer::get::fetch;
+
+/// Of a component, in bytes: every common file system's.
+const MAX_NAME: usize = 255;
+
+/// The directory.
+pub struct Directory {
+    objects: PathBuf,
+}
+
+impl Directory {
+    /// Makes it unless it is there.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn open(root: &Path) -> Outcome<Self> {
+        let objects = root.join("objects");
+        // Plaintext: for whoever exports it, unless they say otherwise.
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&objects);
+        made.map_err(|error| Failure::file(&objects, &error))?;
+        Ok(Self { objects })
+    }
+
+    /// Whether a key's file is there with this size.
+    ///
+    /// # Errors
+    /// For a key that has none.
+    pub fn has(&self, key: &str, size: u64) -> Outcome<bool> {
+        let about = fs::symlink_metadata(self.path(key)?);
+        Ok(about.is_ok_and(|about| if key.ends_with('/') { about.is_dir() } else { about.len() == size }))
+    }
+
+    /// Brings an object there. `was_here`: what lies under its name may be replaced, since it is this key's.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] for a key that has no file name, else the gateway's and the file system's.
+    pub async fn export(&self, client: &Client, from: &Location, was_here: bool) -> Outcome<Line> {
+        let path = self.path(&from.key)?;
+        let taken = |error: io::Error| match error.kind() {
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
+                refused(&from.key, "another key has its file name here")
+            }
+            io::ErrorKind::InvalidFilename => refused(&from.key, "its file name would be too long"),
+            _ => Failure::file(&path, &error),
+        };
+        let marker = from.key.ends_with('/');
+        self.directories(if marker { &path } else { path.parent().unwrap_or(&path) }).map_err(taken)?;
+        if !marker {
+            match fs::symlink_metadata(&path) {
+                Ok(about) if about.is_file() && was_here => {}
+                // Of an earlier key that this file system takes for the same, of another export, or a directory.
+                Ok(_) => return Err(refused(&from.key, "something lies under its file name already")),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(taken(error)),
+            }
+        }
+        let target = if marker { Target::Nowhere } else { Target::open(&path)? };
+        let mut hashed = Hashed { target, hash: Sha256::new(), bytes: 0 };
+        let meta = fetch(client, from, None, &mut hashed, |_| ProgressBar::hidden()).await?;
+        if marker && hashed.bytes > 0 {
+            return Err(refused(&from.key, "it ends in / and has content"));
+        }
+        let tags = tags(client, from, &meta, &Of::Current).await?;
+        let about = About { meta, tags };
+        hashed.target.commit()?;
+        Ok(about.line(&from.key, Of::Current, Some(hex::encode(hashed.hash.finalize()))))
+    }
+
+    /// Makes directories, none of which may lead elsewhere.
+    fn directories(&self, wanted: &Path) -> io::Result<()> {
+        let below = wanted.strip_prefix(&self.objects).map_err(io::Error::other)?;
+        let mut path = self.objects.clone();
+        for component in below.components() {
+            path.push(component);
+            match fs::symlink_metadata(&path) {
+                Ok(about) if about.is_dir() => {}
+                Ok(_) => return Err(io::ErrorKind::NotADirectory.into()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    match fs::DirBuilder::new().mode(0o700).create(&path) {
+                        // Another object of the same directory was faster.
+                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+                        made => made?,
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The path of a key's file.
+    fn path(&self, key: &str) -> Outcome<PathBuf> {
+        match unsafe_part(key) {
+            Some(why) => Err(refused(key, why)),
+            None => Ok(self.objects.join(key.strip_suffix('/').unwrap_or(key))),
+        }
+    }
+}
+
+/// Why a key is no relative path of its own spelling.
+fn unsafe_part(key: &str) -> Option<&'static str> {
+    let key = key.strip_suffix('/').unwrap_or(key);
+    if key.contains('\0') {
+        return Some("it holds a NUL");
+    }
+    key.split('/').find_map(|component| match component {
+        "" => Some("it begins with / or holds //"),
+        "." | ".." => Some("it holds . or .. as a directory"),
+        long if long.len() > MAX_NAME => Some("a component has more than 255 bytes"),
+        _ => None,
+    })
+}
+
+fn refused(key: &str, why: &str) -> Failure {
+    Failure::new(Exit::Usage, format!("{key:?} cannot be a file below the directory: {why}"))
+        .hint("export to an S3 server, which takes every key, or `sealgate get` it under another name")
+}
+
+/// Writes and hashes.
+struct Hashed {
+    target: Target,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.target.write(bytes)?;
+        let (written_bytes, _) = bytes.split_at(written);
+        self.hash.update(written_bytes);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.target.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn no_key_leaves_the_directory() {
+        let long = "x".repeat(256);
+        for key in
+            ["../x", "a/../../x", "/etc/passwd", "a//b", ".", "..", "a/./b", "a\0b", "", "/", "a//", &long]
+        {
+            assert!(unsafe_part(key).is_some(), "{key:?}");
+        }
+        for key in ["a", "a/b", "a/", "..a/b..", ".hidden", "ä ö/日本", "C:\\x"] {
+            assert_eq!(unsafe_part(key), None, "{key:?}");
+        }
+    }
+
+    #[test]
+    fn no_link_leads_out_of_it() {
+        let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let directory = Directory::open(dir.path()).unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), directory.objects.join("link")).unwrap();
+        assert!(directory.directories(&directory.objects.join("link/below")).is_err());
+        assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+    }
+}

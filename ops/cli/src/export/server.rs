@@ -1,0 +1,187 @@
+//! To an S3 server: streamed from one to the other, under the same key, with metadata, content headers and tags. The length and a
+//! checksum of every body go with it; what the server then says of the object is compared.
+
+use std::fmt::Write as _;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use http::HeaderValue;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use sealgate_data_plane::backend::s3::S3Backend;
+use sealgate_data_plane::backend::{
+    Backend as _, BackendError, Conditions, GetOptions, PutOptions, StoredRange, Upload,
+};
+
+use super::manifest::{Line, Of};
+use super::{About, tags};
+use crate::connection::Client;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::location::Location;
+use crate::transfer::upload::part_size;
+
+/// Above this many bytes an object goes up in parts.
+const ONE_PUT: u64 = 64 << 20;
+/// Parts of an object on their way at a time.
+const IN_FLIGHT: usize = 2;
+/// How often a body is sent.
+const ATTEMPTS: u32 = 3;
+
+/// The server, and where on it.
+pub struct Server {
+    /// The server.
+    pub backend: S3Backend,
+    /// Bucket, and what precedes the keys.
+    pub to: Location,
+}
+
+impl Server {
+    /// Brings an object there.
+    ///
+    /// # Errors
+    /// The gateway's and the server's.
+    pub async fn export(&self, client: &Client, from: &Location, of: Of) -> Outcome<Line> {
+        let version_id = of.version_id().map(str::to_owned);
+        let options = GetOptions { version_id: version_id.clone(), ..GetOptions::default() };
+        let head = client.backend.head(&from.bucket, &from.key, options).await;
+        let meta = head.map_err(|error| Failure::s3(from, &error))?;
+        let tags = tags(client, from, &meta, &of).await?;
+        let about = About { meta, tags };
+        let to = self.place(from);
+        let mut options = PutOptions {
+            metadata: about.meta.metadata.clone(),
+            headers: about.headers(),
+            ..PutOptions::default()
+        };
+        if !about.tags.is_empty() {
+            let value = HeaderValue::from_str(&tagging(&about.tags));
+            let value =
+                value.map_err(|_| Failure::new(Exit::Failure, format!("{from}: its tags are no header")))?;
+            options.headers.insert("x-amz-tagging", value);
+        }
+        let source = Source { client, from, version_id, etag: &about.meta.etag };
+        match about.meta.size {
+            size if size > ONE_PUT => self.in_parts(&source, &to, size, options).await?,
+            size => {
+                let put = source.persist(&to, None, size, async |body| {
+                    self.backend.put(&to.bucket, &to.key, options.clone(), body).await.map(drop)
+                });
+                put.await?;
+            }
+        }
+        self.check(&about, &to).await?;
+        Ok(about.line(&from.key, of, None))
+    }
+
+    /// Where an object goes.
+    pub(super) fn place(&self, from: &Location) -> Location {
+        Location { bucket: self.to.bucket.clone(), key: format!("{}{}", self.to.key, from.key) }
+    }
+
+    async fn in_parts(
+        &self,
+        source: &Source<'_>,
+        to: &Location,
+        size: u64,
+        options: PutOptions,
+    ) -> Outcome<()> {
+        let failed = |error| Failure::s3(to, &error);
+        let part =
+            part_size(size).ok_or_else(|| Failure::usage(format!("{to}: larger than any object may be")))?;
+        let count = u16::try_from(size.div_ceil(part)).unwrap_or(u16::MAX);
+        let id = self.backend.create_upload(&to.bucket, &to.key, options).await.map_err(failed)?;
+        let sent = stream::iter(1..=count).map(|number| {
+            let id = id.as_str();
+            async move {
+                let first = u64::from(number - 1) * part;
+                let length = part.min(size - first);
+                let range = StoredRange::Inclusive(first, first + length - 1);
+                let sent = source.persist(to, Some(range), length, async |body| {
+                    self.backend.upload_part(&to.bucket, &to.key, id, number, body).await
+                });
+                Ok::<_, Failure>((number, sent.await?.etag))
+            }
+        });
+        let done = async {
+            let parts: Vec<_> = sent.buffered(IN_FLIGHT).try_collect().await?;
+            let complete =
+                self.backend.complete_upload(&to.bucket, &to.key, &id, &parts, Conditions::default()).await;
+            complete.map(drop).map_err(failed)
+        };
+        let done = done.await;
+        if done.is_err() {
+            // The first failure is the one to report. Parts that stay are for the server's lifecycle rules.
+            let _ = self.backend.abort_upload(&to.bucket, &to.key, &id).await;
+        }
+        done
+    }
+
+    /// What the server says of it is what went there.
+    async fn check(&self, about: &About, to: &Location) -> Outcome<()> {
+        let head = self.backend.head(&to.bucket, &to.key, GetOptions::default()).await;
+        let there = head.map_err(|error| Failure::s3(to, &error))?;
+        if there.size != about.meta.size || there.metadata != about.meta.metadata {
+            return Err(Failure::integrity(to, &"the server has another size or metadata than went there"));
+        }
+        Ok(())
+    }
+}
+
+/// Tags as the header has them.
+fn tagging(tags: &[(String, String)]) -> String {
+    let mut text = String::new();
+    for (name, value) in tags {
+        let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+        let and = if text.is_empty() { "" } else { "&" };
+        let _ = write!(text, "{and}{}={}", encode(name), encode(value));
+    }
+    text
+}
+
+/// The object at the gateway.
+struct Source<'a> {
+    client: &'a Client,
+    from: &'a Location,
+    version_id: Option<String>,
+    etag: &'a str,
+}
+
+impl Source<'_> {
+    /// Sends a stretch of it, anew as long as one of the two cannot be reached. What is sent is always of the same object.
+    async fn persist<T>(
+        &self,
+        to: &Location,
+        range: Option<StoredRange>,
+        length: u64,
+        send: impl AsyncFn(Upload) -> Result<T, BackendError>,
+    ) -> Outcome<T> {
+        let mut wait = std::time::Duration::from_millis(200);
+        for left in (0..ATTEMPTS).rev() {
+            let if_match = Some(format!("\"{}\"", self.etag));
+            let conditions = Conditions { if_match, ..Conditions::default() };
+            let options = GetOptions { range, conditions, version_id: self.version_id.clone() };
+            let failed = match self.client.backend.get(&self.from.bucket, &self.from.key, options).await {
+                Ok(answer) => match send(Upload { length, stream: answer.body }).await {
+                    Ok(done) => return Ok(done),
+                    // The gateway cuts a body that it cannot prove: nothing was stored.
+                    Err(BackendError::Upload(why)) => {
+                        Failure::new(Exit::Integrity, format!("{}: broke off: {why}", self.from))
+                    }
+                    Err(error) => Failure::s3(to, &error),
+                },
+                Err(error) if error.is("PreconditionFailed") => {
+                    return Err(Failure::new(
+                        Exit::Failure,
+                        format!("{}: was overwritten while it was read", self.from),
+                    )
+                    .hint("run the command again"));
+                }
+                Err(error) => Failure::s3(self.from, &error),
+            };
+            if left == 0 || !matches!(failed.exit(), Exit::Unavailable | Exit::Integrity) {
+                return Err(failed);
+            }
+            tokio::time::sleep(wait).await;
+            wait *= 4;
+        }
+        Err(Failure::new(Exit::Unavailable, format!("{to}: not stored")))
+    }
+}

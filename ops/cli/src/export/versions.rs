@@ -1,0 +1,112 @@
+//! All versions, to an S3 server whose bucket has versions too: of each key the oldest first, and where a delete marker lies, a deletion.
+//! The server gives them ids and times of its own.
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use http::{HeaderMap, Method};
+use sealgate_data_plane::backend::{Backend as _, Conditions, Forward, VersionEntry, VersionListOptions};
+
+use super::manifest::{Line, Of};
+use super::server::Server;
+use super::{Export, IN_FLIGHT, Target};
+use crate::failure::{Failure, Outcome};
+use crate::location::Location;
+
+impl Export<'_> {
+    /// Brings every version of every key there.
+    pub(super) async fn all_versions(&self, from: &Location) -> Outcome<()> {
+        let Target::Server(server) = &self.target else {
+            return Err(Failure::usage("a directory has no versions: --all-versions is for an S3 server"));
+        };
+        server.must_have_versions().await?;
+        let mut next = Some((String::new(), String::new()));
+        let mut open: Vec<VersionEntry> = Vec::new();
+        while let Some((key_marker, version_id_marker)) = next {
+            let options = VersionListOptions {
+                prefix: from.key.clone(),
+                delimiter: None,
+                key_marker,
+                version_id_marker,
+                max_keys: 1000,
+            };
+            let page = self.client.backend.list_versions(&from.bucket, options).await;
+            let page = page.map_err(|error| Failure::s3(from, &error))?;
+            let mut keys = Vec::new();
+            for entry in page.entries {
+                if open.last().is_some_and(|last| last.object.key != entry.object.key) {
+                    keys.push(std::mem::take(&mut open));
+                }
+                open.push(entry);
+            }
+            next = page.next;
+            if next.is_none() {
+                // The last key of the last page: no other page goes on with it.
+                keys.push(std::mem::take(&mut open));
+            }
+            let keys = stream::iter(keys).map(|versions| self.key(server, versions));
+            keys.buffer_unordered(IN_FLIGHT).try_for_each(|()| std::future::ready(Ok(()))).await?;
+            self.tell();
+        }
+        Ok(())
+    }
+
+    /// All versions of a key, which come with the newest first. After one that fails the key's newer ones wait for another run:
+    /// their order is what makes the newest the current one.
+    async fn key(&self, server: &Server, versions: Vec<VersionEntry>) -> Outcome<()> {
+        for version in versions.into_iter().rev() {
+            let key = version.object.key.clone();
+            let exported = self.version(server, version).await;
+            let failed = exported.is_err();
+            self.count(&key, exported)?;
+            if failed {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn version(&self, server: &Server, version: VersionEntry) -> Outcome<Option<Line>> {
+        let key = version.object.key;
+        let from = Location { bucket: self.bucket.to_owned(), key: key.clone() };
+        let of = match version.delete_marker {
+            true => Of::DeleteMarker(version.version_id),
+            false => Of::Version(version.version_id),
+        };
+        if self.manifest.borrow().etag(&key, &of).is_some() {
+            return Ok(None);
+        }
+        let line = match &of {
+            Of::DeleteMarker(_) => server.delete(&from, of, version.object.last_modified).await?,
+            _ => server.export(self.client, &from, of).await?,
+        };
+        self.manifest.borrow_mut().add(&line)?;
+        Ok(Some(line))
+    }
+}
+
+impl Server {
+    async fn must_have_versions(&self) -> Outcome<()> {
+        let asked = Forward {
+            method: Method::GET,
+            bucket: self.to.bucket.clone(),
+            key: None,
+            query: vec![("versioning".to_owned(), String::new())],
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+        };
+        let answer = self.backend.forward(asked).await.map_err(|error| Failure::s3(&self.to, &error))?;
+        match String::from_utf8_lossy(&answer.body).contains("<Status>Enabled</Status>") {
+            true => Ok(()),
+            false => Err(Failure::usage(format!("{}: the bucket has no versions", self.to))
+                .hint("enable them there before the first export, or leave --all-versions out")),
+        }
+    }
+
+    /// Deletes what is current there, as was done here.
+    async fn delete(&self, from: &Location, of: Of, modified: std::time::SystemTime) -> Outcome<Line> {
+        let to = self.place(from);
+        let deleted = self.backend.delete(&to.bucket, &to.key, None, Conditions::default()).await;
+        deleted.map_err(|error| Failure::s3(&to, &error))?;
+        Ok(Line::of_marker(&from.key, of, modified))
+    }
+}
