@@ -31,6 +31,7 @@ use crate::s3::xml::{location_constraint, parse_create_bucket};
 use crate::snapshot::{Bucket, BucketState};
 
 pub mod removal;
+pub mod turn;
 pub mod work;
 
 const MAX_DOCUMENT: usize = 64 << 10;
