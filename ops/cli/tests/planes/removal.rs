@@ -10,7 +10,7 @@ use sealgate_control_plane::registry::records::BucketState;
 use sealgate_data_plane::backend::fs::FsBackend;
 use sealgate_data_plane::backend::{Backend, Conditions, PutOptions};
 use sealgate_data_plane::buckets::removal::delete_pending;
-use sealgate_data_plane::clock::{Clock as _, ManualClock, SystemClock};
+use sealgate_data_plane::clock::{ManualClock, SystemClock};
 use sealgate_data_plane::pipeline;
 use sealgate_data_plane::worker::Backends;
 use sealgate_envelope::hidden;
