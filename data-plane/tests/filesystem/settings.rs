@@ -348,6 +348,8 @@ fn a_damaged_record_in_a_bucket_with_locks_is_not_replaced() {
             ("x-amz-object-lock-retain-until-date", until.as_str()),
         ];
         let version = put_with(&backend, BUCKET, "k", &lock).await.unwrap().version_id.unwrap();
+        let id = backend.create_upload(BUCKET, "k", PutOptions::default()).await.unwrap();
+        let part = backend.upload_part(BUCKET, "k", &id, 1, upload("part")).await.unwrap().etag;
         let path = root.join("buckets").join(BUCKET).join("tree/Lk");
         let genuine = fs::read(&path).unwrap();
         let mut damaged = genuine.clone();
@@ -361,8 +363,6 @@ fn a_damaged_record_in_a_bucket_with_locks_is_not_replaced() {
         failed(put_with(&backend, BUCKET, "k", &[]).await.map(drop), "a write");
         failed(backend.delete(BUCKET, "k", None, Conditions::default()).await.map(drop), "a delete marker");
         failed(delete(&backend, &version, true).await, "a deletion of the version");
-        let id = backend.create_upload(BUCKET, "k", PutOptions::default()).await.unwrap();
-        let part = backend.upload_part(BUCKET, "k", &id, 1, upload("part")).await.unwrap().etag;
         let completed = backend.complete_upload(BUCKET, "k", &id, &[(1, part)], Conditions::default()).await;
         failed(completed.map(drop), "a Complete");
         put_with(&backend, BUCKET, "other", &[]).await.unwrap();

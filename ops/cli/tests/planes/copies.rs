@@ -87,8 +87,10 @@ async fn no_copy_goes_to_a_bucket_without_the_record_of_its_key() {
     assert_eq!(records().await, 1);
     let down = || BackendError::Unavailable("the disk is away".to_owned());
     steering.backend.fail(Moment::Before, Call::Put, hidden::IK_PREFIX, down);
+    let copied = steering.backend.count(Call::Copy, "", 1);
     copy(&steering.steered, "/second/copy").await.ok();
-    steering.backend.assert_done();
+    assert_eq!(copied.get(), 0, "the stored bytes, which name the source's key, went there");
+    steering.backend.forget_rules();
     assert_eq!(records().await, 1, "the record could not be placed");
     assert!(steering.plain.get("/second/copy").await.ok().body == body(1), "and is not needed");
     copy(&steering.steered, "/second/copy").await.ok();
