@@ -30,6 +30,8 @@ class Counter:
             for number, size in enumerate(sizes, start=1):
                 upload.part(number, data(size, (name, number)))
             upload.complete()
+            # A node that had to look at what it completed, as over SeaweedFS, knows the table already.
+            self.t.target.restart()
         return name
 
     def of(self, ask) -> list[str]:
