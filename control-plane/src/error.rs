@@ -20,6 +20,9 @@ pub enum Error {
     /// The state forbids it now.
     #[error("{0}")]
     Precondition(String),
+    /// Somebody else is at it: later it may be done, or not be needed.
+    #[error("{0}")]
+    Conflict(String),
     /// The caller may not do it, or the KMS denies the key.
     #[error("{0}")]
     Denied(String),
@@ -44,6 +47,7 @@ impl From<Error> for Status {
             Error::NotFound(_) => Code::NotFound,
             Error::AlreadyExists(_) => Code::AlreadyExists,
             Error::Precondition(_) => Code::FailedPrecondition,
+            Error::Conflict(_) => Code::Aborted,
             Error::Denied(_) => Code::PermissionDenied,
             Error::Unauthenticated(_) => Code::Unauthenticated,
             Error::Exhausted(_) => Code::ResourceExhausted,

@@ -3,11 +3,13 @@
 mod buckets;
 mod config;
 mod keys;
+mod leases;
 mod nodes;
 
 pub(crate) use buckets::BucketsService;
 pub(crate) use config::ConfigService;
 pub(crate) use keys::KeysService;
+pub(crate) use leases::Leases;
 pub(crate) use nodes::NodesService;
 use sealgate_envelope::{BucketId, IkId};
 

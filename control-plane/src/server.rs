@@ -23,7 +23,7 @@ use crate::{
     actors::{self, Acks, Fanout, RegistryActor, Run, Slot},
     admin::{self, Api, Token},
     clock::DAY,
-    grpc::{BucketsService, ConfigService, KeysService, NodesService},
+    grpc::{BucketsService, ConfigService, KeysService, Leases, NodesService},
     keys::{KeyService, Limiter},
     listener,
     metrics::{ActorKind, Metrics},
@@ -145,17 +145,19 @@ impl ControlPlane {
             watchdog(Arc::clone(&fanout), Arc::clone(&metrics), failed),
         ];
         tasks.extend(files.map(|files| tokio::spawn(files.keep(Arc::clone(&clock)))));
-        let limiter = Arc::new(Limiter::new(config.key_rate, config.key_burst));
+        let limiter = || Limiter::new(config.key_rate, config.key_burst);
         let (for_config, for_keys) = (Arc::clone(&registry), Arc::clone(&registry));
         let config_service =
             ConfigService { registry: for_config, fanout: Arc::clone(&fanout), streams: AtomicU64::new(0) };
         let for_buckets = Arc::clone(&keys);
-        let keys_service = KeysService { registry: for_keys, keys, limiter, metrics };
+        let keys_service =
+            KeysService { registry: for_keys, keys, limiter: limiter(), lending: limiter(), metrics };
         let buckets_service = BucketsService {
             registry: Arc::clone(&registry),
             writer: Arc::clone(&writer),
             acks,
             keys: for_buckets,
+            leases: Leases::default(),
         };
         let nodes_service = NodesService { registry: Arc::clone(&registry), writer: Arc::clone(&writer) };
         let router = tonic::transport::Server::builder()

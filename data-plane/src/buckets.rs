@@ -32,6 +32,7 @@ use crate::snapshot::{Bucket, BucketState};
 
 pub mod adoption;
 pub mod removal;
+pub mod turn;
 pub mod work;
 
 const MAX_DOCUMENT: usize = 64 << 10;

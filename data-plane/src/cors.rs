@@ -2,11 +2,13 @@
 //! has on its storage.
 //!
 //! The configuration is asked for only when a request comes from a page (it has an Origin), and kept for [`FRESH`]: a
-//! preflight is not signed, so whoever sends them must not be able to have the storage asked each time. A change through
-//! this node counts at once, one through another after that time.
+//! preflight is not signed, so whoever sends them must not be able to have the storage asked each time. For the same reason a
+//! crowd asks once, and a failure is kept for [`FAILED`]. A change through this node counts at once, also where it overtakes a
+//! question, one through another node after that time.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +19,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::backend::{BackendError, Forward};
+use crate::flights::Flights;
 use crate::node::Node;
 use crate::reply::{self, Reply};
 use crate::s3::cors::{Asked, Cors, not_allowed, not_enabled};
@@ -28,36 +31,78 @@ use crate::worker::Worker;
 
 /// How long a configuration is believed.
 const FRESH: Duration = Duration::from_secs(30);
+/// How long a storage that failed is left alone.
+const FAILED: Duration = Duration::from_secs(5);
 /// Configurations that are kept at most.
 const MAX_KEPT: usize = 1_000;
 
-/// What is known of buckets' configurations; none where a bucket has none.
-#[derive(Default)]
-pub struct Known(Mutex<HashMap<BucketId, Kept>>);
+/// What a bucket's storage said; none where it has no configuration.
+type Found = Result<Option<Arc<Cors>>, S3Error>;
 
-type Kept = (Instant, Option<Arc<Cors>>);
+/// What is known of buckets' configurations.
+#[derive(Default)]
+pub struct Known {
+    state: Mutex<State>,
+    /// By the number of changes before: who comes after a change does not wait for an answer from before it.
+    asked: Flights<(BucketId, u64), Found>,
+}
+
+#[derive(Default)]
+struct State {
+    kept: HashMap<BucketId, (Instant, Found)>,
+    /// How many changes, of whichever bucket, went through this node.
+    changes: u64,
+}
+
+impl State {
+    fn is_fresh((at, found): &(Instant, Found)) -> bool {
+        at.elapsed() < if found.is_ok() { FRESH } else { FAILED }
+    }
+}
 
 impl Known {
-    fn get(&self, bucket: BucketId) -> Option<Option<Arc<Cors>>> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.get(&bucket).filter(|(at, _)| at.elapsed() < FRESH).map(|(_, cors)| cors.clone())
+    /// What is known, or what `ask` gives.
+    async fn get<F: Future<Output = Found>>(&self, bucket: BucketId, ask: impl FnOnce() -> F) -> Found {
+        let changes = {
+            let state = self.lock();
+            if let Some((_, found)) = state.kept.get(&bucket).filter(|kept| State::is_fresh(kept)) {
+                return found.clone();
+            }
+            state.changes
+        };
+        let ask = || async {
+            let found = ask().await;
+            self.keep(bucket, found.clone(), changes);
+            found
+        };
+        self.asked.join((bucket, changes), ask).await
     }
 
-    fn keep(&self, bucket: BucketId, cors: Option<Arc<Cors>>) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() >= MAX_KEPT && !kept.contains_key(&bucket) {
-            kept.retain(|_, (at, _)| at.elapsed() < FRESH);
-            if kept.len() >= MAX_KEPT {
+    fn keep(&self, bucket: BucketId, found: Found, changes: u64) {
+        let mut state = self.lock();
+        if state.changes != changes {
+            // It may be what was there before a change.
+            return;
+        }
+        if state.kept.len() >= MAX_KEPT && !state.kept.contains_key(&bucket) {
+            state.kept.retain(|_, kept| State::is_fresh(kept));
+            if state.kept.len() >= MAX_KEPT {
                 // Without room it is asked for again next time.
                 return;
             }
         }
-        kept.insert(bucket, (Instant::now(), cors));
+        state.kept.insert(bucket, (Instant::now(), found));
     }
 
     /// Forgets a bucket's configuration: it has been changed.
     fn forget(&self, bucket: BucketId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&bucket);
+        let mut state = self.lock();
+        state.changes += 1;
+        state.kept.remove(&bucket);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -113,10 +158,11 @@ fn bucket(node: &Node, name: &str) -> Option<Arc<Bucket>> {
     snapshot.bucket(name).filter(|bucket| bucket.state != BucketState::Creating).cloned()
 }
 
-async fn configuration(worker: &Worker, bucket: &Bucket) -> Result<Option<Arc<Cors>>, S3Error> {
-    if let Some(known) = worker.node.cors.get(bucket.id) {
-        return Ok(known);
-    }
+async fn configuration(worker: &Worker, bucket: &Bucket) -> Found {
+    worker.node.cors.get(bucket.id, || ask(worker, bucket)).await
+}
+
+async fn ask(worker: &Worker, bucket: &Bucket) -> Found {
     let Some(backend) = worker.backends.get(&bucket.backend) else {
         return Err(S3Error::with(Code::InternalError, "The bucket's backend is not configured here."));
     };
@@ -128,20 +174,18 @@ async fn configuration(worker: &Worker, bucket: &Bucket) -> Result<Option<Arc<Co
         headers: HeaderMap::new(),
         body: Bytes::new(),
     };
-    let cors = match backend.forward(request).await {
-        Ok(answer) => match parse_cors(&answer.body) {
+    match backend.forward(request).await {
+        Ok(answer) => Ok(match parse_cors(&answer.body) {
             Ok(cors) => Some(Arc::new(cors)),
             Err(_) => {
                 warn!(bucket = bucket.name, "the storage's CORS configuration cannot be read");
                 None
             }
-        },
-        Err(BackendError::Unsupported(_)) => None,
+        }),
+        Err(BackendError::Unsupported(_)) => Ok(None),
         // Whatever a storage calls it: there is none, or none that the gateway may read. Asking again for each request, signed
         // or not, would not help.
-        Err(BackendError::S3 { status: 400..=499 | 501, .. }) => None,
-        Err(error) => return Err(crate::refusal::backend_failed(error, &worker.node.metrics, true, None)),
-    };
-    worker.node.cors.keep(bucket.id, cors.clone());
-    Ok(cors)
+        Err(BackendError::S3 { status: 400..=499 | 501, .. }) => Ok(None),
+        Err(error) => Err(crate::refusal::backend_failed(error, &worker.node.metrics, true, None)),
+    }
 }

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use crate::backend::{Backend, BackendError, Forward, Forwarded};
 use crate::body::ClientBody;
 use crate::gate::Admitted;
+use crate::landings::Landing;
 use crate::listing::owner;
 use crate::reply::{self, Reply, ReplyBody};
 use crate::s3::error::S3Error;
@@ -99,6 +100,10 @@ pub async fn forward(
         }
     }
     request.body = document.into();
+    let _landing = match entry.method {
+        Method::GET => None,
+        _ => Some(Landing::begin(&admitted.worker.node, &bucket)?),
+    };
     let answer = backend.forward(request).await.map_err(|error| match error {
         // What a storage without the operation says of itself names none.
         BackendError::Unsupported("this operation") => {

@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 
+use crate::buckets::turn::Removals;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::ControlPlane;
 use crate::copy::records::Lent;
 use crate::cors;
 use crate::keys::Keys;
+use crate::landings::Landings;
 use crate::metrics::Metrics;
 use crate::multipart::uploads::Uploads;
 use crate::pipeline::tables::Tables;
@@ -36,6 +38,10 @@ pub struct Node {
     pub cors: cors::Known,
     /// Key records of other buckets that this node has placed.
     pub lent: Lent,
+    /// Writes on their last step.
+    pub landings: Landings,
+    /// Buckets that this node is deleting.
+    pub removals: Removals,
     /// The control plane.
     pub control: ControlPlane,
     snapshot: ArcSwapOption<Snapshot>,
@@ -59,6 +65,8 @@ impl Node {
             tables: Tables::new(),
             cors: cors::Known::default(),
             lent: Lent::default(),
+            landings: Landings::default(),
+            removals: Removals::default(),
             clock,
             metrics,
             keys,

@@ -25,6 +25,10 @@ use crate::snapshot::{Rejected, Snapshot};
 const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 const BACKOFF_LAST: Duration = Duration::from_secs(10);
 
+/// How long a config waits for its acknowledgement because of writes that are about to end: a little less than who deletes a
+/// bucket waits for all acknowledgements, and no other config comes meanwhile.
+const SETTLE_WITHIN: Duration = Duration::from_secs(4);
+
 /// How often the watchdog looks whether the actor lives.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 
@@ -152,13 +156,15 @@ impl Subscriber {
         })
     }
 
-    fn received(&mut self, partial: &Partial) {
+    fn received(&mut self, partial: &Partial, ctx: &mut Context<Self>) {
         let (nonce, epoch, version) = (partial.nonce.clone(), partial.epoch, partial.version);
         let answer = match self.apply(partial) {
             Ok(digest) => {
                 info!(epoch, version, "config applied");
                 self.backoff = BACKOFF_FIRST;
-                wire::node_message::Message::Ack(wire::Ack { nonce, epoch, version, digest: digest.to_vec() })
+                let ack = wire::Ack { nonce, epoch, version, digest: digest.to_vec() };
+                self.acknowledge(wire::node_message::Message::Ack(ack), ctx);
+                return;
             }
             Err(Rejected { resource, reason }) => {
                 warn!(epoch, version, resource, reason, "config refused; the old one keeps running");
@@ -167,6 +173,26 @@ impl Subscriber {
             }
         };
         self.answer(answer);
+    }
+
+    /// Acknowledges the config that the node runs on, once no write is on its last step in a bucket that takes none by it.
+    fn acknowledge(&self, ack: wire::node_message::Message, ctx: &mut Context<Self>) {
+        let snapshot = self.node.snapshot();
+        let ending = snapshot.map_or_else(Vec::new, |snapshot| self.node.landings.outlasting(&snapshot));
+        if ending.is_empty() {
+            self.answer(ack);
+            return;
+        }
+        let node = Arc::clone(&self.node);
+        let settling = async move {
+            let settled = node.landings.settled(&ending);
+            if tokio::time::timeout(SETTLE_WITHIN, settled).await.is_err() {
+                warn!(
+                    "a write takes long to end in a bucket that is being deleted; the config is acknowledged all the same"
+                );
+            }
+        };
+        ctx.spawn(settling.into_actor(self).map(|(), actor, _| actor.answer(ack)));
     }
 
     fn answer(&self, message: wire::node_message::Message) {
@@ -190,7 +216,7 @@ impl StreamHandler<Result<wire::ControlMessage, tonic::Status>> for Subscriber {
     fn handle(&mut self, item: Result<wire::ControlMessage, tonic::Status>, ctx: &mut Self::Context) {
         match item.map(|message| message.message) {
             Ok(Some(wire::control_message::Message::Snapshot(chunk))) => match self.fragment(chunk) {
-                Ok(Some(whole)) => self.received(&whole),
+                Ok(Some(whole)) => self.received(&whole, ctx),
                 Ok(None) => {}
                 Err(reason) => {
                     warn!(reason, "the control plane's stream is malformed; stopping this subscriber");

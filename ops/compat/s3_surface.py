@@ -35,9 +35,10 @@ def attributes_of_a_single_put(t):
 @case
 def attributes_are_those_asked_for(t):
     t.s3.put_object(Bucket=t.bucket, Key="asked", Body=b"0123456789")
-    found = attributes(t, "asked", "ObjectSize")
-    equal(sorted(name for name in found if name in (*EVERY, "VersionId")), ["ObjectSize"], "attributes")
-    equal(found["ObjectSize"], 10, "ObjectSize")
+    for asked in ("ObjectSize", "ETag", "StorageClass"):
+        found = attributes(t, "asked", asked)
+        equal(sorted(name for name in found if name in (*EVERY, "VersionId")), [asked], "attributes")
+    equal(attributes(t, "asked", "ObjectSize")["ObjectSize"], 10, "ObjectSize")
 
 
 @case

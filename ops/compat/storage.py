@@ -4,6 +4,7 @@ The files are read and written by docs/filesystem-backend.md, not by the gateway
 """
 
 import dataclasses
+import hashlib
 import os
 import re
 import secrets
@@ -98,6 +99,12 @@ class _Record:
     metadata: dict[str, str]
     headers: dict[str, str]
     segments: list[tuple[bytes, int]]
+    # Sequence and flags, where the bucket has versions.
+    versioned: bytes = b""
+
+    @property
+    def version(self) -> str:
+        return self.versioned[:8].hex() + self.identity.hex()
 
 
 class FilesystemStorage:
@@ -110,15 +117,15 @@ class FilesystemStorage:
         self.base = os.path.join(root, "buckets", bucket)
         self.tree = os.path.join(self.base, "tree")
 
-    def read(self, key: str) -> Stored:
-        record = self._record(key)
+    def read(self, key: str, version: str | None = None) -> Stored:
+        record = self._record(key, version)
         body = b"".join(_read(self._body(identity)) for identity, length in record.segments if length)
         return Stored(body, record.metadata, record.headers)
 
-    def write(self, key: str, stored: Stored, same_identity=False):
-        """Writes over the object's own files; with `same_identity` under the same ETag."""
-        if os.path.exists(self._path(key)):
-            record = self._record(key)
+    def write(self, key: str, stored: Stored, same_identity=False, version: str | None = None):
+        """Writes over the files of the object, or of a version; with `same_identity` under the same ETag and version id."""
+        if os.path.exists(self._path(key, version)):
+            record = self._record(key, version)
         else:
             record = _Record(b"", int(time.time() * 1000), b"", key.encode(), {}, {}, [])
         identity = record.identity if same_identity and record.identity else secrets.token_bytes(16)
@@ -132,7 +139,7 @@ class FilesystemStorage:
                     _write(self._body(name), piece)
         record = dataclasses.replace(record, identity=identity, metadata=stored.metadata, headers=stored.headers,
                                      segments=[] if not stored.body else segments)
-        _write(self._path(key), _encode(record))
+        _write(self._path(key, version), _encode(record))
 
     def delete(self, key: str):
         os.remove(self._path(key))
@@ -155,14 +162,18 @@ class FilesystemStorage:
             found += [os.path.relpath(os.path.join(directory, name), self.base) for name in files]
         return sorted(name for name in found if not name.startswith("lock"))
 
-    def _path(self, key: str) -> str:
-        return os.path.join(self.tree, *_names(key))
+    def _path(self, key: str, version: str | None = None) -> str:
+        newest = os.path.join(self.tree, *_names(key))
+        if version is None or _decode(_read(newest)).version == version:
+            return newest
+        name = hashlib.sha256(key.encode()).hexdigest()
+        return os.path.join(self.base, "versions", name[:2], name, f"{version}.meta")
 
     def _body(self, identity: bytes) -> str:
         return os.path.join(self.base, "bodies", identity.hex()[0], f"{identity.hex()}.body")
 
-    def _record(self, key: str) -> _Record:
-        return _decode(_read(self._path(key)))
+    def _record(self, key: str, version: str | None = None) -> _Record:
+        return _decode(_read(self._path(key, version)))
 
 
 def _read(path: str) -> bytes:
@@ -218,16 +229,16 @@ def _crc(content: bytes) -> bytes:
 
 
 def _encode(record: _Record) -> bytes:
-    rest = _lp(record.upload_id) + _lp(record.key) + _map(record.metadata) + _map(record.headers)
+    rest = _lp(record.upload_id) + _lp(record.key) + _map(record.metadata) + _map(record.headers) + record.versioned
     size = sum(length for _, length in record.segments)
-    head = struct.pack(">BBI16sQQI", 1, 1, 42 + len(rest) + 8, record.identity, record.modified, size, len(record.segments)) + rest
+    head = struct.pack(">BBI16sQQI", 2 if record.versioned else 1, 1, 42 + len(rest) + 8, record.identity, record.modified, size, len(record.segments)) + rest
     table = b"".join(name + struct.pack(">Q", length) for name, length in record.segments)
     return head + _crc(head) + (table + _crc(table) if table else b"")
 
 
 def _decode(content: bytes) -> _Record:
     version, kind, length, identity, modified, size, count = struct.unpack_from(">BBI16sQQI", content)
-    assert (version, kind) == (1, 1) and _crc(content[:length - 8]) == content[length - 8:length], "not an object's metadata file"
+    assert version in (1, 2) and kind == 1 and _crc(content[:length - 8]) == content[length - 8:length], "not an object's metadata file"
     at = 42
 
     def number() -> int:
@@ -243,6 +254,7 @@ def _decode(content: bytes) -> _Record:
 
     upload_id, key = text(), text()
     metadata, headers = ({text().decode(): text().decode() for _ in range(number())} for _ in range(2))
+    at, versioned = (at + 9, content[at:at + 9]) if version == 2 else (at, b"")
     rows = [struct.unpack_from(">16sQ", content, length + 24 * row) for row in range(count)]
     assert at == length - 8 and sum(row[1] for row in rows) == size, "the metadata file is longer than it says"
-    return _Record(identity, modified, upload_id, key, metadata, headers, rows)
+    return _Record(identity, modified, upload_id, key, metadata, headers, rows, versioned)

@@ -16,6 +16,9 @@ pub const SNAPSHOT_CHUNK: usize = 1 << 20;
 /// The largest snapshot that a node assembles, in bytes: 100,000 credentials with ten days of keys for two regions.
 pub const SNAPSHOT_MAX: usize = 128 << 20;
 
+/// Seconds for which one node alone deletes a bucket, counted from its last BeginDelete; it stops by itself after three quarters.
+pub const DELETION_LEASE: u64 = 120;
+
 /// The URI scheme in a node certificate's SAN that names the node: `sealgate://node/<name>`.
 pub const SAN_NODE: &str = "sealgate://node/";
 

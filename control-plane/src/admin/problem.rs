@@ -28,7 +28,7 @@ impl ResponseError for Problem {
         match self.0 {
             Error::Invalid(_) => StatusCode::BAD_REQUEST,
             Error::NotFound(_) => StatusCode::NOT_FOUND,
-            Error::AlreadyExists(_) | Error::Precondition(_) => StatusCode::CONFLICT,
+            Error::AlreadyExists(_) | Error::Precondition(_) | Error::Conflict(_) => StatusCode::CONFLICT,
             Error::Denied(_) => StatusCode::FORBIDDEN,
             Error::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
             Error::Exhausted(_) => StatusCode::TOO_MANY_REQUESTS,

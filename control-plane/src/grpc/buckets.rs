@@ -7,7 +7,7 @@ use sealgate_policies::{Action, Grant, Subject, Target, authorize};
 use sealgate_proto::v1;
 use tonic::{Request, Response, Status};
 
-use super::bucket_id;
+use super::{bucket_id, leases::Leases};
 use crate::{
     Error,
     actors::{Acks, RegistryActor, Run, Slot},
@@ -22,6 +22,7 @@ pub(crate) struct BucketsService {
     pub(crate) writer: Arc<Slot<RegistryActor>>,
     pub(crate) acks: Acks,
     pub(crate) keys: Arc<KeyService>,
+    pub(crate) leases: Leases,
 }
 
 impl BucketsService {
@@ -43,6 +44,26 @@ impl BucketsService {
         tracing::info!(target: "audit", node = identity.node, bucket = %id, step = name, ok = result.is_ok(), "bucket");
         let Version { epoch, version } = result?;
         Ok(Response::new(v1::Applied { epoch, version }))
+    }
+
+    /// A step of a deletion, for the one node that has the bucket's lease.
+    async fn deleting(
+        &self,
+        request: Request<v1::BucketRef>,
+        step: Step,
+        name: &'static str,
+        last: bool,
+    ) -> Result<Response<v1::Applied>, Status> {
+        let node = Identity::of(&request, &self.registry)?.node.clone();
+        let id = bucket_id(&request.get_ref().bucket_id)?;
+        if !self.leases.take(id, &node, self.registry.now()) {
+            return Err(Error::Conflict("another node is deleting the bucket".to_owned()).into());
+        }
+        let done = self.step(request, step, name).await;
+        if last || done.is_err() {
+            self.leases.end(id, &node);
+        }
+        done
     }
 }
 
@@ -92,7 +113,7 @@ impl v1::buckets_server::Buckets for BucketsService {
     /// Answers when all connected nodes refuse writes. One that does not say so within 5 s is not waited for: what it still
     /// lets in, the backend's refusal to delete a bucket with something in it protects.
     async fn begin_delete(&self, request: Request<v1::BucketRef>) -> Result<Response<v1::Applied>, Status> {
-        let begun = self.step(request, Registry::begin_delete, "begin_delete").await?;
+        let begun = self.deleting(request, Registry::begin_delete, "begin_delete", false).await?;
         let &v1::Applied { epoch, version } = begun.get_ref();
         let behind = self.acks.behind(Version { epoch, version }).await?;
         if !behind.is_empty() {
@@ -103,13 +124,13 @@ impl v1::buckets_server::Buckets for BucketsService {
 
     async fn commit_delete(&self, request: Request<v1::BucketRef>) -> Result<Response<v1::Applied>, Status> {
         let bucket = bucket_id(&request.get_ref().bucket_id)?;
-        let done = self.step(request, Registry::commit_delete, "commit_delete").await?;
+        let done = self.deleting(request, Registry::commit_delete, "commit_delete", true).await?;
         self.keys.forget(bucket);
         Ok(done)
     }
 
     async fn abort_delete(&self, request: Request<v1::BucketRef>) -> Result<Response<v1::Applied>, Status> {
-        self.step(request, Registry::abort_delete, "abort_delete").await
+        self.deleting(request, Registry::abort_delete, "abort_delete", true).await
     }
 
     async fn import_records(

@@ -18,7 +18,9 @@ use crate::{
 pub(crate) struct KeysService {
     pub(crate) registry: Arc<Registry>,
     pub(crate) keys: Arc<KeyService>,
-    pub(crate) limiter: Arc<Limiter>,
+    pub(crate) limiter: Limiter,
+    /// Of what is lent, which are no keys: many copies must not keep a node from reading.
+    pub(crate) lending: Limiter,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -26,7 +28,8 @@ impl KeysService {
     /// Who asks; takes one of the node's tokens.
     fn admit<T>(&self, request: &Request<T>, what: Fetch) -> Result<Arc<Identity>, Status> {
         let identity = Identity::of(request, &self.registry)?;
-        if self.limiter.take(&identity.node, self.registry.now()) {
+        let limiter = if matches!(what, Fetch::Lend) { &self.lending } else { &self.limiter };
+        if limiter.take(&identity.node, self.registry.now()) {
             return Ok(identity);
         }
         self.metrics.fetch(what, Outcome::Limited);

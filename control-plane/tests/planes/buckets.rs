@@ -102,3 +102,33 @@ async fn no_new_keys_for_a_bucket_that_is_being_deleted() {
     assert_eq!(node.get(bucket, &key.ik_id).await.unwrap().ik, key.ik, "reading goes on");
     world.handle.stop().await;
 }
+
+#[actix_rt::test]
+async fn one_node_at_a_time_deletes_a_bucket() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = start(dir.path()).await;
+    let (_, _, bucket) = world.tenant_with_bucket("t", "bucket").await;
+    let (mut one, mut two) =
+        (world.node("n1", Tenants::All).await.buckets(), world.node("n2", Tenants::All).await.buckets());
+    let reference = v1::BucketRef { bucket_id: bucket.as_bytes().to_vec() };
+    one.begin_delete(reference.clone()).await.unwrap();
+    for refused in [
+        two.begin_delete(reference.clone()).await,
+        two.abort_delete(reference.clone()).await,
+        two.commit_delete(reference.clone()).await,
+    ] {
+        assert_eq!(refused.unwrap_err().code(), Code::Aborted);
+    }
+    // Whose turn it is may ask for more time; whose turn is over, or who is gone for two minutes, leaves it to the next.
+    world.clock.advance(100);
+    one.begin_delete(reference.clone()).await.unwrap();
+    world.clock.advance(100);
+    assert_eq!(two.begin_delete(reference.clone()).await.unwrap_err().code(), Code::Aborted);
+    one.abort_delete(reference.clone()).await.unwrap();
+    two.begin_delete(reference.clone()).await.unwrap();
+    world.clock.advance(120);
+    one.begin_delete(reference.clone()).await.unwrap();
+    assert_eq!(two.commit_delete(reference.clone()).await.unwrap_err().code(), Code::Aborted);
+    one.commit_delete(reference).await.unwrap();
+    world.handle.stop().await;
+}

@@ -118,3 +118,24 @@ async fn loans_are_remembered_by_the_store() {
     assert_eq!(records(&node, second).await.len(), 1);
     world.handle.stop().await;
 }
+
+/// What is lent are no keys: many copies do not keep a node from reading, nor reads from copying, and both are bounded.
+#[actix_rt::test]
+async fn loans_and_keys_are_limited_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = start(dir.path()).await;
+    let (_, _, first) = world.tenant_with_bucket("t", "first").await;
+    let second = bucket(&world, "t", "second");
+    let node = world.node("n1", Tenants::All).await;
+    let ik = node.placed_key(first).await.ik_id.clone();
+    let mut limited = 0;
+    for _ in 0..2_010 {
+        match lend(&node, first, &ik, second).await {
+            Err(status) if status.code() == Code::ResourceExhausted => limited += 1,
+            lent => drop(lent.unwrap()),
+        }
+    }
+    assert_eq!(limited, 10, "a burst of 2,000 while the clock stands still");
+    node.get(first, &ik).await.unwrap();
+    world.handle.stop().await;
+}

@@ -8,6 +8,7 @@ use sealgate_envelope::{BucketId, GatewayId, hidden};
 use sealgate_proto::v1 as wire;
 use tracing::{info, warn};
 
+use super::turn::Turn;
 use super::{put_marker, registry_failed, wait, work};
 use crate::backend::{
     Backend, BackendError, DeleteKey, GetOptions, ListFrom, ListOptions, PutOptions, UploadListOptions,
@@ -26,7 +27,7 @@ use crate::worker::Backends;
 /// in progress go, as on S3, then its hidden objects, then the bucket. When the backend does not let it go, what recovery needs is written back: the key records and the logical id. Records of uploads that are over are not.
 ///
 /// # Errors
-/// BucketNotEmpty and the backend's; the bucket is in use as before, on this node at once, or, when what recovery needs
+/// BucketNotEmpty, OperationAborted while another request or node deletes it, and the backend's; the bucket is in use as before, on this node at once, or, when what recovery needs
 /// cannot be written back yet, as soon as a node could.
 pub async fn delete(admitted: &Admitted) -> Result<Reply, S3Error> {
     let (bucket, backend) = admitted.bucket()?;
@@ -36,6 +37,7 @@ pub async fn delete(admitted: &Admitted) -> Result<Reply, S3Error> {
         Err(Kept::Failed(error)) if error.is("NoSuchBucket") => {}
         used => used.map_err(|kept| kept.told(admitted))?,
     }
+    let turn = Turn::take(node, bucket.id).ok_or_else(|| S3Error::new(Code::OperationAborted))?;
     let control = &node.control;
     let reference = wire::BucketRef { bucket_id: bucket.id.as_bytes().to_vec() };
     let applied = control
@@ -44,7 +46,7 @@ pub async fn delete(admitted: &Admitted) -> Result<Reply, S3Error> {
         .await
         .map_err(|status| registry_failed(&status, &bucket.name))?;
     wait(node, &applied.into_inner()).await?;
-    if let Err(kept) = remove(admitted.snapshot.gateway, &bucket, &backend).await {
+    if let Err(kept) = remove(admitted.snapshot.gateway, &bucket, &backend, &turn).await {
         match take_back(node, &bucket, &backend).await {
             // Else the client's next write would meet a bucket in deletion.
             Ok(applied) => drop(wait(node, &applied).await),
@@ -90,7 +92,7 @@ impl Kept {
 /// Carries out deletions that the admin API asked for, or that a node left half done, and takes back those that it asked to
 /// take back: of buckets that were in deletion at the last look already, so as not to work against a request that is
 /// deleting one right now.
-pub async fn delete_pending(node: &Node, backends: &Backends, seen: &mut HashSet<BucketId>) {
+pub async fn delete_pending(node: &Arc<Node>, backends: &Backends, seen: &mut HashSet<BucketId>) {
     let Some(snapshot) = node.snapshot() else { return };
     let mut deleting = HashSet::new();
     let ending =
@@ -100,13 +102,14 @@ pub async fn delete_pending(node: &Node, backends: &Backends, seen: &mut HashSet
         let Some(backend) = backends.get(&bucket.backend).filter(|_| seen.contains(&bucket.id)) else {
             continue;
         };
+        let Some(turn) = Turn::take(node, bucket.id) else { continue };
         let removed = match bucket.state {
             BucketState::Restoring => match backend.head_bucket(&bucket.backend_bucket).await {
                 // It came too late.
                 Err(error) if error.is("NoSuchBucket") => Ok(()),
                 _ => Err("kept: the deletion was taken back"),
             },
-            _ => match remove(snapshot.gateway, bucket, backend).await {
+            _ => match resume(node, snapshot.gateway, bucket, backend, &turn).await {
                 Ok(()) => Ok(()),
                 Err(Kept::Failed(error)) if !error.is("BucketNotEmpty") => {
                     warn!(bucket = bucket.name, %error, "a bucket cannot be deleted now; it is tried again");
@@ -181,8 +184,22 @@ async fn refuse_if_used(bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<()
     Ok(())
 }
 
+/// Takes up a deletion that somebody began, if nobody else is at it.
+async fn resume(
+    node: &Node,
+    gateway: GatewayId,
+    bucket: &Bucket,
+    backend: &Rc<dyn Backend>,
+    turn: &Turn,
+) -> Result<(), Kept> {
+    let reference = wire::BucketRef { bucket_id: bucket.id.as_bytes().to_vec() };
+    let begun = node.control.buckets().begin_delete(reference).await;
+    begun.map_err(|status| BackendError::Unavailable(status.message().to_owned()))?;
+    remove(gateway, bucket, backend, turn).await
+}
+
 /// Aborts the uploads that are in progress: they go with the bucket, as on S3.
-async fn abort_uploads(bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<(), BackendError> {
+async fn abort_uploads(bucket: &Bucket, backend: &Rc<dyn Backend>, turn: &Turn) -> Result<(), BackendError> {
     let mut options = UploadListOptions {
         prefix: String::new(),
         delimiter: None,
@@ -193,6 +210,7 @@ async fn abort_uploads(bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<(),
     loop {
         let page = backend.list_uploads(&bucket.backend_bucket, options.clone()).await?;
         for upload in page.uploads {
+            turn.lasts()?;
             abort_upload(bucket, backend, &upload.key, &upload.upload_id).await?;
         }
         let Some((key_marker, upload_id_marker)) = page.next else { return Ok(()) };
@@ -215,7 +233,12 @@ pub(super) async fn abort_upload(
 
 /// Removes hidden objects and the bucket. When the backend then refuses, what recovery needs is written back as far as it
 /// goes, with what only this bucket has; [`take_back`] demands the rest.
-async fn remove(gateway: GatewayId, bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<(), Kept> {
+async fn remove(
+    gateway: GatewayId,
+    bucket: &Bucket,
+    backend: &Rc<dyn Backend>,
+    turn: &Turn,
+) -> Result<(), Kept> {
     // Writes that were let in before the state changed may have come since.
     match refuse_if_used(bucket, backend).await {
         // Whoever deleted it may not have come to its records.
@@ -225,12 +248,12 @@ async fn remove(gateway: GatewayId, bucket: &Bucket, backend: &Rc<dyn Backend>) 
         used => used?,
     }
     // Only now, when no write comes in any more and nothing visible is there.
-    abort_uploads(bucket, backend).await?;
+    abort_uploads(bucket, backend, turn).await?;
     // Before the bucket: once it is gone there must be nothing left that could fail. Should it stay after all, it lost
     // nothing but the means to repeat a Complete that had succeeded.
     work::remove_records(gateway, bucket, backend).await?;
     let mut kept = Vec::new();
-    let Err(failure) = empty_and_delete(bucket, backend, &mut kept).await else { return Ok(()) };
+    let Err(failure) = empty_and_delete(bucket, backend, turn, &mut kept).await else { return Ok(()) };
     // Also records that the store does not have, which may have been opened from an older copy.
     for (key, bytes) in kept {
         let body = pipeline::upload(bytes);
@@ -245,6 +268,7 @@ async fn remove(gateway: GatewayId, bucket: &Bucket, backend: &Rc<dyn Backend>) 
 async fn empty_and_delete(
     bucket: &Bucket,
     backend: &Rc<dyn Backend>,
+    turn: &Turn,
     kept: &mut Vec<(String, Vec<u8>)>,
 ) -> Result<(), BackendError> {
     loop {
@@ -269,11 +293,13 @@ async fn empty_and_delete(
             .iter()
             .map(|entry| DeleteKey { key: entry.key.clone(), version_id: None, etag: None })
             .collect();
+        turn.lasts()?;
         for outcome in backend.delete_many(&bucket.backend_bucket, &keys).await? {
             outcome?;
         }
     }
     purge(backend, &bucket.backend_bucket, hidden::PREFIX, None).await?;
+    turn.lasts()?;
     let Err(error) = backend.delete_bucket(&bucket.backend_bucket).await else { return Ok(()) };
     // Also when only the answer was lost: written back, the key records would have nowhere to go.
     match backend.head_bucket(&bucket.backend_bucket).await {

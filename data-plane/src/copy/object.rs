@@ -17,6 +17,7 @@ use crate::backend::{Backend, BackendError, Conditions, CopyOutcome, PutOptions,
 use crate::body::{Algorithm, BodyPlan, Checksum};
 use crate::etags;
 use crate::gate::Admitted;
+use crate::landings::Landing;
 use crate::multipart::notes::from_format;
 use crate::objects::described;
 use crate::objects::put::{
@@ -202,6 +203,7 @@ impl Copying<'_> {
             }
         }
         let source = self.source.for_storage();
+        let _landing = Landing::begin(&self.admitted.worker.node, self.bucket)?;
         let made = match self.backend.copy(source, &self.bucket.backend_bucket, self.key, options).await {
             Ok(made) => made,
             Err(BackendError::Unsupported(_)) => return Ok(Copied::Cannot),
@@ -270,7 +272,7 @@ impl Copying<'_> {
         };
         let plan = wanted.into_iter().fold(BodyPlan::copied(length), BodyPlan::compute);
         let source = Body::stored(plaintext, plan);
-        let outcome = Outcome::default();
+        let outcome = Outcome::new(&self.admitted.worker.node, self.bucket);
         let mut options = PutOptions {
             headers: self.headers.clone(),
             conditions: self.asked.conditions.clone(),

@@ -107,7 +107,7 @@ async fn plain(admitted: &Rc<Admitted>, named: &Named, range: Option<(u64, u64)>
         }
     }
     let (source, length, plaintext) = opened(admitted, named, range).await?;
-    let outcome = Outcome::default();
+    let outcome = Outcome::new(&admitted.worker.node, &bucket);
     let body = Body::stored(plaintext, BodyPlan::copied(length));
     let body = crate::backend::Upload { length, stream: pass(body, length, outcome.clone()) };
     let made = backend

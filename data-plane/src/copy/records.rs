@@ -1,7 +1,7 @@
 //! Key records for copies in another bucket: without them a body that lost its metadata could not be recovered there.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sealgate_envelope::ids::{BucketId, IkId};
 use sealgate_envelope::{IkRecord, Recovery};
@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::source::Source;
 use crate::backend::Backend;
+use crate::flights::Flights;
 use crate::keys::fetch::put_record;
 use crate::node::Node;
 use crate::snapshot::Bucket;
@@ -19,15 +20,19 @@ const MOST: usize = 100_000;
 
 /// Which key records lie in which buckets that are not their own, as far as this node placed them.
 #[derive(Default)]
-pub struct Lent(Mutex<HashSet<(BucketId, IkId)>>);
+pub struct Lent {
+    known: Mutex<HashSet<(BucketId, IkId)>>,
+    /// Records being placed: a thousand copies into a new bucket borrow their source's key once.
+    placing: Flights<(BucketId, IkId), bool>,
+}
 
 impl Lent {
     fn knows(&self, target: BucketId, ik: IkId) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&(target, ik))
+        self.lock().contains(&(target, ik))
     }
 
     fn add(&self, target: BucketId, ik: IkId) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.lock();
         if known.len() >= MOST {
             known.clear();
         }
@@ -36,7 +41,11 @@ impl Lent {
 
     /// Forgets buckets that `keep` refuses.
     pub fn retain(&self, keep: impl Fn(BucketId) -> bool) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(target, _)| keep(*target));
+        self.lock().retain(|(target, _)| keep(*target));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<(BucketId, IkId)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -53,19 +62,22 @@ pub async fn place(
     if node.lent.knows(target.id, ik) {
         return true;
     }
-    let placed = lend(node, source, ik, target, backend).await;
-    if let Err(reason) = &placed {
-        warn!(
-            source = source.bucket.name,
-            target = target.name,
-            %ik,
-            reason,
-            "a key record cannot be placed for a copy, which is sealed anew"
-        );
-        return false;
-    }
-    node.lent.add(target.id, ik);
-    true
+    let borrow = || async {
+        let placed = lend(node, source, ik, target, backend).await;
+        if let Err(reason) = &placed {
+            warn!(
+                source = source.bucket.name,
+                target = target.name,
+                %ik,
+                reason,
+                "a key record cannot be placed for a copy, which is sealed anew"
+            );
+            return false;
+        }
+        node.lent.add(target.id, ik);
+        true
+    };
+    node.lent.placing.join((target.id, ik), borrow).await
 }
 
 async fn lend(

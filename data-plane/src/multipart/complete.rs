@@ -21,6 +21,7 @@ use crate::body::checksum::Checksum;
 use crate::body::plan::object_checksum;
 use crate::etags;
 use crate::gate::Admitted;
+use crate::landings::Landing;
 use crate::late;
 use crate::objects::described;
 use crate::objects::put::{active_key, cannot_seal};
@@ -134,6 +135,7 @@ impl Completing<'_> {
             Ok(etag) => etag,
             Err(refused) => return self.write_failed(refused).await,
         };
+        let _landing = Landing::begin(&self.admitted.worker.node, self.bucket)?;
         for _ in 0..RACES {
             let mut parts = plan.backend_parts.clone();
             parts.push((GATEWAY_PART, etag.clone()));

@@ -12,6 +12,7 @@ use super::uploads::OpenUpload;
 use crate::backend::{Backend, BackendError, Forward, PutOptions, PutOutcome};
 use crate::body::upload::{self, UploadChecksum};
 use crate::gate::Admitted;
+use crate::landings::Landing;
 use crate::objects::described;
 use crate::objects::put::{active_key, cannot_seal, client_metadata, passed_headers, sealed_metadata};
 use crate::pipeline;
@@ -43,6 +44,7 @@ pub async fn create(admitted: &Admitted) -> Result<Reply, S3Error> {
         headers: passed_headers(&admitted.headers),
         ..PutOptions::default()
     };
+    let _landing = Landing::begin(&admitted.worker.node, &bucket)?;
     let upload_id = backend
         .create_upload(&bucket.backend_bucket, key, options)
         .await

@@ -131,7 +131,7 @@ impl Place<'_> {
         let older = self.older_notes().await?;
         let sealer = PartSealer::new(&self.upload.keys, self.number).map_err(|error| cannot_seal(&error))?;
         let salt = sealer.salt();
-        let outcome = Outcome::default();
+        let outcome = Outcome::new(&self.admitted.worker.node, self.bucket);
         let sealed = seal(source, sealer, length, None, outcome.clone());
         let part = self.store(sealed, stored, length, &salt).await?;
         let verified = outcome.take().ok_or_else(|| S3Error::new(Code::InternalError))?;

@@ -5,6 +5,7 @@
 //! between, and its parts are ciphertext of which nothing would open.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::StatusCode;
 use sealgate_envelope::etag;
@@ -20,6 +21,7 @@ use crate::body::ClientBody;
 use crate::body::plan::object_checksum;
 use crate::etags;
 use crate::gate::Admitted;
+use crate::landings::Landing;
 use crate::objects::put::{passed_headers, plain_metadata};
 use crate::pipeline::seal::{Outcome, pass};
 use crate::reply::{self, Reply};
@@ -56,7 +58,7 @@ pub async fn create(
 /// In S3's terms; nothing is stored then.
 pub async fn upload(
     admitted: &Admitted,
-    bucket: &Bucket,
+    bucket: &Arc<Bucket>,
     backend: &Rc<dyn Backend>,
     key: &str,
     body: ClientBody,
@@ -69,7 +71,7 @@ pub async fn upload(
     if length > most {
         return Err(S3Error::entity_too_large(length, most));
     }
-    let outcome = Outcome::default();
+    let outcome = Outcome::new(&admitted.worker.node, bucket);
     let body = Upload { length, stream: pass(admitted.source(body, plan), length, outcome.clone()) };
     let part = backend
         .upload_part(&bucket.backend_bucket, key, upload_id, number, body)
@@ -147,6 +149,7 @@ pub async fn complete(
     }
     super::complete::check_told_size(admitted, size)?;
     let named: Vec<(u16, String)> = chosen.iter().map(|part| (part.number, part.etag.clone())).collect();
+    let _landing = Landing::begin(&admitted.worker.node, bucket)?;
     backend.complete_upload(&bucket.backend_bucket, key, upload_id, &named, conditions).await.map_err(failed)
 }
 

@@ -62,6 +62,7 @@ pub async fn delete(admitted: &Admitted) -> Result<Reply, S3Error> {
 pub async fn delete_many(admitted: &Admitted, body: ClientBody) -> Result<Reply, S3Error> {
     let (bucket, backend) = admitted.bucket()?;
     let document = admitted.document(body, MAX_BYTES).await?;
+    admitted.still_there(&bucket)?;
     needs_digest(&admitted.headers)?;
     let request = parse_delete(&document)?;
     let (mut results, mut wanted) = (Vec::with_capacity(request.objects.len()), Vec::new());

@@ -52,7 +52,7 @@ pub async fn store(admitted: &Admitted, body: Feed, plan: BodyPlan) -> Result<Re
     let stored =
         stored.filter(|stored| *stored <= most).ok_or_else(|| S3Error::entity_too_large(length, most))?;
     access_log::note_sizes(length, stored);
-    let outcome = Outcome::default();
+    let outcome = Outcome::new(&admitted.worker.node, &bucket);
     let conditions = etags::write_conditions(&admitted.headers, encrypted)?;
     if conditions != Conditions::default() && !backend.capabilities().conditional_put {
         // Dropping the condition would overwrite silently.

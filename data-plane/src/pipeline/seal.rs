@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
@@ -14,19 +15,40 @@ use super::pool::Buffer;
 use super::source::Source;
 use crate::backend::{ByteStream, StreamError};
 use crate::body::Verified;
+use crate::landings::Landing;
+use crate::node::Node;
 use crate::s3::error::{Code, S3Error};
+use crate::snapshot::Bucket;
 
 /// What comes after the chunks of a single PUT, made when the body is verified.
 pub type Trailer = Box<dyn FnOnce(&Verified) -> Result<Vec<u8>, S3Error>>;
 
-/// Where a finished body leaves what was learned from it.
-#[derive(Clone, Default)]
-pub struct Outcome(Rc<RefCell<Option<Verified>>>);
+/// Where a finished body leaves what was learned from it, and what keeps it counted until the storage has answered.
+#[derive(Clone)]
+pub struct Outcome(Rc<End>);
+
+struct End {
+    node: Arc<Node>,
+    bucket: Arc<Bucket>,
+    reached: RefCell<Option<(Verified, Landing)>>,
+}
 
 impl Outcome {
+    /// Of a body that goes into a bucket.
+    pub fn new(node: &Arc<Node>, bucket: &Arc<Bucket>) -> Self {
+        Self(Rc::new(End { node: Arc::clone(node), bucket: Arc::clone(bucket), reached: RefCell::default() }))
+    }
+
     /// What the verification gave; none while the body has not ended well.
     pub fn take(&self) -> Option<Verified> {
-        self.0.borrow_mut().take()
+        self.0.reached.borrow_mut().take().map(|(verified, _)| verified)
+    }
+
+    /// The body is what was announced: the storage may have the rest, if its bucket is still there.
+    fn reach(&self, verified: Verified) -> Result<(), S3Error> {
+        let landing = Landing::begin(&self.0.node, &self.0.bucket)?;
+        *self.0.reached.borrow_mut() = Some((verified, landing));
+        Ok(())
     }
 }
 
@@ -189,8 +211,8 @@ impl Sealing {
                 }
             }
         }
-        *self.outcome.0.borrow_mut() = Some(verified);
-        Ok(())
+        // Before anything of what was made ready here leaves.
+        self.outcome.reach(verified)
     }
 }
 
@@ -224,7 +246,7 @@ pub fn pass(source: Source, length: u64, outcome: Outcome) -> ByteStream {
                     }
                     if let Some(source) = passing.source.take() {
                         let verified = source.finish().map_err(failed)?;
-                        *passing.outcome.0.borrow_mut() = Some(verified);
+                        passing.outcome.reach(verified).map_err(failed)?;
                     }
                     let ready = std::mem::take(&mut passing.held);
                     return if ready.is_empty() { Ok(None) } else { Ok(Some((ready, passing))) };

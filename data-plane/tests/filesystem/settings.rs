@@ -335,3 +335,41 @@ fn a_damaged_versioning_state_stops_writes() {
         assert_eq!(super::support::get(&backend, "k").await, "old");
     });
 }
+
+/// What cannot be read may be locked: nothing takes its place, and nobody is told that it is gone.
+#[test]
+fn a_damaged_record_in_a_bucket_with_locks_is_not_replaced() {
+    let (_directory, root, backend) = fresh();
+    run(async {
+        locked(&backend).await;
+        let until = in_days(2);
+        let lock = [
+            ("x-amz-object-lock-mode", "COMPLIANCE"),
+            ("x-amz-object-lock-retain-until-date", until.as_str()),
+        ];
+        let version = put_with(&backend, BUCKET, "k", &lock).await.unwrap().version_id.unwrap();
+        let id = backend.create_upload(BUCKET, "k", PutOptions::default()).await.unwrap();
+        let part = backend.upload_part(BUCKET, "k", &id, 1, upload("part")).await.unwrap().etag;
+        let path = root.join("buckets").join(BUCKET).join("tree/Lk");
+        let genuine = fs::read(&path).unwrap();
+        let mut damaged = genuine.clone();
+        damaged[genuine.len() / 2] ^= 1;
+        fs::write(&path, &damaged).unwrap();
+
+        let failed = |result: Result<(), BackendError>, what: &str| {
+            assert!(matches!(result, Err(BackendError::Io(_))), "{what}: {result:?}");
+            assert_eq!(fs::read(&path).unwrap(), damaged, "{what} changed it");
+        };
+        failed(put_with(&backend, BUCKET, "k", &[]).await.map(drop), "a write");
+        failed(backend.delete(BUCKET, "k", None, Conditions::default()).await.map(drop), "a delete marker");
+        failed(delete(&backend, &version, true).await, "a deletion of the version");
+        let completed = backend.complete_upload(BUCKET, "k", &id, &[(1, part)], Conditions::default()).await;
+        failed(completed.map(drop), "a Complete");
+        put_with(&backend, BUCKET, "other", &[]).await.unwrap();
+
+        fs::write(&path, genuine).unwrap();
+        refused(delete(&backend, &version, true).await, "AccessDenied");
+        assert_eq!(super::support::get(&backend, "k").await, "x");
+        put_with(&backend, BUCKET, "k", &[]).await.unwrap();
+    });
+}

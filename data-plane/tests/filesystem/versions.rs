@@ -316,3 +316,30 @@ fn a_read_survives_tags_and_then_the_deletion_of_its_version() {
         assert_eq!(bodies(&root), 1);
     });
 }
+
+/// Two readers, of the record before its tags changed and of the one after: the first that is done leaves the bodies to the other.
+#[test]
+fn the_last_reader_of_a_deleted_version_reads_it_to_its_end() {
+    let (_directory, root, backend) = fresh();
+    run(async {
+        set_versioning(&backend, "Enabled").await;
+        let parts = [Bytes::from(vec![1; 1_000_000]), Bytes::from(vec![2; 9])];
+        multipart(&backend, "k", &parts).await;
+        let version = listed(&backend, all(10)).await.remove(0).version_id;
+        let before = backend.get(BUCKET, "k", GetOptions::default()).await.unwrap().body;
+        let tagging = "<Tagging><TagSet><Tag><Key>k</Key><Value>v</Value></Tag></TagSet></Tagging>";
+        forward(&backend, Method::PUT, Some("k"), &[("tagging", "")], tagging).await.unwrap();
+        let after = backend.get(BUCKET, "k", GetOptions::default()).await.unwrap().body;
+        backend.delete(BUCKET, "k", Some(&version), Conditions::default()).await.unwrap();
+        assert_eq!(collect(before).await, parts.concat());
+        // Sweeps now, whatever the reader's end has done by itself.
+        FsBackend::open(root.clone()).unwrap();
+        assert_eq!(collect(after).await, parts.concat());
+        let gone = async {
+            while bodies(&root) + pending(&root) > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(10), gone).await.expect("nothing is left");
+    });
+}

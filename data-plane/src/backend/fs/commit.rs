@@ -185,19 +185,21 @@ pub(crate) fn discard_replaced(
         if !record.head.upload.is_empty() {
             uploads::remove_completed(bucket, record)?;
         }
-        if record.head.revised && record.segments.len() > 1 && is_read_elsewhere(bucket, record, garbage)? {
+        if record.segments.len() > 1 && is_read_elsewhere(bucket, record, garbage)? {
             return Ok(false);
         }
     }
     remove_bodies(bucket, record).map(|()| true)
 }
 
-/// Whether a reader holds another file that was the record of the same bodies, before its tags or locks were changed. When it
-/// is done it comes back here.
+/// Whether a reader holds another file that was the record of the same bodies, before or after its tags or locks were changed.
+/// When it is done it comes back here.
 fn is_read_elsewhere(bucket: &Bucket, record: &Record, garbage: &Path) -> Result<bool, BackendError> {
+    let own = File::open(garbage)?;
     for entry in std::fs::read_dir(bucket.pending_dir())? {
         let path = entry?.path();
-        if path == garbage || path.extension().is_none_or(|extension| extension != "meta") {
+        // Another name of this very file is locked by whoever asks, and by nobody else.
+        if path.extension().is_none_or(|extension| extension != "meta") || space::is_at(&own, &path)? {
             continue;
         }
         if let Ok(Some(head)) = space::read_head(&path)

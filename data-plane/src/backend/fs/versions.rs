@@ -165,6 +165,15 @@ pub(crate) fn current(bucket: &Bucket, key: &str) -> Result<Option<Head>, Backen
     }
 }
 
+/// Refuses to go on where the current version cannot be read: what it is, and whether it is locked, nobody knows.
+fn refuse_damaged(bucket: &Bucket, key: &str) -> Result<(), BackendError> {
+    if bucket.leaf(key)?.try_exists()? {
+        let text = "the metadata file of the current version is damaged: see docs/filesystem-backend.md, \"Versions\"";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text).into());
+    }
+    Ok(())
+}
+
 /// A version that was found.
 #[derive(Debug)]
 pub(crate) struct Found {
@@ -199,7 +208,10 @@ pub(crate) fn find(bucket: &Bucket, key: &str, version_id: &str) -> Result<Optio
             }
         }
         // What is not there may just have become the current one.
-        if current(bucket, key)?.map(|head| head.id) == now.map(|head| head.id) {
+        if current(bucket, key)?.map(|head| head.id) == now.as_ref().map(|head| head.id) {
+            if now.is_none() {
+                refuse_damaged(bucket, key)?;
+            }
             return Ok(None);
         }
     }
@@ -293,6 +305,10 @@ pub(crate) fn publish(
         return pending.publish(&leaf);
     }
     let replaced = current(bucket, &key)?;
+    if replaced.is_none() && documents::read(bucket, Document::ObjectLock)?.is_some() {
+        // It may be locked, and would go for good.
+        refuse_damaged(bucket, &key)?;
+    }
     record.head.sequence = match &replaced {
         Some(head) => head.sequence + 1,
         None => all_older(bucket, &key)?.first().map_or(0, |newest| newest.sequence + 1),

@@ -4,10 +4,12 @@ use bytes::Bytes;
 use sealgate_data_plane::backend::{Backend as _, BackendError, CopySource, PutOptions};
 use sealgate_envelope::hidden;
 
+use super::relay::{Moment as Asked, Relay};
 use super::s3::{Answer, Client, bytes};
 use super::steered::{Call, Moment, Steered};
 use super::steering::Steering;
 use super::storage::list;
+use super::world::{World, issue, soon, tenant};
 
 const SOURCE: &str = "/bucket/source";
 const COPY: &str = "/bucket/copy";
@@ -78,19 +80,46 @@ async fn no_copy_goes_to_a_bucket_without_the_record_of_its_key() {
     steering.plain.put(SOURCE, body(1)).await.ok();
     steering.plain.put("/second", "").await.ok();
     let (epoch, version) = steering.other.node().applied();
-    super::world::soon("the bucket", steering.node.node().wait_applied(epoch, version)).await;
+    soon("the bucket", steering.node.node().wait_applied(epoch, version)).await;
     let records = async || list(steering.storage.as_ref(), "second", hidden::IK_PREFIX).await.len();
     // The bucket's own key comes into use with its first object.
     steering.plain.put("/second/own", "x").await.ok();
     assert_eq!(records().await, 1);
     let down = || BackendError::Unavailable("the disk is away".to_owned());
     steering.backend.fail(Moment::Before, Call::Put, hidden::IK_PREFIX, down);
+    let copied = steering.backend.count(Call::Copy, "", 1);
     copy(&steering.steered, "/second/copy").await.ok();
-    steering.backend.assert_done();
+    assert_eq!(copied.get(), 0, "the stored bytes, which name the source's key, went there");
+    steering.backend.forget_rules();
     assert_eq!(records().await, 1, "the record could not be placed");
     assert!(steering.plain.get("/second/copy").await.ok().body == body(1), "and is not needed");
     copy(&steering.steered, "/second/copy").await.ok();
     assert_eq!(records().await, 2, "it is placed before the copy");
     assert!(steering.plain.get("/second/copy").await.ok().body == body(1));
     steering.stop().await;
+}
+
+/// The record of a key is asked for and placed once, however many copies wait for it.
+#[actix_rt::test]
+async fn many_copies_into_another_bucket_borrow_their_sources_key_once() {
+    let world = World::new();
+    let control = world.control().await;
+    let client = tenant(&control).await;
+    let relay = Relay::start(control.grpc_addr(), issue(&control, "one").await).await;
+    let node = world.node(relay.endpoint(), relay.identity()).await;
+    let client = client.at(node.address());
+    for bucket in ["/bucket", "/second"] {
+        client.put(bucket, "").await.ok();
+    }
+    client.put(SOURCE, body(1)).await.ok();
+    client.put("/second/own", "x").await.ok();
+    let targets: Vec<_> = (0..16).map(|number| format!("/second/copy{number}")).collect();
+    let copies = targets.iter().map(|target| copy(&client, target));
+    for answer in soon("the copies", futures_util::future::join_all(copies)).await {
+        answer.ok();
+    }
+    assert_eq!(relay.count(Asked::LendAsked), 1);
+    assert!(client.get("/second/copy7").await.ok().body == body(1));
+    node.stop().await;
+    control.stop().await;
 }

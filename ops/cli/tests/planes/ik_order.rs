@@ -16,7 +16,7 @@ const MOMENTS: [Moment; 4] =
 /// The copies that lie in the bucket at a moment: placed only after the record was committed.
 fn copies_at(moment: Moment) -> usize {
     match moment {
-        Moment::ActiveAsked | Moment::ActiveAnswered | Moment::GetAsked => 0,
+        Moment::ActiveAsked | Moment::ActiveAnswered | Moment::GetAsked | Moment::LendAsked => 0,
         Moment::ConfirmAsked | Moment::ConfirmAnswered => 1,
     }
 }

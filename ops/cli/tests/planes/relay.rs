@@ -33,6 +33,8 @@ pub enum Moment {
     ConfirmAnswered,
     /// The node asks for a key for reading.
     GetAsked,
+    /// The node asks for a key's record, for another bucket.
+    LendAsked,
 }
 
 /// What a node answered to a push.
@@ -302,6 +304,7 @@ impl wire::keys_server::Keys for Service {
     }
 
     async fn lend(&self, request: Request<wire::LendRequest>) -> Result<Response<wire::PlaceRecord>, Status> {
+        self.at(Moment::LendAsked).await?;
         self.upstream().keys().lend(request.into_inner()).await
     }
 }

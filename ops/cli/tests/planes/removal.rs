@@ -1,24 +1,26 @@
 //! DeleteBucket: what goes with a bucket, and what comes back when the backend does not let it go.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
 use sealgate_control_plane::registry::records::BucketState;
-use sealgate_data_plane::backend::{BackendError, Conditions, PutOptions};
+use sealgate_data_plane::backend::fs::FsBackend;
+use sealgate_data_plane::backend::{Backend, Conditions, PutOptions};
 use sealgate_data_plane::buckets::removal::delete_pending;
+use sealgate_data_plane::clock::{ManualClock, SystemClock};
 use sealgate_data_plane::pipeline;
 use sealgate_data_plane::worker::Backends;
 use sealgate_envelope::hidden;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::sync::oneshot;
 
 use super::s3::bytes;
-use super::steered::{Call, Moment};
+use super::steered::{Call, Moment, Steered, serve};
 use super::steering::{Steering, unavailable};
-use super::storage::{check_key_records, key_records};
-use super::world::{admin, soon, until};
+use super::storage::{check_key_records, key_records, list};
+use super::world::{World, admin, identity, issue, soon, tenant};
 
 /// A bucket that was in use: its marker, a key record, and the record of an upload that is over.
 async fn used() -> Steering {
@@ -87,35 +89,70 @@ async fn hidden_objects_that_cannot_be_read_are_not_deleted() {
     steering.stop().await;
 }
 
-/// The write was let in while the bucket was in use, and ends after its key's record was removed.
+/// From a node that the control plane cannot reach, after the key records were removed.
 #[actix_rt::test]
-async fn an_object_that_arrives_during_the_deletion_stays_and_its_key_record_comes_back() {
+async fn an_object_that_arrives_during_the_deletion_stays_and_the_key_records_come_back() {
     let steering = used().await;
-    let body = bytes(3 << 20, 1);
-    let mut stream = TcpStream::connect(steering.plain.address).await.unwrap();
-    let head = steering.plain.head("PUT", "/bucket/late", &format!("content-length: {}\r\n", body.len()));
-    stream.write_all(head.as_bytes()).await.unwrap();
-    stream.write_all(&body[..1 << 20]).await.unwrap();
-    let pending = steering.world.backend().join("buckets/bucket/new");
-    until("the write's begin", async || std::fs::read_dir(&pending).unwrap().count() > 0).await;
-
-    let backend = steering.world.backend();
-    let (answered, answer) = oneshot::channel();
-    let rest = body.clone();
+    let before = steering.stored().await;
+    let (root, storage) = (steering.world.backend(), Rc::clone(&steering.storage));
     steering.backend.once(Moment::Before, Call::DeleteBucket, "", move || async move {
-        assert_eq!(key_records(&backend, "bucket").await, 0, "the records go before the bucket");
-        stream.write_all(&rest[1 << 20..]).await.unwrap();
-        let mut text = vec![0; 15];
-        stream.read_exact(&mut text).await.unwrap();
-        answered.send(String::from_utf8(text).unwrap()).unwrap();
-        Ok::<_, BackendError>(())
+        assert_eq!(key_records(&root, "bucket").await, 0, "the records go before the bucket");
+        let late = storage.put("bucket", "late", PutOptions::default(), pipeline::upload(vec![1])).await;
+        late.map(drop)
     });
     let refused = steering.steered.send("DELETE", "/bucket", "").await;
     assert_eq!((refused.status.as_u16(), refused.tag("Code").as_str()), (409, "BucketNotEmpty"));
-    assert_eq!(soon("the write's answer", answer).await.unwrap(), "HTTP/1.1 200 OK");
-    assert!(steering.steered.get("/bucket/late").await.ok().body == body);
-    assert_eq!(check_key_records(&steering.world.backend(), "bucket").await, 1);
+    steering.storage.delete("bucket", "late", None, Conditions::default()).await.unwrap();
+    check_kept(&steering, before).await;
     steering.stop().await;
+}
+
+/// Whoever comes second could not tell the bucket from one that was made under its name since the first was done.
+#[actix_rt::test]
+async fn one_request_at_a_time_deletes_a_bucket_on_one_node_as_on_two() {
+    let steering = used().await;
+    for other in [&steering.plain, &steering.steered] {
+        let (other, answered) = (other.clone(), Rc::new(RefCell::new(None)));
+        let answer = Rc::clone(&answered);
+        steering.backend.once(Moment::Before, Call::DeleteMany, "", move || async move {
+            *answer.borrow_mut() = Some(other.send("DELETE", "/bucket", "").await);
+            Err(unavailable())
+        });
+        assert_eq!(steering.steered.send("DELETE", "/bucket", "").await.status, 503);
+        let second = answered.take().unwrap();
+        assert_eq!((second.status.as_u16(), second.tag("Code").as_str()), (409, "OperationAborted"));
+    }
+    // Whose turn is over leaves it to the next.
+    steering.plain.send("DELETE", "/bucket", "").await.ok();
+    steering.stop().await;
+}
+
+/// Its lease may be over: what it would remove next may be another bucket's.
+#[actix_rt::test]
+async fn a_deletion_that_takes_too_long_stops() {
+    let world = World::new();
+    let control = world.control().await;
+    let client = tenant(&control).await;
+    let clock = ManualClock::at(SystemClock::shared().unix());
+    let endpoint = format!("https://{}", control.grpc_addr());
+    let node =
+        world.node_by(endpoint, identity(&issue(&control, "one").await), Arc::clone(&clock) as _).await;
+    let storage: Rc<dyn Backend> = Rc::new(FsBackend::open(world.backend()).unwrap());
+    let backend = Steered::new(Rc::clone(&storage));
+    let client = client.at(serve(node.node(), Rc::clone(&backend) as _).await);
+    client.put("/bucket", "").await.ok();
+    client.put("/bucket/object", "text").await.ok();
+    client.send("DELETE", "/bucket/object", "").await.ok();
+    let stored = list(storage.as_ref(), "bucket", "").await.len();
+    backend.once(Moment::Before, Call::List, hidden::PREFIX, move || async move {
+        clock.advance(Duration::from_secs(120));
+        Ok(())
+    });
+    assert_eq!(client.send("DELETE", "/bucket", "").await.status, 503);
+    assert_eq!(list(storage.as_ref(), "bucket", "").await.len(), stored, "something was removed");
+    client.send("DELETE", "/bucket", "").await.ok();
+    node.stop().await;
+    control.stop().await;
 }
 
 /// As on S3: a client that cleans up knows nothing of the uploads that a crashed one left.

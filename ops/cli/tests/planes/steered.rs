@@ -10,13 +10,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use futures_util::future::{FutureExt as _, LocalBoxFuture};
+use http::HeaderMap;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use sealgate_data_plane::backend::{
     Backend, BackendError, Capabilities, Conditions, CopyOutcome, CopySource, DeleteKey, DeleteOutcome,
-    GetOptions, GetOutcome, ListOptions, ListPage, ObjectMeta, PartEntry, PartPage, PutOptions, PutOutcome,
-    Upload, UploadListOptions, UploadPage,
+    Forward, Forwarded, GetOptions, GetOutcome, ListOptions, ListPage, ObjectMeta, PartEntry, PartPage,
+    PutOptions, PutOutcome, Upload, UploadListOptions, UploadPage,
 };
 use sealgate_data_plane::gate;
 use sealgate_data_plane::node::Node;
@@ -39,6 +40,7 @@ pub enum Call {
     AbortUpload,
     Complete,
     Copy,
+    Forward,
 }
 
 /// A moment in a call.
@@ -68,60 +70,43 @@ pub struct Steered {
     capabilities: Capabilities,
     forgets_uploads: bool,
     forgets_parts: Cell<bool>,
+    acknowledges_early: Cell<bool>,
     replaced_parts: RefCell<Vec<PartEntry>>,
     rules: RefCell<Vec<Rule>>,
 }
 
 impl Steered {
     pub fn new(real: Rc<dyn Backend>) -> Rc<Self> {
-        let capabilities = real.capabilities().clone();
-        Rc::new(Self {
-            real,
-            capabilities,
-            forgets_uploads: false,
-            forgets_parts: Cell::default(),
-            replaced_parts: RefCell::default(),
-            rules: RefCell::default(),
-        })
+        Self::changed(real, |_| ())
     }
 
     /// One that completes an upload with whatever parts it has, under whatever ETags it is told.
     pub fn lenient(real: Rc<dyn Backend>) -> Rc<Self> {
-        let capabilities = Capabilities { part_etags_enforced: false, ..real.capabilities().clone() };
-        Rc::new(Self {
-            real,
-            capabilities,
-            forgets_uploads: false,
-            forgets_parts: Cell::default(),
-            replaced_parts: RefCell::default(),
-            rules: RefCell::default(),
-        })
+        Self::changed(real, |steered| steered.capabilities.part_etags_enforced = false)
     }
 
     /// One that copies whatever the source is by then, whatever ETag it is told.
     pub fn unpinned(real: Rc<dyn Backend>) -> Rc<Self> {
-        let capabilities = Capabilities { pinned_copies: false, ..real.capabilities().clone() };
-        Rc::new(Self {
-            real,
-            capabilities,
-            forgets_uploads: false,
-            forgets_parts: Cell::default(),
-            replaced_parts: RefCell::default(),
-            rules: RefCell::default(),
-        })
+        Self::changed(real, |steered| steered.capabilities.pinned_copies = false)
     }
 
     /// One that forgets uploads in listings, as MinIO does after a restart, and knows them when asked by id.
     pub fn forgetful(real: Rc<dyn Backend>) -> Rc<Self> {
-        let capabilities = real.capabilities().clone();
-        Rc::new(Self {
+        Self::changed(real, |steered| steered.forgets_uploads = true)
+    }
+
+    fn changed(real: Rc<dyn Backend>, change: impl FnOnce(&mut Self)) -> Rc<Self> {
+        let mut steered = Self {
+            capabilities: real.capabilities().clone(),
             real,
-            capabilities,
-            forgets_uploads: true,
+            forgets_uploads: false,
             forgets_parts: Cell::default(),
+            acknowledges_early: Cell::default(),
             replaced_parts: RefCell::default(),
             rules: RefCell::default(),
-        })
+        };
+        change(&mut steered);
+        Rc::new(steered)
     }
 
     /// Acts once, at the next such call whose key (of a part: key, `#` and number) contains `name`.
@@ -150,6 +135,29 @@ impl Steered {
     /// Leaves the parts out of the listing that is made right now, as of one that is read while they are removed.
     pub fn forget_parts_once(&self) {
         self.forgets_parts.set(true);
+    }
+
+    /// Says from now on that objects are stored of which it has not read the end.
+    pub fn acknowledge_early(&self) {
+        self.acknowledges_early.set(true);
+    }
+
+    /// How many such calls there are from now on, `most` at most.
+    pub fn count(&self, call: Call, name: &'static str, most: usize) -> Rc<Cell<usize>> {
+        let counted = Rc::new(Cell::new(0));
+        for _ in 0..most {
+            let counted = Rc::clone(&counted);
+            self.once(Moment::Before, call, name, move || async move {
+                counted.set(counted.get() + 1);
+                Ok(())
+            });
+        }
+        counted
+    }
+
+    /// Forgets what was to happen.
+    pub fn forget_rules(&self) {
+        self.rules.borrow_mut().clear();
     }
 
     /// Goes on listing an attempt at a part that was replaced, before its successor, as SeaweedFS does.
@@ -222,6 +230,10 @@ impl Backend for Steered {
         mut body: Upload,
     ) -> Result<PutOutcome, BackendError> {
         self.at_body(Call::Put, key, &mut body).await?;
+        if self.acknowledges_early.get() {
+            let (etag, headers) = ("0".repeat(32), HeaderMap::new());
+            return Ok(PutOutcome { etag, version_id: None, headers });
+        }
         let outcome = self.real.put(bucket, key, options, body).await?;
         self.at(Moment::After, Call::Put, key).await?;
         Ok(outcome)
@@ -339,6 +351,13 @@ impl Backend for Steered {
         let page = self.real.list_uploads(bucket, options).await?;
         self.at(Moment::After, Call::ListUploads, "").await?;
         Ok(page)
+    }
+    async fn forward(&self, request: Forward) -> Result<Forwarded, BackendError> {
+        let name = request.query.first().map_or_else(String::new, |(name, _)| name.clone());
+        self.at(Moment::Before, Call::Forward, &name).await?;
+        let answer = self.real.forward(request).await?;
+        self.at(Moment::After, Call::Forward, &name).await?;
+        Ok(answer)
     }
     async fn copy(
         &self,

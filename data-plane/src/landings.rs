@@ -1,0 +1,96 @@
+//! Writes on their last step: from where the storage gets what makes it store, to its answer.
+//!
+//! A body may take hours, and its bucket may be deleted meanwhile, and another made under the same name: what was sealed for the
+//! one must not come to lie in the other, where nothing opens it and another tenant may be at home. So a write asks again,
+//! before its last chunk leaves, whether its bucket is still the one that it was let into. And a node acknowledges a config in
+//! which a bucket takes no more writes when none is on its last step there: who waits for that knows that none comes any more.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sealgate_envelope::BucketId;
+use tokio::sync::watch;
+
+use crate::node::Node;
+use crate::s3::error::{Code, S3Error};
+use crate::snapshot::{Bucket, BucketState, Snapshot};
+
+/// How many writes are on their last step, by bucket.
+pub struct Landings {
+    counts: Mutex<HashMap<BucketId, usize>>,
+    ended: watch::Sender<()>,
+}
+
+impl Default for Landings {
+    fn default() -> Self {
+        Self { counts: Mutex::default(), ended: watch::Sender::new(()) }
+    }
+}
+
+impl Landings {
+    /// The buckets in which writes are on their last step, and that take none by this snapshot, which the node runs on already.
+    #[must_use]
+    pub fn outlasting(&self, snapshot: &Snapshot) -> Vec<BucketId> {
+        let counts = self.lock();
+        if counts.is_empty() {
+            return Vec::new();
+        }
+        let active = snapshot.buckets().filter(|bucket| bucket.state == BucketState::Active);
+        let active: HashSet<_> = active.map(|bucket| bucket.id).collect();
+        counts.keys().filter(|id| !active.contains(id)).copied().collect()
+    }
+
+    /// Waits until none is on its last step in any of these.
+    pub async fn settled(&self, buckets: &[BucketId]) {
+        let mut ended = self.ended.subscribe();
+        while buckets.iter().any(|id| self.lock().contains_key(id)) {
+            // The sender lives as long as this.
+            let _ = ended.changed().await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<BucketId, usize>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A write on its last step, counted until it is dropped.
+pub struct Landing {
+    node: Arc<Node>,
+    bucket: BucketId,
+}
+
+impl Landing {
+    /// Begins the last step of a write into a bucket.
+    ///
+    /// # Errors
+    /// OperationAborted when the node has learned that the bucket takes no writes any more: nothing may be stored.
+    pub fn begin(node: &Arc<Node>, bucket: &Bucket) -> Result<Self, S3Error> {
+        // Under the lock: either the snapshot that ends the bucket is seen here, or this write by whoever applied it.
+        let mut counts = node.landings.lock();
+        let snapshot = node.snapshot();
+        let now = snapshot.as_ref().and_then(|snapshot| snapshot.bucket(&bucket.name));
+        if now.is_none_or(|now| now.id != bucket.id || now.state != BucketState::Active) {
+            return Err(S3Error::with(
+                Code::OperationAborted,
+                "The bucket was deleted while the request was under way.",
+            ));
+        }
+        *counts.entry(bucket.id).or_default() += 1;
+        Ok(Self { node: Arc::clone(node), bucket: bucket.id })
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        let mut counts = self.node.landings.lock();
+        if let Some(count) = counts.get_mut(&self.bucket) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.bucket);
+            }
+        }
+        drop(counts);
+        self.node.landings.ended.send_replace(());
+    }
+}

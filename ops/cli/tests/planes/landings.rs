@@ -1,0 +1,121 @@
+//! Writes that take long, while their bucket is deleted and another is made under its name.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use sealgate_data_plane::backend::BackendError;
+use sealgate_proto::v1 as wire;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+use super::relay::{Relay, Verdict};
+use super::s3::{Client, bytes};
+use super::steered::{Call, Moment, Steered, serve};
+use super::steering::Steering;
+use super::world::{World, issue, soon, tenant};
+
+/// Begins a PUT and gives the connection, over which `left` bytes are still to come.
+async fn begin(client: &Client, target: &str, body: &Bytes, left: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(client.address).await.unwrap();
+    let head = client.head("PUT", target, &format!("content-length: {}\r\n", body.len()));
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&body[..body.len() - left]).await.unwrap();
+    stream
+}
+
+/// Sends what is left; gives the answer's status line and Code.
+async fn end(mut stream: TcpStream, rest: &[u8]) -> String {
+    stream.write_all(rest).await.unwrap();
+    let mut answer = vec![0; 4096];
+    let read = soon("the write's answer", stream.read(&mut answer)).await.unwrap();
+    String::from_utf8_lossy(&answer[..read]).into_owned()
+}
+
+/// Deletes the bucket through the other node, and makes another of the same name.
+async fn replace_bucket(steering: &Steering) {
+    steering.plain.send("DELETE", "/bucket", "").await.ok();
+    steering.plain.put("/bucket", "").await.ok();
+    let (epoch, version) = steering.other.node().applied();
+    soon("the new bucket", steering.node.node().wait_applied(epoch, version)).await;
+}
+
+#[actix_rt::test]
+async fn a_write_into_a_deleted_bucket_does_not_land_in_the_next_one_of_its_name() {
+    for (size, left) in [(1_000, 500), (300_000, 100)] {
+        let steering = Steering::start().await;
+        let body = bytes(size, 1);
+        let (begun, has_begun) = oneshot::channel();
+        steering.backend.once(Moment::Before, Call::Put, "late", move || async move {
+            begun.send(()).unwrap();
+            Ok(())
+        });
+        let stream = begin(&steering.steered, "/bucket/late", &body, left).await;
+        soon("the write", has_begun).await.unwrap();
+        replace_bucket(&steering).await;
+        let answer = end(stream, &body[size - left..]).await;
+        assert!(answer.starts_with("HTTP/1.1 409 ") && answer.contains("OperationAborted"), "{answer}");
+        assert_eq!(steering.plain.get("/bucket/late").await.tag("Code"), "NoSuchKey");
+        steering.steered.put("/bucket/late", "new").await.ok();
+        steering.stop().await;
+    }
+}
+
+#[actix_rt::test]
+async fn deletions_whose_list_took_long_do_not_touch_the_next_bucket() {
+    let steering = Steering::start().await;
+    let list = Bytes::from("<Delete><Object><Key>k</Key></Object></Delete>");
+    let mut stream = TcpStream::connect(steering.steered.address).await.unwrap();
+    let more = format!("content-length: {}\r\ncontent-md5: 5DKh5iefM5MSKvRILIuFwQ==\r\n", list.len());
+    let head = steering.steered.head("POST", "/bucket?delete=", &more);
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // What was let in comes before the next request over the same thread.
+    steering.steered.get("/bucket").await.ok();
+    replace_bucket(&steering).await;
+    steering.plain.put("/bucket/k", "new").await.ok();
+    let answer = end(stream, &list).await;
+    assert!(answer.starts_with("HTTP/1.1 404 ") && answer.contains("NoSuchBucket"), "{answer}");
+    assert_eq!(steering.plain.get("/bucket/k").await.ok().body, "new");
+    steering.stop().await;
+}
+
+/// Who waits until a bucket takes no more writes must not hear so while one has only its last step before it.
+#[actix_rt::test]
+async fn a_config_that_ends_a_bucket_is_acknowledged_after_the_last_write() {
+    let world = World::new();
+    let control = world.control().await;
+    let client = tenant(&control).await;
+    let relay = Relay::start(control.grpc_addr(), issue(&control, "one").await).await;
+    let node = world.node(relay.endpoint(), relay.identity()).await;
+    let storage = sealgate_data_plane::backend::fs::FsBackend::open(world.backend()).unwrap();
+    let backend = Steered::new(Rc::new(storage));
+    let client = client.at(serve(node.node(), Rc::clone(&backend) as _).await);
+    client.put("/bucket", "").await.ok();
+
+    let (landed, has_landed) = oneshot::channel();
+    let (go_on, going_on) = oneshot::channel::<()>();
+    backend.once(Moment::After, Call::Put, "object", move || async move {
+        landed.send(()).unwrap();
+        going_on.await.map_err(|_| BackendError::Unavailable("the test says so".to_owned()))
+    });
+    let writer = client.clone();
+    let write = actix_rt::spawn(async move { writer.put("/bucket/object", "text").await });
+    soon("the write's last step", has_landed).await.unwrap();
+
+    let mut active = relay.snapshot().await;
+    let mut deleting = active.clone();
+    deleting.version += 1;
+    active.version += 2;
+    deleting.buckets[0].state = wire::BucketState::Deleting.into();
+    let mut first = Box::pin(relay.push(&deleting, "deleting"));
+    assert!(first.as_mut().now_or_never().is_none());
+    // Acknowledged in their order, if both were at once.
+    assert!(matches!(relay.push(&active, "active").await, Verdict::Ack));
+    assert!(first.as_mut().now_or_never().is_none(), "acknowledged with a write on its last step");
+    go_on.send(()).unwrap();
+    assert!(matches!(first.await, Verdict::Ack));
+    write.await.unwrap().ok();
+    node.stop().await;
+    control.stop().await;
+}
