@@ -5,6 +5,7 @@
 
 mod buckets;
 mod credentials;
+mod freeze;
 mod identities;
 pub(crate) mod iks;
 mod lent;

@@ -17,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::multipart::uploads::Uploads;
 use crate::pipeline::tables::Tables;
 use crate::snapshot::Snapshot;
+use crate::writes::Writes;
 
 /// A node: its config, the snapshot that it runs on, its keys.
 pub struct Node {
@@ -38,6 +39,8 @@ pub struct Node {
     pub lent: Lent,
     /// The control plane.
     pub control: ControlPlane,
+    /// Writes in flight.
+    pub writes: Arc<Writes>,
     snapshot: ArcSwapOption<Snapshot>,
     applied: watch::Sender<(u64, u64)>,
     draining: AtomicBool,
@@ -63,6 +66,7 @@ impl Node {
             metrics,
             keys,
             control,
+            writes: Writes::new(),
             snapshot: ArcSwapOption::empty(),
             applied: watch::Sender::new((0, 0)),
             draining: AtomicBool::new(false),
@@ -89,6 +93,7 @@ impl Node {
         self.keys.retain(|id| ids.contains(&id));
         self.uploads.retain(|id| ids.contains(&id));
         self.lent.retain(|id| ids.contains(&id));
+        self.writes.freeze(snapshot.buckets().filter(|bucket| bucket.frozen).map(|bucket| bucket.id).collect());
         self.snapshot.store(Some(snapshot));
         self.metrics.config_applied(new.1);
         self.applied.send_replace(new);

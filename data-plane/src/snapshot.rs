@@ -50,6 +50,8 @@ pub struct Bucket {
     pub rules: Vec<policies::EncryptionRule>,
     /// Unix seconds.
     pub created: u64,
+    /// Writes are refused for now, with an answer that clients repeat.
+    pub frozen: bool,
 }
 
 /// Where a bucket is in its life.
@@ -222,6 +224,7 @@ impl Bucket {
                 .map(|rule| policies::EncryptionRule { prefix: rule.prefix, plain: rule.plain })
                 .collect(),
             created: wire.created,
+            frozen: wire.frozen,
         })
     }
 

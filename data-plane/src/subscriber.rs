@@ -14,7 +14,8 @@ use sealgate_proto::v1 as wire;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::{ReceiverStream, WatchStream};
 use tracing::{info, warn};
 use zeroize::Zeroize as _;
 
@@ -167,6 +168,21 @@ impl Subscriber {
             }
         };
         self.answer(answer);
+        self.report_frozen();
+    }
+
+    /// Says what is still being written into frozen buckets, where there are any.
+    fn report_frozen(&self) {
+        let frozen = self.node.writes.of_frozen();
+        if frozen.is_empty() {
+            return;
+        }
+        let buckets = frozen
+            .into_iter()
+            .map(|(bucket, in_flight)| wire::FrozenBucket { bucket_id: bucket.as_bytes().to_vec(), in_flight })
+            .collect();
+        let (epoch, version) = self.node.applied();
+        self.answer(wire::node_message::Message::FrozenWrites(wire::FrozenWrites { epoch, version, buckets }));
     }
 
     fn answer(&self, message: wire::node_message::Message) {
@@ -182,7 +198,17 @@ impl Actor for Subscriber {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.add_stream(WatchStream::from_changes(self.node.writes.ended()).map(|()| WriteEnded));
         self.connect(ctx);
+    }
+}
+
+/// A write to a frozen bucket has ended.
+struct WriteEnded;
+
+impl StreamHandler<WriteEnded> for Subscriber {
+    fn handle(&mut self, _: WriteEnded, _: &mut Self::Context) {
+        self.report_frozen();
     }
 }
 

@@ -69,6 +69,7 @@ impl Registry {
             suite: 1,
             rules: Vec::new(),
             created: self.now(),
+            frozen: false,
         };
         let key = bucket_key(name);
         self.commit(&[Compare::Absent(key.clone())], vec![Op::Put(key, encode(&record)?)], false)?;
@@ -105,9 +106,12 @@ impl Registry {
     /// Records the intent to delete: from this version on nodes refuse writes.
     ///
     /// # Errors
-    /// [`Error::Precondition`] when it is still being created.
+    /// [`Error::Precondition`] when it is still being created, or frozen.
     pub fn begin_delete(&self, id: BucketId) -> Result<Version, Error> {
         let bucket = self.known(id)?;
+        if bucket.frozen {
+            return Err(Error::Precondition("the bucket is frozen: end the freeze first".to_owned()));
+        }
         match bucket.state {
             BucketState::Active | BucketState::Restoring => self.set_state(&bucket, BucketState::Deleting),
             BucketState::Deleting => Ok(self.version()),
@@ -158,7 +162,8 @@ impl Registry {
     /// Replaces a bucket's encryption rules.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for more than 100 rules, a prefix twice, or one that no key can have.
+    /// [`Error::Invalid`] for more than 100 rules, a prefix twice, or one that no key can have,
+    /// [`Error::Precondition`] while it is frozen.
     pub fn set_rules(&self, name: &str, mut rules: Vec<RuleRecord>) -> Result<Version, Error> {
         let state = self.state();
         let bucket = state.buckets.get(name).ok_or_else(|| Error::NotFound("no such bucket".to_owned()))?;
@@ -168,6 +173,9 @@ impl Registry {
         }
         if rules.iter().any(|rule| rule.prefix.len() > sealgate_policies::MAX_KEY_BYTES) {
             return Err(Error::Invalid("a prefix has at most 1024 bytes".to_owned()));
+        }
+        if bucket.frozen {
+            return Err(Error::Precondition("the bucket is frozen: end the freeze first".to_owned()));
         }
         let mut record = BucketRecord::clone(bucket);
         record.rules = rules;
@@ -184,7 +192,7 @@ impl Registry {
         self.put(&record)
     }
 
-    fn put(&self, record: &BucketRecord) -> Result<Version, Error> {
+    pub(super) fn put(&self, record: &BucketRecord) -> Result<Version, Error> {
         let key = bucket_key(&record.name);
         self.commit(&[self.unchanged(&key)?], vec![Op::Put(key, encode(record)?)], false)
     }

@@ -200,6 +200,14 @@ pub struct BucketRecord {
     pub rules: Vec<RuleRecord>,
     /// Unix seconds.
     pub created: u64,
+    /// Writes are refused for now.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub frozen: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// One grant of a credential.

@@ -26,6 +26,7 @@ use async_trait::async_trait;
 use http::HeaderMap;
 
 use self::client::Client;
+pub use self::connection::client_tls;
 pub use self::config::{Checksum, CredentialsProvider, S3Config, ServerKind, StaticCredentials};
 use super::{
     Backend, BackendError, Capabilities, Conditions, CopyOutcome, CopySource, DeleteKey, DeleteOutcome,

@@ -5,6 +5,7 @@ mod dev;
 mod failure;
 mod interrupt;
 mod location;
+mod migrate;
 mod offline;
 mod output;
 mod profile;
@@ -53,6 +54,8 @@ enum Command {
     Mb(put::BucketArguments),
     /// Make a URL that allows one request for a while.
     Presign(presign::Arguments),
+    /// Copy a bucket into another one while it is in use, and give the copy its name.
+    Migrate(migrate::Arguments),
     /// Show what is known of stored objects and records without keys (offline).
     Inspect(inspect::Arguments),
     /// Decrypt an object from the backend itself: no gateway is needed (offline).
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Command::Ls(arguments) => list::run(&arguments, out),
         Command::Mb(arguments) => put::make_bucket(&arguments, out),
         Command::Presign(arguments) => presign::run(&arguments, out),
+        Command::Migrate(arguments) => migrate::run(&arguments, out),
         Command::Inspect(arguments) => inspect::run(&arguments, out),
         Command::Decrypt(arguments) => hardened().and_then(|()| decrypt::run(&arguments, out)),
         Command::Verify(arguments) => hardened().and_then(|()| verify::run(&arguments, out)),

@@ -28,7 +28,7 @@ impl ServerArguments {
         Settings::find(&self.connection, self.data.as_deref())
     }
 
-    fn client(&self) -> Outcome<Client> {
+    pub(crate) fn client(&self) -> Outcome<Client> {
         Client::new(&self.settings()?)
     }
 }

@@ -248,7 +248,7 @@ pub async fn admin(address: SocketAddr, token: &str, method: &str, path: &str, b
 }
 
 /// One request to an admin API. A transport failure is an error: it was killed, or is gone.
-async fn try_admin(
+pub async fn try_admin(
     address: SocketAddr,
     token: &str,
     method: &str,

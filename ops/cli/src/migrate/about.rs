@@ -1,0 +1,187 @@
+//! All of an object that is not its body: what goes with a copy, and whether it is the same.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use sealgate_data_plane::backend::s3::S3Backend;
+use sealgate_data_plane::backend::{Backend as _, BackendError, Forward, ObjectMeta, PutOptions};
+use sealgate_data_plane::s3::xml::tags::parse_tags;
+use sha2::{Digest as _, Sha256};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// What the client said of the content.
+const CONTENT: &[&str] = &[
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "expires",
+];
+const CLASS: &str = "x-amz-storage-class";
+const TAGGING: &str = "x-amz-tagging";
+const HOLD: &str = "x-amz-object-lock-legal-hold";
+const MODE: &str = "x-amz-object-lock-mode";
+const UNTIL: &str = "x-amz-object-lock-retain-until-date";
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct About {
+    content: HeaderMap,
+    metadata: BTreeMap<String, String>,
+    /// Storage class, tags, locks.
+    settings: HeaderMap,
+}
+
+impl About {
+    /// Of what HEAD or GET tell, and the tags.
+    pub fn new(meta: &ObjectMeta, tags: Option<&str>) -> Self {
+        let take = |names: &[&'static str]| {
+            let mut taken = HeaderMap::new();
+            for name in names {
+                if let Some(value) = meta.headers.get(*name) {
+                    taken.insert(*name, value.clone());
+                }
+            }
+            taken
+        };
+        let mut settings = take(&[CLASS, HOLD, MODE, UNTIL]);
+        if settings.get(CLASS).is_some_and(|class| class == "STANDARD") {
+            settings.remove(CLASS);
+        }
+        if settings.get(HOLD).is_some_and(|hold| hold == "OFF") {
+            settings.remove(HOLD);
+        }
+        if let Some(value) = tags.and_then(|tags| tags.parse().ok()) {
+            settings.insert(TAGGING, value);
+        }
+        Self { content: take(CONTENT), metadata: meta.metadata.clone(), settings }
+    }
+
+    /// What a PUT says of it. A retention that is over is none: no storage takes one.
+    pub fn options(&self) -> PutOptions {
+        let mut headers = self.content.clone();
+        headers.extend(self.settings.clone());
+        let until = headers.get(UNTIL).and_then(|until| until.to_str().ok());
+        let until = until.and_then(|until| OffsetDateTime::parse(until, &Rfc3339).ok());
+        if until.is_none_or(|until| SystemTime::from(until) <= SystemTime::now()) {
+            headers.remove(UNTIL);
+            headers.remove(MODE);
+        }
+        PutOptions { metadata: self.metadata.clone(), headers, ..PutOptions::default() }
+    }
+
+    /// Whether a copy tells the same of the content.
+    pub fn same_content(&self, copy: &ObjectMeta) -> bool {
+        let copy = Self::new(copy, None);
+        self.content == copy.content && self.metadata == copy.metadata
+    }
+
+    /// A hash of all of it.
+    pub fn hash(&self) -> String {
+        let mut hash = Sha256::new();
+        let mut field = |name: &[u8], value: &[u8]| {
+            for part in [name, value] {
+                hash.update((part.len() as u64).to_be_bytes());
+                hash.update(part);
+            }
+        };
+        let mut headers: Vec<_> = self.content.iter().chain(&self.settings).collect();
+        headers.sort_by_key(|(name, _)| name.as_str());
+        for (name, value) in headers {
+            field(name.as_str().as_bytes(), value.as_bytes());
+        }
+        for (name, value) in &self.metadata {
+            field(format!("x-amz-meta-{name}").as_bytes(), value.as_bytes());
+        }
+        hex::encode(hash.finalize())
+    }
+}
+
+/// An object's tags as one header, sorted; none without any, and where the storage has no tags.
+///
+/// # Errors
+/// The storage's: a copy without them would have lost something quietly.
+pub async fn tags(
+    backend: &S3Backend,
+    bucket: &str,
+    key: &str,
+    version: &str,
+) -> Result<Option<String>, BackendError> {
+    let told = match backend.forward(about_object(Method::GET, bucket, key, "tagging", version, "")).await {
+        Ok(told) => told,
+        Err(error) if error.is("NoSuchTagSet") || error.is("NotImplemented") => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let tags = parse_tags(&told.body).map_err(|error| BackendError::Protocol(format!("tags: {error}")))?;
+    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let mut pairs: Vec<_> =
+        tags.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
+    pairs.sort_unstable();
+    Ok((!pairs.is_empty()).then(|| pairs.join("&")))
+}
+
+/// Gives a version of the target the tags and locks that a version of the source has by now.
+///
+/// # Errors
+/// The storage's.
+pub async fn set_again(
+    backend: &S3Backend,
+    from: (&str, &str),
+    to: (&str, &str),
+    key: &str,
+    now: &About,
+) -> Result<(), BackendError> {
+    let get = |what| about_object(Method::GET, from.0, key, what, from.1, "");
+    let put = |what, text: &str| about_object(Method::PUT, to.0, key, what, to.1, text);
+    let told = backend.forward(get("tagging")).await;
+    match told {
+        Ok(told) => {
+            backend.forward(put("tagging", &String::from_utf8_lossy(&told.body))).await?;
+        }
+        Err(error) if error.is("NoSuchTagSet") => {
+            backend.forward(about_object(Method::DELETE, to.0, key, "tagging", to.1, "")).await?;
+        }
+        Err(error) if error.is("NotImplemented") => {}
+        Err(error) => return Err(error),
+    }
+    for (name, what) in [(MODE, "retention"), (HOLD, "legal-hold")] {
+        let copied = now.settings.contains_key(name) && now.options().headers.contains_key(name);
+        if copied {
+            let told = backend.forward(get(what)).await?;
+            backend.forward(put(what, &String::from_utf8_lossy(&told.body))).await?;
+        } else if what == "legal-hold" && locks(backend, to, key).await? {
+            backend.forward(put(what, "<LegalHold><Status>OFF</Status></LegalHold>")).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a version is under a legal hold.
+async fn locks(backend: &S3Backend, at: (&str, &str), key: &str) -> Result<bool, BackendError> {
+    let options = sealgate_data_plane::backend::GetOptions {
+        version_id: Some(at.1.to_owned()),
+        ..sealgate_data_plane::backend::GetOptions::default()
+    };
+    let meta = backend.head(at.0, key, options).await?;
+    Ok(meta.headers.get(HOLD).is_some_and(|hold| hold == "ON"))
+}
+
+fn about_object(method: Method, bucket: &str, key: &str, what: &str, version: &str, body: &str) -> Forward {
+    let mut query = vec![(what.to_owned(), String::new())];
+    if !version.is_empty() {
+        query.push(("versionId".to_owned(), version.to_owned()));
+    }
+    Forward {
+        method,
+        bucket: bucket.to_owned(),
+        key: Some(key.to_owned()),
+        query,
+        headers: HeaderMap::new(),
+        body: Bytes::copy_from_slice(body.as_bytes()),
+    }
+}
