@@ -93,8 +93,10 @@ impl Node {
         self.keys.retain(|id| ids.contains(&id));
         self.uploads.retain(|id| ids.contains(&id));
         self.lent.retain(|id| ids.contains(&id));
-        self.writes.freeze(snapshot.buckets().filter(|bucket| bucket.frozen).map(|bucket| bucket.id).collect());
+        let frozen = snapshot.buckets().filter(|bucket| bucket.frozen).map(|bucket| bucket.id).collect();
+        // The names first: where a freeze ends, nobody may come in under a name that the bucket had before.
         self.snapshot.store(Some(snapshot));
+        self.writes.freeze(frozen);
         self.metrics.config_applied(new.1);
         self.applied.send_replace(new);
         Ok(())

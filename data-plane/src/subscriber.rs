@@ -42,12 +42,17 @@ pub async fn watch(node: Arc<Node>) {
     }
 }
 
+/// Ends of writes are gathered for so long before they are reported.
+const GATHER: Duration = Duration::from_millis(20);
+
 struct Subscriber {
     node: Arc<Node>,
     backends: HashSet<String>,
     answers: Option<mpsc::Sender<wire::NodeMessage>>,
     partial: Option<Partial>,
     backoff: Duration,
+    /// Whether a report of frozen buckets is about to be sent.
+    reporting: bool,
 }
 
 /// A snapshot of which not all fragments have come.
@@ -70,7 +75,7 @@ impl Drop for Partial {
 impl Subscriber {
     fn new(node: Arc<Node>) -> Self {
         let backends = node.config.backends.keys().cloned().collect();
-        Self { node, backends, answers: None, partial: None, backoff: BACKOFF_FIRST }
+        Self { node, backends, answers: None, partial: None, backoff: BACKOFF_FIRST, reporting: false }
     }
 
     fn connect(&mut self, ctx: &mut Context<Self>) {
@@ -179,10 +184,17 @@ impl Subscriber {
         }
         let buckets = frozen
             .into_iter()
-            .map(|(bucket, in_flight)| wire::FrozenBucket { bucket_id: bucket.as_bytes().to_vec(), in_flight })
+            .map(|(bucket, in_flight)| wire::FrozenBucket {
+                bucket_id: bucket.as_bytes().to_vec(),
+                in_flight,
+            })
             .collect();
         let (epoch, version) = self.node.applied();
-        self.answer(wire::node_message::Message::FrozenWrites(wire::FrozenWrites { epoch, version, buckets }));
+        self.answer(wire::node_message::Message::FrozenWrites(wire::FrozenWrites {
+            epoch,
+            version,
+            buckets,
+        }));
     }
 
     fn answer(&self, message: wire::node_message::Message) {
@@ -207,8 +219,13 @@ impl Actor for Subscriber {
 struct WriteEnded;
 
 impl StreamHandler<WriteEnded> for Subscriber {
-    fn handle(&mut self, _: WriteEnded, _: &mut Self::Context) {
-        self.report_frozen();
+    fn handle(&mut self, _: WriteEnded, ctx: &mut Self::Context) {
+        if !std::mem::replace(&mut self.reporting, true) {
+            ctx.run_later(GATHER, |actor, _| {
+                actor.reporting = false;
+                actor.report_frozen();
+            });
+        }
     }
 }
 
@@ -238,6 +255,8 @@ impl StreamHandler<Result<wire::ControlMessage, tonic::Status>> for Subscriber {
                         wire::Hello { software: env!("CARGO_PKG_VERSION").to_owned(), epoch, version };
                     self.answer(wire::node_message::Message::Hello(hello));
                 }
+                // Also for one that was dropped.
+                self.report_frozen();
             }
             Ok(None) => {}
             Err(status) => warn!(code = ?status.code(), reason = status.message(), "the config stream broke"),

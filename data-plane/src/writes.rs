@@ -115,7 +115,8 @@ pub fn let_in(
     // The node's config may have changed since the request took its own.
     let current = node.snapshot().and_then(|newest| newest.bucket(&bucket.name).map(|bucket| bucket.id));
     entered.filter(|_| current == Some(bucket.id)).map(Some).ok_or_else(|| {
-        S3Error::with(Code::SlowDown, "The bucket takes no writes for a moment. Please try again.").retry_after(2)
+        S3Error::with(Code::SlowDown, "The bucket takes no writes for a moment. Please try again.")
+            .retry_after(2)
     })
 }
 

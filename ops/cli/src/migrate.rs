@@ -106,7 +106,8 @@ pub fn run(arguments: &Arguments, out: Output) -> Outcome<()> {
     // Nobody waits behind a migration that is over.
     if froze.get() && client.run(admin.freeze(&arguments.from.bucket, false)).is_err() {
         let text = format!("{}; and s3://{} is still frozen", failure.what(), arguments.from.bucket);
-        return Err(Failure::new(failure.exit(), text).hint("end the freeze with --unfreeze, or run the command again"));
+        return Err(Failure::new(failure.exit(), text)
+            .hint("end the freeze with --unfreeze, or run the command again"));
     }
     Err(failure)
 }
@@ -127,8 +128,10 @@ impl Migration<'_> {
         let (from, to) = (&*arguments.from.bucket, &*arguments.to.bucket);
         let (source, target) = (self.admin.bucket(from).await?, self.admin.bucket(to).await?);
         let default = || PathBuf::from(format!("sealgate-migrate-{from}"));
-        let state = State::open(&arguments.state.clone().unwrap_or_else(default))?;
-        let known = state.about()?;
+        let path = arguments.state.clone().unwrap_or_else(default);
+        // A dry run leaves nothing behind.
+        let state = (!arguments.dry_run || path.exists()).then(|| State::open(&path)).transpose()?;
+        let known = state.as_ref().map(State::about).transpose()?.flatten();
         if let Some(known) = &known
             && (&known.to_id, &known.from_id) == (&source.id, &target.id)
         {
@@ -136,7 +139,8 @@ impl Migration<'_> {
         }
         check(&source, &target, known.as_ref())?;
         let versioned = self.versions(backend, from, to).await?;
-        let bar = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        let bar =
+            if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
         let copier = Copier { backend, from, to, versioned, bar };
         let open = uploads::list(backend, from).await?;
         if !open.is_empty() {
@@ -153,9 +157,9 @@ impl Migration<'_> {
             return Err(Failure::new(Exit::Failure, format!("s3://{to}: is not empty"))
                 .hint("name an empty bucket; or, if what is in it is of an earlier run, give --overwrite: what is the same stays, everything else in it is deleted"));
         }
-        if arguments.dry_run {
+        let Some(state) = state.filter(|_| !arguments.dry_run) else {
             return self.count(&copier, open.len()).await;
-        }
+        };
         let about = known.unwrap_or(About {
             from_id: source.id.clone(),
             to_id: target.id.clone(),
@@ -163,12 +167,13 @@ impl Migration<'_> {
             adopting: !empty,
         });
         state.set_about(&about)?;
-        let mut passes = Passes { state: &state, about, copier: &copier, jobs: arguments.jobs.into(), out: self.out };
+        let mut passes =
+            Passes { state: &state, about, copier: &copier, jobs: arguments.jobs.into(), out: self.out };
         if passes.about.pass == 0 && !empty && versioned {
             passes.next(false, false).clear_unknown().await?;
         }
         // One that was killed in its freeze goes on there: clients are waiting.
-        if !(source.frozen && passes.about.pass > 0) {
+        if !source.frozen {
             passes.until_short(arguments.passes).await?;
         }
         if arguments.prepare {
@@ -202,7 +207,8 @@ impl Migration<'_> {
                 counts.bytes += group.versions.iter().map(|version| version.size).sum::<u64>();
             }
         }
-        let text = format!("{} keys, {} versions, {} bytes to copy", counts.keys, counts.versions, counts.bytes);
+        let text =
+            format!("{} keys, {} versions, {} bytes to copy", counts.keys, counts.versions, counts.bytes);
         let value = json!({"keys": counts.keys, "versions": counts.versions, "bytes": counts.bytes, "uploads": uploads});
         self.out.line(&text, &value)
     }
@@ -269,20 +275,22 @@ fn check(source: &Bucket, target: &Bucket, known: Option<&About>) -> Outcome<()>
         }
     }
     if source.tenant != target.tenant || source.region != target.region {
-        return refused(format!("s3://{} and s3://{}: are not of one tenant and region", source.name, target.name));
+        return refused(format!(
+            "s3://{} and s3://{}: are not of one tenant and region",
+            source.name, target.name
+        ));
     }
     match known {
-        Some(known) if (&known.from_id, &known.to_id) != (&source.id, &target.id) => Err(Failure::usage(
-            "--state: belongs to a migration of two other buckets",
-        )
-        .hint("name another directory")),
-        None if source.frozen && target.frozen => Err(Failure::usage(format!(
-            "s3://{} and s3://{}: are frozen, as after a switch",
-            source.name, target.name
-        ))
-        .hint("if they have exchanged their names already, end the freeze with --unfreeze")),
-        None if target.frozen => Err(Failure::usage(format!("s3://{}: is frozen", target.name))
-            .hint("end its freeze: PUT /v1/buckets/NAME/freeze")),
+        Some(known) if (&known.from_id, &known.to_id) != (&source.id, &target.id) => {
+            Err(Failure::usage("--state: belongs to a migration of two other buckets")
+                .hint("name another directory"))
+        }
+        _ if target.frozen => Err(Failure::usage(format!("s3://{}: is frozen", target.name))
+            .hint("if the two have exchanged their names already, end the freeze with --unfreeze")),
+        _ if source.frozen && known.is_none_or(|known| known.pass == 0) => {
+            Err(Failure::usage(format!("s3://{}: is frozen, and not by this migration", source.name))
+                .hint("end the freeze with --unfreeze"))
+        }
         _ => Ok(()),
     }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sealgate_data_plane::backend::s3::S3Backend;
 use sealgate_data_plane::backend::{Backend as _, BackendError, Forward, ObjectMeta, PutOptions};
@@ -59,7 +60,10 @@ impl About {
         if let Some(value) = tags.and_then(|tags| tags.parse().ok()) {
             settings.insert(TAGGING, value);
         }
-        Self { content: take(CONTENT), metadata: meta.metadata.clone(), settings }
+        let mut content = take(CONTENT);
+        // What S3 takes an object for that has no type.
+        content.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("binary/octet-stream"));
+        Self { content, metadata: meta.metadata.clone(), settings }
     }
 
     /// What a PUT says of it. A retention that is over is none: no storage takes one.

@@ -66,11 +66,9 @@ impl Settled {
     pub fn text(&self) -> String {
         match self.pending.as_slice() {
             [] => format!("{} writes in flight", self.writes_in_flight),
-            nodes => format!(
-                "{} writes in flight; not heard from: {}",
-                self.writes_in_flight,
-                nodes.join(", ")
-            ),
+            nodes => {
+                format!("{} writes in flight; not heard from: {}", self.writes_in_flight, nodes.join(", "))
+            }
         }
     }
 }
@@ -152,12 +150,20 @@ impl Admin {
                 429 | 500.. => Exit::Unavailable,
                 _ => Exit::Failure,
             };
-            return Err(Failure::new(exit, format!("{place}: {}", detail["detail"].as_str().unwrap_or(status.as_str()))));
+            return Err(Failure::new(
+                exit,
+                format!("{place}: {}", detail["detail"].as_str().unwrap_or(status.as_str())),
+            ));
         }
         serde_json::from_slice(&bytes).map_err(|error| away(format!("its answer cannot be read: {error}")))
     }
 
-    async fn exchange(&self, method: Method, path: &str, body: &Value) -> Result<(StatusCode, Bytes), String> {
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> Result<(StatusCode, Bytes), String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let host = self.url.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = self.url.port_u16().unwrap_or(if self.tls.is_some() { 443 } else { 80 });

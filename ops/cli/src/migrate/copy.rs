@@ -40,11 +40,16 @@ pub struct Copier<'a> {
 /// What is missing or another by now.
 const GONE: &[&str] = &["NoSuchKey", "NoSuchVersion", "PreconditionFailed"];
 
+/// What stands for a copy that is not one.
+const DIFFERS: &str = "CopyDiffers";
+
 impl Copier<'_> {
     /// Copies a version and proves the copy; none when the source has another by now.
     pub async fn copy(&self, key: &str, version: &Version) -> Outcome<Option<Copied>> {
         let made = match version.delete_marker {
-            true => persist(async || self.mark_deleted(key).await).await.map(|target| (String::new(), target)),
+            true => {
+                persist(async || self.mark_deleted(key).await).await.map(|target| (String::new(), target))
+            }
             false => persist(async || self.attempt(key, version).await).await,
         };
         match made {
@@ -69,7 +74,8 @@ impl Copier<'_> {
             let hash = self.digest(source.body).await?;
             let tags = tags(self.backend, self.to, key, "").await?;
             let found = About::new(&there, tags.as_deref());
-            let same = wanted.hash() == found.hash() && self.is_copy(key, &there.etag, &wanted, &hash).await?;
+            let same =
+                wanted.hash() == found.hash() && self.is_copy(key, &there.etag, &wanted, &hash).await?;
             Ok(same.then(|| (wanted.hash(), there.etag.clone())))
         });
         match compared.await {
@@ -121,7 +127,8 @@ impl Copier<'_> {
 
     async fn mark_deleted(&self, key: &str) -> Result<String, BackendError> {
         let made = self.backend.delete(self.to, key, None, Conditions::default()).await?;
-        made.version_id.ok_or_else(|| BackendError::Protocol("a delete marker without a version id".to_owned()))
+        made.version_id
+            .ok_or_else(|| BackendError::Protocol("a delete marker without a version id".to_owned()))
     }
 
     async fn attempt(&self, key: &str, version: &Version) -> Result<(String, String), BackendError> {
@@ -146,7 +153,7 @@ impl Copier<'_> {
             false => stored.etag,
         };
         if !self.is_copy(key, &target, &about, &hash).await? {
-            return Err(BackendError::s3(422, "ObjectIntegrityError", "the copy is not what was read"));
+            return Err(BackendError::s3(422, DIFFERS, "the copy is not what was read"));
         }
         Ok((about.hash(), target))
     }
@@ -242,6 +249,11 @@ impl Copier<'_> {
     }
 
     fn failed(&self, key: &str, error: &BackendError) -> Failure {
-        Failure::s3(&format!("s3://{}/{key} -> s3://{}", self.from, self.to), error)
+        let place = format!("s3://{}/{key} -> s3://{}", self.from, self.to);
+        if error.is(DIFFERS) {
+            return Failure::integrity(&place, &"what was read back is not what was written")
+                .hint("run the command again; if it stays so, compare the two objects: the target's storage may have lost something");
+        }
+        Failure::s3(&place, error)
     }
 }

@@ -3,9 +3,7 @@
 use std::time::UNIX_EPOCH;
 
 use sealgate_data_plane::backend::s3::S3Backend;
-use sealgate_data_plane::backend::{
-    Backend as _, ListEntry, ListFrom, ListOptions, VersionListOptions,
-};
+use sealgate_data_plane::backend::{Backend as _, ListEntry, ListFrom, ListOptions, VersionListOptions};
 
 use super::retry::persist;
 use super::state::Version;
@@ -65,7 +63,9 @@ impl<'a> Walk<'a> {
                     from: from.clone(),
                     max_keys: 1_000,
                 };
-                let page = persist(async || self.backend.list_v2(self.bucket, options()).await).await.map_err(failed)?;
+                let page = persist(async || self.backend.list_v2(self.bucket, options()).await)
+                    .await
+                    .map_err(failed)?;
                 self.next = page.next.map_or(Next::End, |token| Next::Objects(ListFrom::Token(token)));
                 let group = |entry: ListEntry| Group {
                     key: entry.key.clone(),
@@ -81,8 +81,9 @@ impl<'a> Walk<'a> {
                     version_id_marker: version_id_marker.clone(),
                     max_keys: 1_000,
                 };
-                let page =
-                    persist(async || self.backend.list_versions(self.bucket, options()).await).await.map_err(failed)?;
+                let page = persist(async || self.backend.list_versions(self.bucket, options()).await)
+                    .await
+                    .map_err(failed)?;
                 self.next = page.next.map_or(Next::End, |(key, version)| Next::Versions(key, version));
                 let mut done = Vec::new();
                 for entry in page.entries {

@@ -72,7 +72,9 @@ impl Pass<'_> {
         while let Some(groups) = source.page().await? {
             let brought = stream::iter(groups).map(|group| self.bring(group)).buffer_unordered(self.jobs);
             counts = brought.try_fold(counts, async |all, one| Ok(all.add(one))).await?;
-            copier.bar.set_message(format!("pass {}: {} keys, {} copied", self.number, counts.keys, counts.copied));
+            copier
+                .bar
+                .set_message(format!("pass {}: {} keys, {} copied", self.number, counts.keys, counts.copied));
         }
         self.compare(counts).await
     }
@@ -153,7 +155,8 @@ impl Pass<'_> {
     }
 
     async fn clear_copies(&self, key: &str, row: &Row) -> Outcome<()> {
-        let versions: Vec<_> = row.copied.iter().map(|copied| target_version(copied, self.copier.versioned)).collect();
+        let versions: Vec<_> =
+            row.copied.iter().map(|copied| target_version(copied, self.copier.versioned)).collect();
         self.copier.clear(key, &versions).await
     }
 
@@ -162,7 +165,8 @@ impl Pass<'_> {
         let copier = self.copier;
         let mut target = Walk::new(copier.backend, copier.to, copier.versioned);
         while let Some(groups) = target.page().await? {
-            let compared = stream::iter(groups).map(|group| self.compare_key(group)).buffer_unordered(self.jobs);
+            let compared =
+                stream::iter(groups).map(|group| self.compare_key(group)).buffer_unordered(self.jobs);
             counts = compared.try_fold(counts, async |all, one| Ok(all.add(one))).await?;
         }
         for found in self.state.rows() {

@@ -27,9 +27,7 @@ fn passes(error: &BackendError) -> bool {
         BackendError::Unavailable(_) => true,
         BackendError::S3 { status, .. } => matches!(status, 429 | 500 | 502..=504),
         // The source broke off while it was being copied.
-        BackendError::Upload(source) => {
-            source.is::<sealgate_data_plane::backend::StreamError>()
-        }
+        BackendError::Upload(source) => source.is::<sealgate_data_plane::backend::StreamError>(),
         _ => false,
     }
 }

@@ -72,7 +72,8 @@ impl State {
     pub fn open(path: &Path) -> Outcome<Self> {
         let name = path.display().to_string();
         let file = sled::Config::new().path(path).cache_capacity(CACHE).open().map_err(|error| {
-            failed(&name, &error).hint("is another `sealgate migrate` at it? Else name another directory with --state")
+            failed(&name, &error)
+                .hint("is another `sealgate migrate` at it? Else name another directory with --state")
         })?;
         let rows = file.open_tree("keys").map_err(|error| failed(&name, &error))?;
         Ok(Self { file, rows, name })

@@ -33,8 +33,11 @@ impl Migration<'_> {
                 break;
             }
             if left == 0 {
-                return Err(Failure::new(Exit::Integrity, format!("s3://{to}: does not become what s3://{from} is"))
-                    .hint("does anything else write to it?"));
+                return Err(Failure::new(
+                    Exit::Integrity,
+                    format!("s3://{to}: does not become what s3://{from} is"),
+                )
+                .hint("does anything else write to it?"));
             }
             last = passes.run(true, false).await?;
         }
@@ -46,7 +49,8 @@ impl Migration<'_> {
                 return Err(failure);
             }
         }
-        self.end_with(json!({"keys": last.keys, "versions": last.versions, "bytes": last.bytes}), Some(began)).await
+        self.end_with(json!({"keys": last.keys, "versions": last.versions, "bytes": last.bytes}), Some(began))
+            .await
     }
 
     /// After the exchange of names: the freeze ends when every node knows of it.
@@ -67,8 +71,13 @@ impl Migration<'_> {
             self.admin.freeze(from, false).await?;
         }
         let frozen = began.map_or(0.0, |began| began.elapsed().as_secs_f64());
-        let text = format!("s3://{from} is the copy now; what it was is s3://{to}, frozen (clients waited {frozen:.1} s)");
-        self.out.line(&text, &json!({"switched": true, "bucket": from, "old": to, "frozen_seconds": frozen, "copied": copied}))
+        let text = format!(
+            "s3://{from} is the copy now; what it was is s3://{to}, frozen (clients waited {frozen:.1} s)"
+        );
+        self.out.line(
+            &text,
+            &json!({"switched": true, "bucket": from, "old": to, "frozen_seconds": frozen, "copied": copied}),
+        )
     }
 
     pub(super) async fn unfreeze(&self) -> Outcome<()> {
@@ -80,8 +89,13 @@ impl Migration<'_> {
     /// Waits until no write that was let in before the freeze is in flight.
     async fn drained(&self, from: &str, first: Settled) -> Outcome<()> {
         self.wait(from, first, |waited| {
-            Failure::new(Exit::Unavailable, format!("s3://{from}: may still be written to: {waited}; the bucket is as it was"))
-                .hint("give --drain SECONDS for longer writes; revoke nodes that are gone (DELETE /v1/nodes/NAME)")
+            Failure::new(
+                Exit::Unavailable,
+                format!("s3://{from}: may still be written to: {waited}; the bucket is as it was"),
+            )
+            .hint(
+                "give --drain SECONDS for longer writes; revoke nodes that are gone (DELETE /v1/nodes/NAME)",
+            )
         })
         .await
     }

@@ -117,7 +117,7 @@ async fn a_write_that_was_let_in_before_the_freeze_is_told_until_it_ends() {
     client.put("/copy", "").await.ok();
     let body = bytes(3 << 20, 1);
     let mut stream = TcpStream::connect(client.address).await.unwrap();
-    let head = client.head("PUT", "/bucket/object", &format!("content-length: {}\r\n", body.len()));
+    let head = client.head("PUT", "/bucket/object", &format!("content-length: {}\r\nconnection: close\r\n", body.len()));
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(&body[..1 << 20]).await.unwrap();
     let writes = &node.node().writes;
@@ -165,9 +165,8 @@ async fn a_copy_whose_client_has_hung_up_is_still_in_flight() {
     let _ = asked.await;
     assert_eq!(operator.freeze("bucket", true).await["writes_in_flight"], 1);
     go_on.send(()).unwrap();
-    let settled = async || {
-        operator.ask("GET", "/v1/buckets/bucket/freeze", Value::Null).await["writes_in_flight"] == 0
-    };
+    let settled =
+        async || operator.ask("GET", "/v1/buckets/bucket/freeze", Value::Null).await["writes_in_flight"] == 0;
     until("the copy's end", settled).await;
     assert_eq!(steering.plain.get("/bucket/late").await.ok().body, "text");
     steering.stop().await;
@@ -268,14 +267,17 @@ async fn a_form_that_began_before_the_names_were_exchanged_stores_nothing() {
     operator.freeze("copy", false).await;
     // What a request holds that took its config before.
     let bucket = snapshot.bucket("data").unwrap();
-    let parts = http::Request::put("/data/object").header("host", "localhost").body(()).unwrap().into_parts().0;
+    let parts =
+        http::Request::put("/data/object").header("host", "localhost").body(()).unwrap().into_parts().0;
     let request = sealgate_data_plane::s3::S3Request::parse(&parts, &[]).unwrap();
     let operation = sealgate_data_plane::s3::Operation::PostObject;
     assert_eq!(bucket.id.to_string(), old);
     let entered = sealgate_data_plane::writes::let_in(node.node(), &snapshot, &request, &operation);
     assert_eq!(entered.err().unwrap().code().as_str(), "SlowDown");
     let newest = node.node().snapshot().unwrap();
-    assert!(sealgate_data_plane::writes::let_in(node.node(), &newest, &request, &operation).unwrap().is_some());
+    assert!(
+        sealgate_data_plane::writes::let_in(node.node(), &newest, &request, &operation).unwrap().is_some()
+    );
     node.stop().await;
     control.stop().await;
 }

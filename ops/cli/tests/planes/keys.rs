@@ -34,6 +34,7 @@ fn bucket() -> Arc<Bucket> {
         suite: Suite::from_code(1).unwrap(),
         rules: Vec::new(),
         created: 0,
+        frozen: false,
     })
 }
 
