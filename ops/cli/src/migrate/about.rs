@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sealgate_data_plane::backend::s3::S3Backend;
-use sealgate_data_plane::backend::{Backend as _, BackendError, Forward, ObjectMeta, PutOptions};
+use sealgate_data_plane::backend::{Backend as _, BackendError, Forward, GetOptions, ObjectMeta, PutOptions};
 use sealgate_data_plane::s3::xml::tags::parse_tags;
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
@@ -61,6 +61,14 @@ impl About {
             settings.insert(TAGGING, value);
         }
         let mut content = take(CONTENT);
+        // Some storages keep what said how a request was framed.
+        let coding = content.remove(CONTENT_ENCODING);
+        let coding = coding.as_ref().and_then(|coding| coding.to_str().ok()).unwrap_or_default();
+        let coding: Vec<_> =
+            coding.split(',').map(str::trim).filter(|one| !matches!(*one, "" | "aws-chunked")).collect();
+        if let (false, Ok(coding)) = (coding.is_empty(), coding.join(",").parse()) {
+            content.insert(CONTENT_ENCODING, coding);
+        }
         // What S3 takes an object for that has no type.
         content.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("binary/octet-stream"));
         Self { content, metadata: meta.metadata.clone(), settings }
@@ -140,39 +148,30 @@ pub async fn set_again(
     key: &str,
     now: &About,
 ) -> Result<(), BackendError> {
-    let get = |what| about_object(Method::GET, from.0, key, what, from.1, "");
-    let put = |what, text: &str| about_object(Method::PUT, to.0, key, what, to.1, text);
-    let told = backend.forward(get("tagging")).await;
-    match told {
-        Ok(told) => {
-            backend.forward(put("tagging", &String::from_utf8_lossy(&told.body))).await?;
+    let put = |what, text: &str| backend.forward(about_object(Method::PUT, to.0, key, what, to.1, text));
+    if now.settings.contains_key(TAGGING) {
+        let told = backend.forward(about_object(Method::GET, from.0, key, "tagging", from.1, "")).await?;
+        put("tagging", &String::from_utf8_lossy(&told.body)).await?;
+    } else {
+        match backend.forward(about_object(Method::DELETE, to.0, key, "tagging", to.1, "")).await {
+            Err(error) if !error.is("NoSuchTagSet") && !error.is("NotImplemented") => return Err(error),
+            _ => {}
         }
-        Err(error) if error.is("NoSuchTagSet") => {
-            backend.forward(about_object(Method::DELETE, to.0, key, "tagging", to.1, "")).await?;
-        }
-        Err(error) if error.is("NotImplemented") => {}
-        Err(error) => return Err(error),
     }
-    for (name, what) in [(MODE, "retention"), (HOLD, "legal-hold")] {
-        let copied = now.settings.contains_key(name) && now.options().headers.contains_key(name);
-        if copied {
-            let told = backend.forward(get(what)).await?;
-            backend.forward(put(what, &String::from_utf8_lossy(&told.body))).await?;
-        } else if what == "legal-hold" && locks(backend, to, key).await? {
-            backend.forward(put(what, "<LegalHold><Status>OFF</Status></LegalHold>")).await?;
-        }
+    let wanted = now.options().headers;
+    let text = |name| wanted.get(name).and_then(|value| value.to_str().ok());
+    if let (Some(mode), Some(until)) = (text(MODE), text(UNTIL)) {
+        let document =
+            format!("<Retention><Mode>{mode}</Mode><RetainUntilDate>{until}</RetainUntilDate></Retention>");
+        put("retention", &document).await?;
+    }
+    let options = GetOptions { version_id: Some(to.1.to_owned()), ..GetOptions::default() };
+    let held = backend.head(to.0, key, options).await?.headers.get(HOLD).is_some_and(|hold| hold == "ON");
+    if held != now.settings.contains_key(HOLD) {
+        let status = if held { "OFF" } else { "ON" };
+        put("legal-hold", &format!("<LegalHold><Status>{status}</Status></LegalHold>")).await?;
     }
     Ok(())
-}
-
-/// Whether a version is under a legal hold.
-async fn locks(backend: &S3Backend, at: (&str, &str), key: &str) -> Result<bool, BackendError> {
-    let options = sealgate_data_plane::backend::GetOptions {
-        version_id: Some(at.1.to_owned()),
-        ..sealgate_data_plane::backend::GetOptions::default()
-    };
-    let meta = backend.head(at.0, key, options).await?;
-    Ok(meta.headers.get(HOLD).is_some_and(|hold| hold == "ON"))
 }
 
 fn about_object(method: Method, bucket: &str, key: &str, what: &str, version: &str, body: &str) -> Forward {

@@ -11,7 +11,7 @@ use indicatif::ProgressBar;
 use sealgate_data_plane::backend::s3::S3Backend;
 use sealgate_data_plane::backend::{
     Backend as _, BackendError, ByteStream, Conditions, GetOptions, GetOutcome, PutOptions, PutOutcome,
-    StoredRange, Upload,
+    StoredRange, Upload, VersionListOptions,
 };
 use sealgate_data_plane::pipeline::stream_error;
 use sha2::{Digest as _, Sha256};
@@ -127,15 +127,36 @@ impl Copier<'_> {
 
     async fn mark_deleted(&self, key: &str) -> Result<String, BackendError> {
         let made = self.backend.delete(self.to, key, None, Conditions::default()).await?;
-        made.version_id
-            .ok_or_else(|| BackendError::Protocol("a delete marker without a version id".to_owned()))
+        if let Some(id) = made.version_id {
+            return Ok(id);
+        }
+        // Some storages do not tell the id of what they made.
+        let options = VersionListOptions {
+            prefix: key.to_owned(),
+            delimiter: None,
+            key_marker: String::new(),
+            version_id_marker: String::new(),
+            max_keys: 1_000,
+        };
+        let page = self.backend.list_versions(self.to, options).await?;
+        let newest = page.entries.into_iter().find(|entry| entry.object.key == key && entry.is_latest);
+        newest.filter(|entry| entry.delete_marker).map(|entry| entry.version_id).ok_or_else(|| {
+            BackendError::Protocol("a deletion in a bucket with versions made no delete marker".to_owned())
+        })
     }
 
     async fn attempt(&self, key: &str, version: &Version) -> Result<(String, String), BackendError> {
         let GetOutcome { meta, body, .. } =
             self.backend.get(self.from, key, self.reading(version, None)).await?;
         let tags = tags(self.backend, self.from, key, &version.id).await?;
-        let about = About::new(&meta, tags.as_deref());
+        let about = match self.versioned {
+            true => {
+                // Some storages tell locks with HEAD only.
+                let options = self.reading(version, None);
+                About::new(&self.backend.head(self.from, key, options).await?, tags.as_deref())
+            }
+            false => About::new(&meta, tags.as_deref()),
+        };
         let (stored, hash) = if meta.size > ONE_PUT {
             drop(body);
             self.in_parts(key, version, meta.size, about.options()).await?

@@ -117,7 +117,11 @@ async fn a_write_that_was_let_in_before_the_freeze_is_told_until_it_ends() {
     client.put("/copy", "").await.ok();
     let body = bytes(3 << 20, 1);
     let mut stream = TcpStream::connect(client.address).await.unwrap();
-    let head = client.head("PUT", "/bucket/object", &format!("content-length: {}\r\nconnection: close\r\n", body.len()));
+    let head = client.head(
+        "PUT",
+        "/bucket/object",
+        &format!("content-length: {}\r\nconnection: close\r\n", body.len()),
+    );
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(&body[..1 << 20]).await.unwrap();
     let writes = &node.node().writes;
@@ -223,6 +227,10 @@ async fn two_buckets_exchange_their_names_once_and_for_good() {
 
     check_settled(&operator.ask("POST", path, switch(&old)).await);
     assert_eq!((operator.id("data").await, operator.id("copy").await), (new.clone(), old.clone()));
+    for name in ["data", "copy"] {
+        let path = format!("/v1/buckets/{name}/freeze");
+        assert_eq!(operator.ask("GET", &path, Value::Null).await["frozen"], json!(true));
+    }
     assert_eq!(client.get("/data/object").await.ok().body, "copied");
     assert_eq!(client.get("/copy/object").await.ok().body, "old");
     for name in ["data", "copy"] {
