@@ -255,6 +255,43 @@ async fn two_buckets_exchange_their_names_once_and_for_good() {
     control.stop().await;
 }
 
+/// Under one name there is one bucket or the other at every moment, and never the first again.
+#[actix_rt::test]
+async fn readers_see_one_bucket_and_then_the_other() {
+    let steering = Steering::start().await;
+    let operator = Operator::new(&steering.world, &steering.control);
+    steering.plain.put("/copy", "").await.ok();
+    let (epoch, version) = steering.other.node().applied();
+    steering.node.node().wait_applied(epoch, version).await;
+    steering.plain.put("/bucket/object", "old").await.ok();
+    steering.plain.put("/copy/object", "new").await.ok();
+    let ended = Rc::new(std::cell::Cell::new(false));
+    let readers = [&steering.plain, &steering.steered].map(|client| {
+        let (client, ended) = (client.clone(), Rc::clone(&ended));
+        actix_rt::spawn(async move {
+            let mut seen = Vec::new();
+            while !ended.get() {
+                seen.push(client.get("/bucket/object").await.ok().text());
+            }
+            seen.push(client.get("/bucket/object").await.ok().text());
+            seen.dedup();
+            seen
+        })
+    });
+    operator.freeze("bucket", true).await;
+    let switch = json!({ "with": "copy", "expect": operator.id("bucket").await });
+    check_settled(&operator.ask("POST", "/v1/buckets/bucket/switch", switch).await);
+    for client in [&steering.plain, &steering.steered] {
+        assert_eq!(client.get("/bucket/object").await.ok().text(), "new", "every node knows");
+    }
+    ended.set(true);
+    for reader in readers {
+        let seen = reader.await.unwrap();
+        assert!(seen == ["old", "new"] || seen == ["new"], "{seen:?}");
+    }
+    steering.stop().await;
+}
+
 /// The form names its bucket before its body has come, and stores when it has.
 #[actix_rt::test]
 async fn a_form_that_began_before_the_names_were_exchanged_stores_nothing() {
