@@ -156,7 +156,9 @@ def listed(t, bucket: str, key: str) -> list[tuple[str, bool]]:
             if tag in ("Version", "DeleteMarker") and urllib.parse.unquote_plus(fields["Key"]) == key:
                 found.append((fields["VersionId"], tag == "DeleteMarker"))
         if ends.get("IsTruncated") != "true":
-            return found
+            # versitygw lists delete markers apart; its ids begin with the time.
+            apart = t.target.backend and t.target.backend.name == "versitygw"
+            return sorted(found, reverse=True) if apart else found
         markers = [("key-marker", urllib.parse.unquote_plus(ends["NextKeyMarker"])), ("version-id-marker", ends["NextVersionIdMarker"])]
 
 
@@ -310,19 +312,24 @@ def a_write_that_does_not_end_gives_the_bucket_back(t):
 @case(seconds=120, gateway_only=True)
 def a_state_that_was_lost_is_compared(t):
     migration = Migration(t)
-    for key in ("same", "other", "gone"):
+    for key in ("same", "other", "gone", "bytes", "about"):
         t.s3.put_object(Bucket=migration.source, Key=key, Body=key.encode() * 1000, ContentType="text/x-mine", Tagging="a=b")
     migration.run("--prepare")
     shutil.rmtree(os.path.join(migration.directory, "state"))
     t.s3.delete_object(Bucket=migration.source, Key="gone")
     t.s3.put_object(Bucket=migration.source, Key="other", Body=b"new")
+    # In the copy: other bytes of the same length, and another type.
+    t.s3.put_object(Bucket=migration.copy, Key="bytes", Body=b"BYTES" * 1000, ContentType="text/x-mine", Tagging="a=b")
+    t.s3.put_object(Bucket=migration.copy, Key="about", Body=b"about" * 1000, ContentType="text/x-other", Tagging="a=b")
     told = migration.run(status=1)
     true("is not empty" in told[-1]["message"], f"told {told}")
     told = migration.run("--overwrite")
-    equal([(line["counts"]["copied"], line["counts"]["deleted"]) for line in told if "pass" in line][0], (1, 1), "copied and deleted")
+    equal([(line["counts"]["copied"], line["counts"]["deleted"]) for line in told if "pass" in line][0], (3, 1), "copied and deleted")
+    equal(t.s3.get_object(Bucket=migration.source, Key="bytes")["Body"].read(), b"bytes" * 1000, "the object with other bytes")
+    equal(t.s3.head_object(Bucket=migration.source, Key="about")["ContentType"], "text/x-mine", "the type")
     equal(t.s3.get_object(Bucket=migration.source, Key="other")["Body"].read(), b"new", "the object")
     entries = t.s3.list_objects_v2(Bucket=migration.source)["Contents"]
-    equal(sorted(entry["Key"] for entry in entries), ["other", "same"], "the keys")
+    equal(sorted(entry["Key"] for entry in entries), ["about", "bytes", "other", "same"], "the keys")
 
 
 @case(seconds=120, gateway_only=True)
