@@ -6,6 +6,7 @@
 
 mod acks;
 mod fanout;
+mod frozen;
 mod registry;
 mod slot;
 
@@ -13,5 +14,6 @@ pub(crate) use acks::Acks;
 #[cfg(test)]
 pub(crate) use fanout::testing;
 pub(crate) use fanout::{Fanout, Outgoing, Pending, Report, Status, Subscribe, Unsubscribe};
+pub(crate) use frozen::{FrozenReport, Unsettled, Unsettling};
 pub(crate) use registry::{RegistryActor, Run};
 pub(crate) use slot::{Slot, watch};

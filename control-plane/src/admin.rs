@@ -3,6 +3,7 @@
 mod auth;
 mod buckets;
 mod credentials;
+mod freeze;
 mod nodes;
 mod problem;
 mod status;
@@ -72,6 +73,7 @@ pub(crate) fn serve(
             .wrap(from_fn(auth::check))
             .configure(tenants::routes)
             .configure(buckets::routes)
+            .configure(freeze::routes)
             .configure(credentials::routes)
             .configure(nodes::routes)
             .configure(status::routes);

@@ -6,6 +6,7 @@
 pub mod adoption;
 mod buckets;
 mod credentials;
+mod freeze;
 mod identities;
 pub(crate) mod iks;
 mod lent;

@@ -122,6 +122,7 @@ pub(crate) fn bucket(record: &BucketRecord) -> v1::Bucket {
             .map(|rule| v1::EncryptionRule { prefix: rule.prefix.clone(), plain: rule.plain })
             .collect(),
         created: record.created,
+        frozen: record.frozen,
     }
 }
 

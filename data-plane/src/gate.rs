@@ -25,6 +25,7 @@ use crate::s3::request::S3Request;
 use crate::s3::route::{self, Access, Operation, needs_configure, route};
 use crate::snapshot::{Bucket, BucketState, Credential, Snapshot};
 use crate::worker::Worker;
+use crate::writes::{Write, let_in};
 use crate::{access_log, buckets, copy, cors, forwarding, listing, multipart, objects, versions};
 
 /// HostId of errors and `x-amz-id-2` of every answer.
@@ -49,6 +50,8 @@ pub struct Admitted {
     pub credential: Arc<Credential>,
     /// What was allowed; none for operations without a bucket.
     pub allowed: Option<policies::Allowed>,
+    /// Counts a write until the last of it is gone, also when its client has hung up.
+    pub write: Option<Write>,
 }
 
 /// Answers one request.
@@ -161,8 +164,9 @@ async fn serve(
     if Conditions::since_the_future(&headers, i64::try_from(now).unwrap_or(i64::MAX)) {
         headers.remove(header::IF_MODIFIED_SINCE);
     }
+    let write = let_in(&worker.node, &snapshot, &request, &operation)?;
     let admitted =
-        Rc::new(Admitted { worker, snapshot, request, headers, authenticated, credential, allowed });
+        Rc::new(Admitted { worker, snapshot, request, headers, authenticated, credential, allowed, write });
     match operation {
         Operation::ListBuckets => buckets::list(&admitted),
         Operation::CreateBucket => buckets::create(&admitted, body).await,

@@ -40,3 +40,4 @@ pub mod sweep;
 pub mod tls;
 pub mod versions;
 pub mod worker;
+pub mod writes;

@@ -19,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::multipart::uploads::Uploads;
 use crate::pipeline::tables::Tables;
 use crate::snapshot::Snapshot;
+use crate::writes::Writes;
 
 /// A node: its config, the snapshot that it runs on, its keys.
 pub struct Node {
@@ -44,6 +45,8 @@ pub struct Node {
     pub removals: Removals,
     /// The control plane.
     pub control: ControlPlane,
+    /// Writes in flight.
+    pub writes: Arc<Writes>,
     snapshot: ArcSwapOption<Snapshot>,
     applied: watch::Sender<(u64, u64)>,
     draining: AtomicBool,
@@ -71,6 +74,7 @@ impl Node {
             metrics,
             keys,
             control,
+            writes: Writes::new(),
             snapshot: ArcSwapOption::empty(),
             applied: watch::Sender::new((0, 0)),
             draining: AtomicBool::new(false),
@@ -98,7 +102,10 @@ impl Node {
         self.uploads.retain(|id| ids.contains(&id));
         self.lent.retain(|id| ids.contains(&id));
         self.metrics.buckets.retain(&snapshot.buckets().map(|bucket| &*bucket.label).collect());
+        let frozen = snapshot.buckets().filter(|bucket| bucket.frozen).map(|bucket| bucket.id).collect();
+        // The names first: where a freeze ends, nobody may come in under a name that the bucket had before.
         self.snapshot.store(Some(snapshot));
+        self.writes.freeze(frozen);
         self.metrics.config_applied(new.1);
         self.applied.send_replace(new);
         Ok(())

@@ -65,6 +65,8 @@ pub struct Bucket {
     pub created: u64,
     /// The bucket's label in metrics.
     pub label: Arc<str>,
+    /// Writes are refused for now, with an answer that clients repeat.
+    pub frozen: bool,
 }
 
 /// Where a bucket is in its life.
@@ -251,6 +253,7 @@ impl Bucket {
                 .collect(),
             created: wire.created,
             label: OTHER.into(),
+            frozen: wire.frozen,
         })
     }
 

@@ -14,7 +14,8 @@ use sealgate_proto::v1 as wire;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::{ReceiverStream, WatchStream};
 use tracing::{info, warn};
 use zeroize::Zeroize as _;
 
@@ -45,12 +46,17 @@ pub async fn watch(node: Arc<Node>) {
     }
 }
 
+/// Ends of writes are gathered for so long before they are reported.
+const GATHER: Duration = Duration::from_millis(20);
+
 struct Subscriber {
     node: Arc<Node>,
     backends: HashSet<String>,
     answers: Option<mpsc::Sender<wire::NodeMessage>>,
     partial: Option<Partial>,
     backoff: Duration,
+    /// Whether a report of frozen buckets is about to be sent.
+    reporting: bool,
 }
 
 /// A snapshot of which not all fragments have come.
@@ -73,7 +79,7 @@ impl Drop for Partial {
 impl Subscriber {
     fn new(node: Arc<Node>) -> Self {
         let backends = node.config.backends.keys().cloned().collect();
-        Self { node, backends, answers: None, partial: None, backoff: BACKOFF_FIRST }
+        Self { node, backends, answers: None, partial: None, backoff: BACKOFF_FIRST, reporting: false }
     }
 
     fn connect(&mut self, ctx: &mut Context<Self>) {
@@ -173,6 +179,28 @@ impl Subscriber {
             }
         };
         self.answer(answer);
+        self.report_frozen();
+    }
+
+    /// Says what is still being written into frozen buckets, where there are any.
+    fn report_frozen(&self) {
+        let frozen = self.node.writes.of_frozen();
+        if frozen.is_empty() {
+            return;
+        }
+        let buckets = frozen
+            .into_iter()
+            .map(|(bucket, in_flight)| wire::FrozenBucket {
+                bucket_id: bucket.as_bytes().to_vec(),
+                in_flight,
+            })
+            .collect();
+        let (epoch, version) = self.node.applied();
+        self.answer(wire::node_message::Message::FrozenWrites(wire::FrozenWrites {
+            epoch,
+            version,
+            buckets,
+        }));
     }
 
     /// Acknowledges the config that the node runs on, once no write is on its last step in a bucket that takes none by it.
@@ -208,7 +236,22 @@ impl Actor for Subscriber {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.add_stream(WatchStream::from_changes(self.node.writes.ended()).map(|()| WriteEnded));
         self.connect(ctx);
+    }
+}
+
+/// A write to a frozen bucket has ended.
+struct WriteEnded;
+
+impl StreamHandler<WriteEnded> for Subscriber {
+    fn handle(&mut self, _: WriteEnded, ctx: &mut Self::Context) {
+        if !std::mem::replace(&mut self.reporting, true) {
+            ctx.run_later(GATHER, |actor, _| {
+                actor.reporting = false;
+                actor.report_frozen();
+            });
+        }
     }
 }
 
@@ -238,6 +281,8 @@ impl StreamHandler<Result<wire::ControlMessage, tonic::Status>> for Subscriber {
                         wire::Hello { software: env!("CARGO_PKG_VERSION").to_owned(), epoch, version };
                     self.answer(wire::node_message::Message::Hello(hello));
                 }
+                // Also for one that was dropped.
+                self.report_frozen();
             }
             Ok(None) => {}
             Err(status) => warn!(code = ?status.code(), reason = status.message(), "the config stream broke"),

@@ -79,9 +79,9 @@ class Context:
         self.s3 = self.client()
 
     def client(self, **options):
-        """A boto3 client that retries nothing, so that every error is seen."""
+        """A boto3 client that retries nothing unless told to, so that every error is seen."""
         configuration = botocore.client.Config(
-            retries={"total_max_attempts": 1}, connect_timeout=10, read_timeout=120, signature_version="s3v4",
+            retries=options.pop("retries", {"total_max_attempts": 1}), connect_timeout=10, read_timeout=120, signature_version="s3v4",
             s3={"addressing_style": options.pop("addressing_style", "path")}, **options.pop("config", {}),
         )
         return boto3.client("s3", **{

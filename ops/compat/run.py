@@ -36,7 +36,7 @@ SUITES = ("s3_objects", "s3_metadata", "s3_listing", "s3_multipart", "s3_plain",
           "s3_checksums", "s3_protocol", "s3_surface", "s3_post",
           "s3_forward", "s3_versions", "dev", "refusals", "refusals_keys", "signatures_v2", "bucket_metrics", "not_implemented", "decryptor", "recovery", "raw_copies", "export",
           "roundtrip", "scanner", "secrecy",
-          "tamper", "tamper_tls", "tamper_answers", "tamper_copies", "tamper_versions", "costs",
+          "tamper", "tamper_tls", "tamper_answers", "tamper_copies", "tamper_versions", "costs", "migrate",
           "cuts", "cuts_storage", "memory")
 # What S3 does, against whatever endpoint: every module of ./conformance.
 CONFORMANCE = tuple(sorted(f"conformance.{name[:-3]}" for name in os.listdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "conformance"))
@@ -45,7 +45,7 @@ CONFORMANCE = tuple(sorted(f"conformance.{name[:-3]}" for name in os.listdir(os.
 S3_SUITES = ("s3_", "conformance.")
 # What makes no sense without a gateway, or needs one kind of storage behind it: an S3 server to lie in the place of.
 GATEWAY_ONLY = ("dev", "signatures_v2", "bucket_metrics", "not_implemented", "raw_copies", "export", "memory", "secrecy", "decryptor", "recovery",
-                "tamper", "tamper_tls", "tamper_answers", "tamper_copies", "tamper_versions", "costs", "cuts", "cuts_storage")
+                "tamper", "tamper_tls", "tamper_answers", "tamper_copies", "tamper_versions", "costs", "migrate", "cuts", "cuts_storage")
 FILESYSTEM_ONLY = ("dev", "memory", "tamper_tls")
 SERVER_ONLY = ("tamper_answers", "costs", "cuts_storage")
 

@@ -2,9 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use sealgate_envelope::BucketId;
 use tokio::sync::watch;
 
-use super::{Fanout, Pending, Slot};
+use super::{Fanout, Pending, Slot, Unsettled, Unsettling};
 use crate::{Error, registry::Version};
 
 /// How long anyone waits for the nodes.
@@ -35,6 +36,21 @@ impl Acks {
             }
             if !matches!(tokio::time::timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
                 return Ok(behind);
+            }
+        }
+    }
+
+    /// Waits until nobody writes into a bucket that is frozen since this version; after 5 s, gives who may.
+    pub(crate) async fn unsettled(&self, bucket: BucketId, since: Version) -> Result<Unsettling, Error> {
+        let mut changes = self.changes.clone();
+        let deadline = tokio::time::Instant::now() + WITHIN;
+        loop {
+            changes.mark_unchanged();
+            let found = self.fanout.send(Unsettled { bucket, since }).await?;
+            if found == Unsettling::default()
+                || !matches!(tokio::time::timeout_at(deadline, changes.changed()).await, Ok(Ok(())))
+            {
+                return Ok(found);
             }
         }
     }

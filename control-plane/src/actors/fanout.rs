@@ -16,6 +16,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::WatchStream;
 
+use super::frozen::FrozenWrites;
 use crate::{
     Clock,
     identity::Identity,
@@ -49,8 +50,8 @@ struct Push {
     sent: tokio::time::Instant,
 }
 
-struct Subscriber {
-    id: u64,
+pub(super) struct Subscriber {
+    pub(super) id: u64,
     identity: Arc<Identity>,
     out: mpsc::Sender<Outgoing>,
     outstanding: Option<Push>,
@@ -73,14 +74,15 @@ pub(crate) struct NodeReport {
 
 /// See the module.
 pub(crate) struct Fanout {
-    registry: Arc<Registry>,
+    pub(super) registry: Arc<Registry>,
     metrics: Arc<Metrics>,
-    acks: watch::Sender<u64>,
+    pub(super) acks: watch::Sender<u64>,
     keys: SigningKeys,
     encoded: HashMap<Tenants, Arc<Encoded>>,
-    streams: BTreeMap<String, Subscriber>,
+    pub(super) streams: BTreeMap<String, Subscriber>,
     reports: BTreeMap<String, NodeReport>,
-    last_acked: HashMap<String, (Version, [u8; 32])>,
+    pub(super) last_acked: HashMap<String, (Version, [u8; 32])>,
+    pub(super) frozen: HashMap<String, FrozenWrites>,
     pushed_urgent: u64,
     debouncing: bool,
 }
@@ -96,6 +98,7 @@ impl Fanout {
             streams: BTreeMap::new(),
             reports: BTreeMap::new(),
             last_acked: HashMap::new(),
+            frozen: HashMap::new(),
             pushed_urgent: 0,
             debouncing: false,
         }
@@ -279,6 +282,7 @@ impl Handler<Subscribe> for Fanout {
         self.end(&node);
         // What it ran before does not count until it says so again: it may have been restarted without it.
         self.last_acked.remove(&node);
+        self.frozen.remove(&node);
         let report = self.reports.entry(node.clone()).or_default();
         report.connected = true;
         report.software = hello.software.chars().filter(|c| !c.is_control()).take(128).collect();

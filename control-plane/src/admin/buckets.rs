@@ -161,7 +161,7 @@ async fn set_rules(
     Ok(HttpResponse::Ok().json(json!({ "version": version.version, "pending": pending })))
 }
 
-fn bucket_id(registry: &Registry, name: &str) -> Result<BucketId, Error> {
+pub(super) fn bucket_id(registry: &Registry, name: &str) -> Result<BucketId, Error> {
     let state = registry.state();
     state
         .buckets

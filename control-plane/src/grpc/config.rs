@@ -16,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    actors::{Fanout, Outgoing, Report, Slot, Subscribe, Unsubscribe},
+    actors::{Fanout, FrozenReport, Outgoing, Report, Slot, Subscribe, Unsubscribe},
     identity::Identity,
     registry::Registry,
     snapshot::Encoded,
@@ -90,6 +90,9 @@ async fn serve(
             message = inbound.message() => match message.map(|message| message.and_then(|it| it.message)) {
                 Ok(Some(v1::node_message::Message::Ack(ack))) => report(&fanout, &node, id, Ok(ack)).await,
                 Ok(Some(v1::node_message::Message::Nack(nack))) => report(&fanout, &node, id, Err(nack)).await,
+                Ok(Some(v1::node_message::Message::FrozenWrites(writes))) => {
+                    fanout.send(FrozenReport { node: node.clone(), id, writes }).await.is_ok()
+                }
                 Ok(Some(v1::node_message::Message::Hello(_)) | None) | Err(_) => false,
             },
         };

@@ -68,6 +68,7 @@ impl Registry {
             rules: Vec::new(),
             created: self.now(),
             adopted: None,
+            frozen: false,
         };
         self.begin(record)
     }
@@ -123,9 +124,12 @@ impl Registry {
     /// Records the intent to delete: from this version on nodes refuse writes.
     ///
     /// # Errors
-    /// [`Error::Precondition`] when it is still being created.
+    /// [`Error::Precondition`] when it is still being created, or frozen.
     pub fn begin_delete(&self, id: BucketId) -> Result<Version, Error> {
         let bucket = self.known(id)?;
+        if bucket.frozen {
+            return Err(Error::Precondition("the bucket is frozen: end the freeze first".to_owned()));
+        }
         match bucket.state {
             BucketState::Active | BucketState::Restoring => self.set_state(&bucket, BucketState::Deleting),
             BucketState::Deleting => Ok(self.version()),
@@ -176,10 +180,14 @@ impl Registry {
     /// Replaces a bucket's encryption rules.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for more than 100 rules, a prefix twice, or one that no key can have.
+    /// [`Error::Invalid`] for more than 100 rules, a prefix twice, or one that no key can have,
+    /// [`Error::Precondition`] while it is frozen.
     pub fn set_rules(&self, name: &str, rules: Vec<RuleRecord>) -> Result<Version, Error> {
         let state = self.state();
         let bucket = state.buckets.get(name).ok_or_else(|| Error::NotFound("no such bucket".to_owned()))?;
+        if bucket.frozen {
+            return Err(Error::Precondition("the bucket is frozen: end the freeze first".to_owned()));
+        }
         let mut record = BucketRecord::clone(bucket);
         record.rules = checked(rules)?;
         self.put(&record)

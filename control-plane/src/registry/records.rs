@@ -203,6 +203,9 @@ pub struct BucketRecord {
     /// Of a bucket that was there before it was registered: what is believed of it, and what came of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted: Option<AdoptionRecord>,
+    /// Writes are refused for now.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub frozen: bool,
 }
 
 /// How a bucket that was there already is, or was, taken over.
@@ -226,6 +229,11 @@ pub struct AdoptionRecord {
     /// Why it is not taken over; empty while it is not known, and once it is.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub refusal: String,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// One grant of a credential.

@@ -67,7 +67,10 @@ impl State {
     pub(super) fn apply(&mut self, key: &str, value: Option<&[u8]>) -> Result<(), Error> {
         if let Some(name) = key.strip_prefix("bucket/") {
             if let Some(old) = self.buckets.remove(name) {
-                self.bucket_names.remove(&old.id);
+                // When two buckets exchange their names, the other's change may have come first.
+                if self.bucket_names.get(&old.id).is_some_and(|known| known == name) {
+                    self.bucket_names.remove(&old.id);
+                }
             }
             if let Some(bucket) = record::<BucketRecord>(value)? {
                 self.bucket_names.insert(bucket.id, bucket.name.clone());

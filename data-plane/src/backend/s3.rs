@@ -27,6 +27,7 @@ use http::HeaderMap;
 
 use self::client::Client;
 pub use self::config::{Checksum, CredentialsProvider, S3Config, ServerKind, StaticCredentials};
+pub use self::connection::client_tls;
 use super::{
     Backend, BackendError, Capabilities, Conditions, CopyOutcome, CopySource, DeleteKey, DeleteOutcome,
     Forward, Forwarded, GetOptions, GetOutcome, ListOptions, ListPage, ObjectMeta, PartPage, PutOptions,

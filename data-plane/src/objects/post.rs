@@ -25,6 +25,7 @@ use crate::s3::uri::{encode, encode_into};
 use crate::s3::xml::post::{post_response, tagging_header};
 use crate::snapshot::Snapshot;
 use crate::worker::Worker;
+use crate::writes::let_in;
 
 /// How long a client may send nothing before its file begins.
 const IDLE: Duration = Duration::from_secs(60);
@@ -113,7 +114,8 @@ pub async fn post(
     policy.check_length(length)?;
     let plan = BodyPlan::for_form(&headers, length)?;
     request.key = Some(key.clone());
-    let admitted = Admitted { worker, snapshot, request, headers, authenticated, credential, allowed };
+    let write = let_in(&worker.node, &snapshot, &request, &Operation::PostObject)?;
+    let admitted = Admitted { worker, snapshot, request, headers, authenticated, credential, allowed, write };
     let stored = put::store(&admitted, Feed::Form(file), plan).await?;
     let location = location(&admitted, parts, &bucket, &key);
     Ok(answer(stored, &form.fields, &bucket, &key, &location))

@@ -128,6 +128,17 @@ impl Operation {
         }
     }
 
+    /// Whether it changes a bucket that is there, or anything in it. Aborting an upload does not: no object comes of it.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        match self {
+            Operation::AbortMultipartUpload => false,
+            Operation::DeleteBucket => true,
+            Operation::Forward(entry) => entry.method != Method::GET,
+            _ => self.needed_action() == Access::Write,
+        }
+    }
+
     /// Whether the request's body is an object's data (as opposed to none, or an XML document).
     #[must_use]
     pub fn takes_data(&self) -> bool {

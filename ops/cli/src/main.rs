@@ -8,6 +8,7 @@ mod export;
 mod failure;
 mod interrupt;
 mod location;
+mod migrate;
 mod offline;
 mod output;
 mod profile;
@@ -56,6 +57,8 @@ enum Command {
     Mb(put::BucketArguments),
     /// Make a URL that allows one request for a while.
     Presign(presign::Arguments),
+    /// Copy a bucket into another one while it is in use, and give the copy its name.
+    Migrate(migrate::Arguments),
     /// Write out a bucket, or what lies below a prefix, in plain.
     Export(export::Arguments),
     /// Take buckets that are there already into the registry, or out of it.
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         Command::Ls(arguments) => list::run(&arguments, out),
         Command::Mb(arguments) => put::make_bucket(&arguments, out),
         Command::Presign(arguments) => presign::run(&arguments, out),
+        Command::Migrate(arguments) => migrate::run(&arguments, out),
         Command::Export(arguments) => export::run(&arguments, out),
         Command::Bucket(command) => bucket::run(&command, out),
         Command::Inspect(arguments) => inspect::run(&arguments, out),

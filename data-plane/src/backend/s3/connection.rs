@@ -81,7 +81,7 @@ impl Pool {
     pub(super) fn new(config: Rc<S3Config>, carries: Use) -> Result<Self, BackendError> {
         let tls = config
             .https
-            .then(|| tls_config(&config))
+            .then(|| client_tls(config.ca_pem.as_deref()))
             .transpose()?
             .map(|tls| TlsConnector::from(Arc::new(tls)));
         Ok(Self { config, carries, tls, idle: RefCell::default() })
@@ -152,10 +152,14 @@ impl Pool {
     }
 }
 
-fn tls_config(config: &S3Config) -> Result<ClientConfig, BackendError> {
+/// TLS to a server that one of these certificates (PEM) vouches for, or one of the system's.
+///
+/// # Errors
+/// `Protocol` when there is none to trust.
+pub fn client_tls(ca_pem: Option<&[u8]>) -> Result<ClientConfig, BackendError> {
     let unusable = |why: String| BackendError::Protocol(format!("TLS to the backend: {why}"));
     let mut roots = RootCertStore::empty();
-    if let Some(pem) = &config.ca_pem {
+    if let Some(pem) = ca_pem {
         for certificate in CertificateDer::pem_slice_iter(pem) {
             let certificate = certificate.map_err(|error| unusable(format!("CA file: {error}")))?;
             roots.add(certificate).map_err(|error| unusable(format!("CA file: {error}")))?;

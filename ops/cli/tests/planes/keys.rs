@@ -35,6 +35,7 @@ fn bucket() -> Arc<Bucket> {
         rules: Vec::new(),
         created: 0,
         label: "bucket".into(),
+        frozen: false,
     })
 }
 

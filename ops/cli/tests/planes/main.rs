@@ -14,6 +14,7 @@ mod creation;
 mod drain;
 mod fetches;
 mod forwarding;
+mod freeze;
 mod heads;
 mod ik_order;
 mod keys;

@@ -1,0 +1,115 @@
+//! The end of a migration: freeze, last pass, exchange of names, end of the freeze.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::admin::{Bucket, Settled};
+use super::{LOOK_AGAIN, Migration, Passes, uploads};
+use crate::failure::{Exit, Failure, Outcome};
+
+/// Most passes under the freeze: the second finds nothing, unless something went wrong in the first.
+const FROZEN_PASSES: u32 = 3;
+
+impl Migration<'_> {
+    pub(super) async fn switch(&self, passes: &mut Passes<'_>, source: &Bucket) -> Outcome<()> {
+        let (from, to) = (&*self.arguments.from.bucket, &*self.arguments.to.bucket);
+        let began = Instant::now();
+        self.froze.set(true);
+        let first = self.admin.freeze(from, true).await?;
+        self.drained(from, first).await?;
+        let open = uploads::list(passes.copier.backend, from).await?;
+        if !open.is_empty() && !self.arguments.abort_uploads {
+            return Err(Failure::new(
+                Exit::Failure,
+                format!("s3://{from}: {} uploads are in progress; the bucket is as it was", open.len()),
+            )
+            .hint("let them be completed, or give --abort-uploads"));
+        }
+        uploads::abort(passes.copier.backend, from, &open).await?;
+        let mut last = passes.run(true, !self.arguments.tags_unchanged).await?;
+        for left in (0..FROZEN_PASSES).rev() {
+            if last.repaired == 0 && last.changed == 0 {
+                break;
+            }
+            if left == 0 {
+                return Err(Failure::new(
+                    Exit::Integrity,
+                    format!("s3://{to}: does not become what s3://{from} is"),
+                )
+                .hint("does anything else write to it?"));
+            }
+            last = passes.run(true, false).await?;
+        }
+        // From here on only what the registry says counts: the names may have been exchanged although no answer came.
+        self.froze.set(false);
+        if let Err(failure) = self.admin.switch(from, to, &source.id).await {
+            if self.admin.bucket(from).await?.id == source.id {
+                self.froze.set(true);
+                return Err(failure);
+            }
+        }
+        self.end_with(json!({"keys": last.keys, "versions": last.versions, "bytes": last.bytes}), Some(began))
+            .await
+    }
+
+    /// After the exchange of names: the freeze ends when every node knows of it.
+    pub(super) async fn end(&self) -> Outcome<()> {
+        self.end_with(json!({}), None).await
+    }
+
+    async fn end_with(&self, copied: serde_json::Value, began: Option<Instant>) -> Outcome<()> {
+        let (from, to) = (&*self.arguments.from.bucket, &*self.arguments.to.bucket);
+        if self.admin.bucket(from).await?.frozen {
+            let first = self.admin.settled(from).await?;
+            self.wait(from, first, |waited| {
+                Failure::new(Exit::Unavailable, format!("s3://{from} is the copy now, and frozen still: {waited}")).hint(
+                    "bring those nodes back, or revoke them (DELETE /v1/nodes/NAME), and run the command again; --unfreeze does not wait for them",
+                )
+            })
+            .await?;
+            self.admin.freeze(from, false).await?;
+        }
+        let frozen = began.map_or(0.0, |began| began.elapsed().as_secs_f64());
+        let text = format!(
+            "s3://{from} is the copy now; what it was is s3://{to}, frozen (clients waited {frozen:.1} s)"
+        );
+        self.out.line(
+            &text,
+            &json!({"switched": true, "bucket": from, "old": to, "frozen_seconds": frozen, "copied": copied}),
+        )
+    }
+
+    pub(super) async fn unfreeze(&self) -> Outcome<()> {
+        let from = &*self.arguments.from.bucket;
+        self.admin.freeze(from, false).await?;
+        self.out.line(&format!("s3://{from} takes writes"), &json!({"bucket": from, "frozen": false}))
+    }
+
+    /// Waits until no write that was let in before the freeze is in flight.
+    async fn drained(&self, from: &str, first: Settled) -> Outcome<()> {
+        self.wait(from, first, |waited| {
+            Failure::new(
+                Exit::Unavailable,
+                format!("s3://{from}: may still be written to: {waited}; the bucket is as it was"),
+            )
+            .hint(
+                "give --drain SECONDS for longer writes; revoke nodes that are gone (DELETE /v1/nodes/NAME)",
+            )
+        })
+        .await
+    }
+
+    async fn wait(&self, name: &str, first: Settled, late: impl Fn(String) -> Failure) -> Outcome<()> {
+        let (mut found, until) = (first, Instant::now() + Duration::from_secs(self.arguments.drain));
+        while !found.is_all() {
+            if Instant::now() >= until {
+                return Err(late(found.text()));
+            }
+            self.say(&format!("waiting: {}", found.text()));
+            tokio::time::sleep(LOOK_AGAIN).await;
+            found = self.admin.settled(name).await?;
+        }
+        Ok(())
+    }
+}
