@@ -67,7 +67,7 @@ async fn run(admitted: &Rc<Admitted>) -> Result<Reply, S3Error> {
     for _ in 0..ATTEMPTS {
         let source = Source::open(admitted, &asked.named).await?;
         refuse_idle(admitted, &asked, &bucket, key)?;
-        let mut headers = passed_headers(&admitted.headers);
+        let mut headers = passed_headers(&admitted.headers)?;
         headers.remove("x-amz-tagging");
         if let Some(tags) = tags::of_copy(admitted, &source).await? {
             headers.insert("x-amz-tagging", tags);

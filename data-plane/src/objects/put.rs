@@ -24,7 +24,7 @@ use crate::pipeline::seal::{Outcome, Trailer, pass, seal};
 use crate::pipeline::source::{Feed, Source};
 use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
-use crate::s3::headers::ObjectHeaders;
+use crate::s3::headers::{ObjectHeaders, tags};
 use crate::s3::route;
 use crate::snapshot::Bucket;
 
@@ -59,7 +59,7 @@ pub async fn store(admitted: &Admitted, body: Feed, plan: BodyPlan) -> Result<Re
         return Err(S3Error::not_implemented("a conditional PutObject on this storage"));
     }
     let mut options =
-        PutOptions { headers: passed_headers(&admitted.headers), conditions, ..PutOptions::default() };
+        PutOptions { headers: passed_headers(&admitted.headers)?, conditions, ..PutOptions::default() };
     let upload = if encrypted {
         let key_for_new = active_key(admitted, &bucket).await?;
         let object = NewObject { bucket: &bucket, key, ik: &key_for_new };
@@ -110,9 +110,13 @@ pub async fn active_key(admitted: &Admitted, bucket: &Arc<Bucket>) -> Result<Arc
     admitted.worker.node.keys.active(bucket).await.map_err(|error| admitted.key_failed(&error))
 }
 
-/// Headers that pass to the backend.
-pub fn passed_headers(headers: &HeaderMap) -> HeaderMap {
-    route::passed(route::WITH_OBJECTS, headers)
+/// Headers that pass to the backend, of which the tags are held against S3's limits.
+///
+/// # Errors
+/// InvalidTag, InvalidArgument.
+pub fn passed_headers(headers: &HeaderMap) -> Result<HeaderMap, S3Error> {
+    tags::check(headers)?;
+    Ok(route::passed(route::WITH_OBJECTS, headers))
 }
 
 /// What the client stores beside its bytes: user metadata and the headers that describe the body.
