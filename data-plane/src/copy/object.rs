@@ -10,10 +10,11 @@ use sealgate_envelope::metadata::Metadata;
 use sealgate_envelope::{Envelope, Kind, ObjectKeys, Scope, Trailer};
 
 use super::asked::{self, Directive, Named};
+use super::large::Large;
 use super::records;
 use super::source::{Source, stored_len};
 use super::tags;
-use crate::backend::{Backend, BackendError, Conditions, CopyOutcome, PutOptions, Upload};
+use crate::backend::{Backend, BackendError, Conditions, CopyOutcome, PutOptions, PutOutcome, Upload};
 use crate::body::{Algorithm, BodyPlan, Checksum};
 use crate::etags;
 use crate::gate::Admitted;
@@ -153,14 +154,14 @@ impl Copying<'_> {
     /// Whether the storage may copy the stored bytes as they are.
     fn storage_can(&self, encrypted: bool) -> bool {
         let (source, capabilities) = (self.source, self.backend.capabilities());
-        let conditional = self.asked.conditions == Conditions::default() || capabilities.conditional_copy;
+        let keeps_conditions = match source.meta.size > capabilities.max_put {
+            true => capabilities.conditional_complete,
+            false => capabilities.conditional_copy,
+        };
+        let conditional = self.asked.conditions == Conditions::default() || keeps_conditions;
         let same_backend = source.bucket.backend == self.bucket.backend;
         // What a storage that ignores the pin copies may be another object by then: over the target, under a wrong envelope.
-        if !capabilities.pinned_copies
-            || !conditional
-            || !same_backend
-            || source.meta.size > capabilities.max_put
-        {
+        if !capabilities.pinned_copies || !conditional || !same_backend || !self.fits(source.meta.size) {
             return false;
         }
         match &source.sealed {
@@ -170,6 +171,29 @@ impl Copying<'_> {
                 let marker = source.size() == 0 && (self.key.ends_with('/') || source.key.ends_with('/'));
                 encrypted && !marker && sealed.keys.is_some()
             }
+        }
+    }
+
+    /// Whether so many stored bytes can be made in one step: in one request, or what S3 copies in one.
+    fn fits(&self, stored: u64) -> bool {
+        stored <= self.backend.capabilities().max_put || self.source.size() <= asked::MOST
+    }
+
+    /// The body, if it is larger than one request of the storage takes.
+    fn large(&self, size: u64) -> Option<Large<'_>> {
+        let (backend, key) = (self.backend.as_ref(), self.key);
+        let large = Large { backend, bucket: &self.bucket.backend_bucket, key, size };
+        (size > backend.capabilities().max_put).then_some(large)
+    }
+
+    /// A stored object as a copy. Those that are not one request's tell no time.
+    fn dated(&self, stored: PutOutcome) -> CopyOutcome {
+        CopyOutcome {
+            etag: stored.etag,
+            last_modified: SystemTime::UNIX_EPOCH
+                + Duration::from_secs(self.admitted.worker.node.clock.unix()),
+            version_id: stored.version_id,
+            headers: stored.headers,
         }
     }
 
@@ -202,7 +226,11 @@ impl Copying<'_> {
             }
         }
         let source = self.source.for_storage();
-        let made = match self.backend.copy(source, &self.bucket.backend_bucket, self.key, options).await {
+        let made = match self.large(self.source.meta.size) {
+            None => self.backend.copy(source, &self.bucket.backend_bucket, self.key, options).await,
+            Some(large) => large.copy(&source, options).await.map(|stored| self.dated(stored)),
+        };
+        let made = match made {
             Ok(made) => made,
             Err(BackendError::Unsupported(_)) => return Ok(Copied::Cannot),
             Err(error) if error.is("PreconditionFailed") => return self.whose_condition(error).await,
@@ -243,13 +271,18 @@ impl Copying<'_> {
     /// Reads the source and writes it as a new object, under keys of its own.
     async fn anew(&self, encrypted: bool, metadata: Metadata) -> Result<Result<Made, Changed>, S3Error> {
         let capabilities = self.backend.capabilities();
-        if self.asked.conditions != Conditions::default() && !capabilities.conditional_put {
-            return Err(S3Error::not_implemented("a conditional CopyObject on this storage"));
-        }
         let length = self.source.size();
         let stored = stored_len(encrypted, length)
-            .filter(|stored| *stored <= capabilities.max_put)
+            .filter(|stored| self.fits(*stored))
             .ok_or_else(|| asked::too_large(capabilities.max_put))?;
+        let large = self.large(stored);
+        let keeps_conditions = match large {
+            Some(_) => capabilities.conditional_complete,
+            None => capabilities.conditional_put,
+        };
+        if self.asked.conditions != Conditions::default() && !keeps_conditions {
+            return Err(S3Error::not_implemented("a conditional CopyObject on this storage"));
+        }
         let known = known_checksums(&metadata).into_iter().map(|(checksum, _)| checksum).next();
         let wanted = match (self.asked.checksum, &known) {
             (Some(asked), Some(known)) if known.algorithm() == asked => None,
@@ -290,20 +323,13 @@ impl Copying<'_> {
             options.headers.extend(described);
             Upload { length: stored, stream: pass(source, length, outcome.clone()) }
         };
-        let made = self
-            .backend
-            .put(&self.bucket.backend_bucket, self.key, options, upload)
-            .await
-            .map_err(|error| self.admitted.backend_failed(error))?;
+        let made = match large {
+            None => self.backend.put(&self.bucket.backend_bucket, self.key, options, upload).await,
+            Some(large) => large.put(options, upload.stream).await,
+        };
+        let made = self.dated(made.map_err(|error| self.admitted.backend_failed(error))?);
         // Nothing is acknowledged that was not proved to its end, whatever the storage says.
         let verified = outcome.take().ok_or_else(|| S3Error::new(Code::InternalError))?;
-        let made = CopyOutcome {
-            etag: made.etag,
-            last_modified: SystemTime::UNIX_EPOCH
-                + Duration::from_secs(self.admitted.worker.node.clock.unix()),
-            version_id: made.version_id,
-            headers: made.headers,
-        };
         let checksum = verified.computed().copied().or(known).filter(|_| encrypted);
         Ok(Ok((made, checksum.map(|checksum| (checksum, None)).into_iter().collect())))
     }

@@ -43,7 +43,8 @@ pub fn read(text: &str) -> Result<Tags, S3Error> {
     let mut tags = Tags::new();
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let decoded = |text: &str| decode(text.as_bytes(), Plus::Space).and_then(|b| String::from_utf8(b).ok());
+        let decoded =
+            |text: &str| decode(text.as_bytes(), Plus::Space).and_then(|b| String::from_utf8(b).ok());
         let key = decoded(key).ok_or_else(unreadable)?;
         let value = decoded(value).ok_or_else(unreadable)?;
         if tags.iter().any(|(known, _)| *known == key) {

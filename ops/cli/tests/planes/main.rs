@@ -15,6 +15,7 @@ mod forwarding;
 mod heads;
 mod ik_order;
 mod keys;
+mod large;
 mod plain;
 mod pressure;
 mod process;

@@ -39,6 +39,7 @@ pub enum Call {
     AbortUpload,
     Complete,
     Copy,
+    CopyPart,
 }
 
 /// A moment in a call.
@@ -74,54 +75,40 @@ pub struct Steered {
 
 impl Steered {
     pub fn new(real: Rc<dyn Backend>) -> Rc<Self> {
-        let capabilities = real.capabilities().clone();
-        Rc::new(Self {
-            real,
-            capabilities,
-            forgets_uploads: false,
-            forgets_parts: Cell::default(),
-            replaced_parts: RefCell::default(),
-            rules: RefCell::default(),
-        })
+        Rc::new(Self::able(real, |_| {}))
     }
 
     /// One that completes an upload with whatever parts it has, under whatever ETags it is told.
     pub fn lenient(real: Rc<dyn Backend>) -> Rc<Self> {
-        let capabilities = Capabilities { part_etags_enforced: false, ..real.capabilities().clone() };
-        Rc::new(Self {
-            real,
-            capabilities,
-            forgets_uploads: false,
-            forgets_parts: Cell::default(),
-            replaced_parts: RefCell::default(),
-            rules: RefCell::default(),
-        })
+        Rc::new(Self::able(real, |capabilities| capabilities.part_etags_enforced = false))
     }
 
     /// One that copies whatever the source is by then, whatever ETag it is told.
     pub fn unpinned(real: Rc<dyn Backend>) -> Rc<Self> {
-        let capabilities = Capabilities { pinned_copies: false, ..real.capabilities().clone() };
-        Rc::new(Self {
+        Rc::new(Self::able(real, |capabilities| capabilities.pinned_copies = false))
+    }
+
+    /// One that takes no more than 10 MiB at once.
+    pub fn of_small_puts(real: Rc<dyn Backend>) -> Rc<Self> {
+        Rc::new(Self::able(real, |capabilities| capabilities.max_put = 10 << 20))
+    }
+
+    /// One that forgets uploads in listings, as MinIO does after a restart, and knows them when asked by id.
+    pub fn forgetful(real: Rc<dyn Backend>) -> Rc<Self> {
+        Rc::new(Self { forgets_uploads: true, ..Self::able(real, |_| {}) })
+    }
+
+    fn able(real: Rc<dyn Backend>, change: impl FnOnce(&mut Capabilities)) -> Self {
+        let mut capabilities = real.capabilities().clone();
+        change(&mut capabilities);
+        Self {
             real,
             capabilities,
             forgets_uploads: false,
             forgets_parts: Cell::default(),
             replaced_parts: RefCell::default(),
             rules: RefCell::default(),
-        })
-    }
-
-    /// One that forgets uploads in listings, as MinIO does after a restart, and knows them when asked by id.
-    pub fn forgetful(real: Rc<dyn Backend>) -> Rc<Self> {
-        let capabilities = real.capabilities().clone();
-        Rc::new(Self {
-            real,
-            capabilities,
-            forgets_uploads: true,
-            forgets_parts: Cell::default(),
-            replaced_parts: RefCell::default(),
-            rules: RefCell::default(),
-        })
+        }
     }
 
     /// Acts once, at the next such call whose key (of a part: key, `#` and number) contains `name`.
@@ -221,6 +208,7 @@ impl Backend for Steered {
         options: PutOptions,
         mut body: Upload,
     ) -> Result<PutOutcome, BackendError> {
+        assert!(body.length <= self.capabilities.max_put, "{key}: a PUT of {} bytes", body.length);
         self.at_body(Call::Put, key, &mut body).await?;
         let outcome = self.real.put(bucket, key, options, body).await?;
         self.at(Moment::After, Call::Put, key).await?;
@@ -348,11 +336,30 @@ impl Backend for Steered {
         options: PutOptions,
     ) -> Result<CopyOutcome, BackendError> {
         self.at(Moment::Before, Call::Copy, key).await?;
+        let asked = GetOptions { version_id: source.version_id.clone(), ..GetOptions::default() };
+        if self.real.head(&source.bucket, &source.key, asked).await?.size > self.capabilities.max_put {
+            return Err(BackendError::s3(400, "InvalidRequest", "the source is larger than one copy"));
+        }
         if !self.capabilities.pinned_copies {
             source.if_match = None;
         }
         let made = self.real.copy(source, bucket, key, options).await?;
         self.at(Moment::After, Call::Copy, key).await?;
+        Ok(made)
+    }
+    async fn copy_part(
+        &self,
+        source: CopySource,
+        range: Option<(u64, u64)>,
+        bucket: &str,
+        key: &str,
+        upload_id: &str,
+        number: u16,
+    ) -> Result<CopyOutcome, BackendError> {
+        let name = format!("{key}#{number}");
+        self.at(Moment::Before, Call::CopyPart, &name).await?;
+        let made = self.real.copy_part(source, range, bucket, key, upload_id, number).await?;
+        self.at(Moment::After, Call::CopyPart, &name).await?;
         Ok(made)
     }
 }
