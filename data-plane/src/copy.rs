@@ -17,7 +17,6 @@ use crate::reply::Reply;
 use crate::s3::error::{Code, S3Error};
 
 pub mod asked;
-pub mod large;
 pub mod object;
 pub mod part;
 pub mod records;

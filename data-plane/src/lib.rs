@@ -19,6 +19,7 @@ pub mod gate;
 pub mod health;
 pub mod identity;
 pub mod keys;
+pub mod large;
 pub mod late;
 pub mod listing;
 pub mod metrics;

@@ -10,7 +10,6 @@ use sealgate_envelope::metadata::Metadata;
 use sealgate_envelope::{Envelope, Kind, ObjectKeys, Scope, Trailer};
 
 use super::asked::{self, Directive, Named};
-use super::large::Large;
 use super::records;
 use super::source::{Source, stored_len};
 use super::tags;
@@ -18,6 +17,7 @@ use crate::backend::{Backend, BackendError, Conditions, CopyOutcome, PutOptions,
 use crate::body::{Algorithm, BodyPlan, Checksum};
 use crate::etags;
 use crate::gate::Admitted;
+use crate::large::Large;
 use crate::multipart::notes::from_format;
 use crate::objects::described;
 use crate::objects::put::{

@@ -18,6 +18,7 @@ use crate::body::{BodyPlan, ClientBody, Verified};
 use crate::etags;
 use crate::gate::Admitted;
 use crate::keys::NodeKey;
+use crate::large::Large;
 use crate::multipart::notes::to_format;
 use crate::pipeline;
 use crate::pipeline::seal::{Outcome, Trailer, pass, seal};
@@ -49,12 +50,24 @@ pub async fn store(admitted: &Admitted, body: Feed, plan: BodyPlan) -> Result<Re
     let length = plan.length();
     let encrypted = bucket.encrypts(key);
     let stored = if encrypted { stored_size(length) } else { Some(length) };
-    let stored =
-        stored.filter(|stored| *stored <= most).ok_or_else(|| S3Error::entity_too_large(length, most))?;
+    // Counted in plaintext, as the client does; of ciphertext the storage may have to be given more than it takes at once.
+    let stored = stored
+        .filter(|stored| *stored <= most || length <= most)
+        .ok_or_else(|| S3Error::entity_too_large(length, most))?;
+    let large = (stored > most).then(|| Large {
+        backend: backend.as_ref(),
+        bucket: &bucket.backend_bucket,
+        key,
+        size: stored,
+    });
     access_log::note_sizes(length, stored);
     let outcome = Outcome::default();
     let conditions = etags::write_conditions(&admitted.headers, encrypted)?;
-    if conditions != Conditions::default() && !backend.capabilities().conditional_put {
+    let keeps_conditions = match large {
+        Some(_) => backend.capabilities().conditional_complete,
+        None => backend.capabilities().conditional_put,
+    };
+    if conditions != Conditions::default() && !keeps_conditions {
         // Dropping the condition would overwrite silently.
         return Err(S3Error::not_implemented("a conditional PutObject on this storage"));
     }
@@ -80,10 +93,11 @@ pub async fn store(admitted: &Admitted, body: Feed, plan: BodyPlan) -> Result<Re
         options.headers.extend(headers);
         Upload { length: stored, stream: pass(admitted.source(body, plan), length, outcome.clone()) }
     };
-    let stored = backend
-        .put(&bucket.backend_bucket, key, options, upload)
-        .await
-        .map_err(|error| admitted.backend_failed(error))?;
+    let stored = match large {
+        None => backend.put(&bucket.backend_bucket, key, options, upload).await,
+        Some(large) => large.put(options, upload.stream).await,
+    };
+    let stored = stored.map_err(|error| admitted.backend_failed(error))?;
     // Nothing is acknowledged that was not verified to its end, whatever the storage says.
     let verified = outcome.take().ok_or_else(|| S3Error::new(Code::InternalError))?;
     let mut reply = reply::empty(StatusCode::OK);

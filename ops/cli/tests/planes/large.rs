@@ -1,4 +1,4 @@
-//! Copies of bodies that are larger than one PUT of the storage: made of parts, in one step, or not at all.
+//! Bodies that are larger than one PUT of the storage: made of parts, in one step, or not at all.
 
 use std::rc::Rc;
 
@@ -114,6 +114,27 @@ async fn what_cannot_be_copied_is_written_in_parts() {
     steering.plain.put(COPY, "what was there").await.ok();
     steering.backend.fail(Moment::Within, Call::UploadPart, "copy#2", unavailable);
     assert_eq!(copy(&steering, &asked).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    check(&steering, &Bytes::from_static(b"what was there")).await;
+    steering.stop().await;
+}
+
+/// 10 MiB of plaintext are more than 10 MiB of ciphertext.
+#[actix_rt::test]
+async fn a_put_is_bounded_by_its_plaintext() {
+    let steering = start().await;
+    let most = bytes(10 << 20, 8);
+    let made = steering.steered.put(COPY, most.clone()).await.ok();
+    assert!(made.etag().ends_with("-2\""), "{}", made.etag());
+    check(&steering, &most).await;
+    steering.plain.put(COPY, "what was there").await.ok();
+    let wrong = [("x-amz-checksum-crc32", "AAAAAA==".to_owned())];
+    let refused = steering.steered.send_with("PUT", COPY, &wrong, most.clone()).await;
+    assert_eq!((refused.status, refused.tag("Code")), (StatusCode::BAD_REQUEST, "BadDigest".to_owned()));
+    let there = [("if-none-match", "*".to_owned())];
+    let refused = steering.steered.send_with("PUT", COPY, &there, most).await;
+    assert_eq!(refused.status, StatusCode::PRECONDITION_FAILED);
+    let refused = steering.steered.put(COPY, bytes((10 << 20) + 1, 8)).await;
+    assert_eq!((refused.status, refused.tag("Code")), (StatusCode::BAD_REQUEST, "EntityTooLarge".to_owned()));
     check(&steering, &Bytes::from_static(b"what was there")).await;
     steering.stop().await;
 }

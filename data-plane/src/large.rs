@@ -1,8 +1,8 @@
 //! Stored bodies that are larger than one PUT of the storage, as one step all the same: an upload of the storage's own, whose
-//! parts it copies or is sent, and whose completion makes the object. So a body of 5 GiB can be copied on storage that takes
-//! 5 GiB at once, although its ciphertext is longer.
+//! parts it copies or is sent, and whose completion makes the object. So a body of 5 GiB can be put and copied on storage that
+//! takes 5 GiB at once, although its ciphertext is longer.
 //!
-//! The upload is nobody's but this copy's: it has no upload record, so clients can list and abort it and nothing else. What
+//! The upload is nobody's but this request's: it has no upload record, so clients can list and abort it and nothing else. What
 //! fails aborts it; one that a dying node leaves is ended by the bucket's rule for incomplete uploads, or with the bucket.
 
 use std::cell::RefCell;
@@ -83,11 +83,11 @@ impl Large<'_> {
         if let Err(error) = self.backend.abort_upload(self.bucket, self.key, &id).await
             && !error.is("NoSuchUpload")
         {
-            warn!(bucket = self.bucket, key = self.key, upload = id, %error, "an upload that was made for a copy stays");
+            warn!(bucket = self.bucket, key = self.key, upload = id, %error, "an upload that was made for one object stays");
         }
         Err(match failed.is("NoSuchUpload") {
             // Not the client's upload: somebody aborted it, or deletes the bucket.
-            true => BackendError::s3(409, "OperationAborted", "the upload of a copy was aborted"),
+            true => BackendError::s3(409, "OperationAborted", "the upload that makes the object was aborted"),
             false => failed,
         })
     }
