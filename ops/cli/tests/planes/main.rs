@@ -16,6 +16,7 @@ mod heads;
 mod ik_order;
 mod keys;
 mod large;
+mod many_parts;
 mod plain;
 mod pressure;
 mod process;

@@ -20,8 +20,11 @@ use sealgate_data_plane::backend::{
 };
 use sealgate_data_plane::gate;
 use sealgate_data_plane::node::Node;
+use sealgate_data_plane::pipeline;
 use sealgate_data_plane::worker::{Backends, Worker};
 use tokio::net::TcpListener;
+
+use super::many_parts::Invented;
 
 /// What a gateway asks of its backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +74,8 @@ pub struct Steered {
     forgets_parts: Cell<bool>,
     replaced_parts: RefCell<Vec<PartEntry>>,
     rules: RefCell<Vec<Rule>>,
+    /// Parts of an upload that nobody sent.
+    pub invented: RefCell<Option<Invented>>,
 }
 
 impl Steered {
@@ -108,6 +113,7 @@ impl Steered {
             forgets_parts: Cell::default(),
             replaced_parts: RefCell::default(),
             rules: RefCell::default(),
+            invented: RefCell::default(),
         }
     }
 
@@ -249,6 +255,9 @@ impl Backend for Steered {
     async fn list_v2(&self, bucket: &str, options: ListOptions) -> Result<ListPage, BackendError> {
         let prefix = options.prefix.clone();
         self.at(Moment::Before, Call::List, &prefix).await?;
+        if let Some(page) = self.invented.borrow().as_ref().and_then(|invented| invented.notes(&options)) {
+            return Ok(page);
+        }
         let page = self.real.list_v2(bucket, options).await?;
         self.at(Moment::After, Call::List, &prefix).await?;
         Ok(page)
@@ -271,6 +280,10 @@ impl Backend for Steered {
     ) -> Result<PutOutcome, BackendError> {
         let name = format!("{key}#{number}");
         self.at_body(Call::UploadPart, &name, &mut body).await?;
+        if self.invented.borrow().is_some() {
+            let bytes = pipeline::collect(body.stream, usize::try_from(body.length).unwrap()).await?;
+            return Ok(self.invented.borrow_mut().as_mut().unwrap().keep(bytes));
+        }
         let outcome = self.real.upload_part(bucket, key, upload_id, number, body).await?;
         self.at(Moment::After, Call::UploadPart, &name).await?;
         Ok(outcome)
@@ -284,6 +297,9 @@ impl Backend for Steered {
         max_parts: u32,
     ) -> Result<PartPage, BackendError> {
         self.at(Moment::Before, Call::ListParts, key).await?;
+        if let Some(invented) = self.invented.borrow().as_ref() {
+            return Ok(invented.parts(after, max_parts));
+        }
         let mut page = self.real.list_parts(bucket, key, upload_id, after, max_parts).await?;
         self.at(Moment::After, Call::ListParts, key).await?;
         if self.forgets_parts.take() {
@@ -301,6 +317,9 @@ impl Backend for Steered {
         conditions: Conditions,
     ) -> Result<PutOutcome, BackendError> {
         self.at(Moment::Before, Call::Complete, key).await?;
+        if let Some(invented) = self.invented.borrow_mut().as_mut() {
+            return Ok(invented.commit(parts));
+        }
         let mut parts = parts.to_vec();
         if !self.capabilities.part_etags_enforced {
             let there = self.real.list_parts(bucket, key, upload_id, 0, 1_000).await?.parts;
