@@ -28,6 +28,7 @@ use crate::pipeline::seal::{Outcome, pass};
 use crate::pipeline::source::Source as Body;
 use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
+use crate::s3::headers::metadata::REDIRECT;
 use crate::s3::timestamp::unix_millis;
 use crate::s3::xml::copy::{CopyResult, copy_object};
 use crate::snapshot::Bucket;
@@ -95,7 +96,7 @@ fn refuse_idle(admitted: &Admitted, asked: &Asked, bucket: &Bucket, key: &str) -
     let itself =
         asked.named.bucket == bucket.name && asked.named.key == key && asked.named.version_id.is_none();
     let changes = asked.metadata == Directive::Replace
-        || ["x-amz-storage-class", "x-amz-server-side-encryption", "x-amz-website-redirect-location"]
+        || ["x-amz-storage-class", "x-amz-server-side-encryption", REDIRECT]
             .iter()
             .any(|name| admitted.headers.contains_key(*name));
     if itself && !changes { Err(asked::changes_nothing()) } else { Ok(()) }
@@ -147,6 +148,12 @@ impl Copying<'_> {
         if self.asked.metadata == Directive::Replace {
             metadata.retain(|name, _| name.starts_with("x-amz-checksum-"));
             metadata.extend(client_metadata(self.admitted)?);
+            return Ok(metadata);
+        }
+        // A redirect is the one object's, as with S3.
+        metadata.remove(REDIRECT);
+        if let Some(own) = self.admitted.headers.get(REDIRECT) {
+            metadata.insert(REDIRECT.to_owned(), own.as_bytes().to_vec());
         }
         Ok(metadata)
     }
