@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use crate::backend::{Backend, BackendError, Forward, Forwarded};
 use crate::body::ClientBody;
+use crate::body::plan::needs_digest;
 use crate::gate::Admitted;
 use crate::landings::Landing;
 use crate::listing::owner;
@@ -46,6 +47,10 @@ const GATEWAYS_OWN: &[&str] = &[
     "XAmzContentSHA256Mismatch",
 ];
 
+/// Operations whose documents S3 takes with a digest only. The storage cannot tell: the gateway sends one with each.
+const NEED_A_DIGEST: &[&str] =
+    &["PutBucketCors", "PutBucketLifecycleConfiguration", "PutBucketReplication", "PutBucketTagging"];
+
 /// The longest message of the storage that is told.
 const MAX_MESSAGE: usize = 1_024;
 
@@ -66,6 +71,9 @@ pub async fn forward(
         Method::PUT | Method::POST => admitted.document(body, MAX_BYTES).await?,
         _ => Vec::new(),
     };
+    if NEED_A_DIGEST.contains(&entry.name) {
+        needs_digest(&admitted.headers)?;
+    }
     let mut headers = HeaderMap::new();
     for name in entry.headers {
         for value in admitted.headers.get_all(*name) {

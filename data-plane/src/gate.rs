@@ -354,6 +354,10 @@ fn refuse(error: &S3Error, parts: &Parts, request_id: &str) -> Reply {
             reply::set(reply.headers_mut(), name, value);
         }
     }
+    if error.code() == Code::MethodNotAllowed && error.get("DeleteMarker").is_some() {
+        // All that can be done to a version that is a delete marker.
+        reply::set(reply.headers_mut(), "allow", "DELETE");
+    }
     if let Some(size) = error.get("ActualObjectSize") {
         reply::set(reply.headers_mut(), "content-range", &format!("bytes */{size}"));
     }

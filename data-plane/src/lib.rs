@@ -21,6 +21,7 @@ pub mod health;
 pub mod identity;
 pub mod keys;
 pub mod landings;
+pub mod large;
 pub mod late;
 pub mod listing;
 pub mod metrics;

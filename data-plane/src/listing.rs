@@ -39,6 +39,9 @@ pub async fn v1(admitted: &Admitted) -> Result<Reply, S3Error> {
         true => last_visible(&page).unwrap_or(next),
         false => next,
     });
+    // As S3: without a delimiter the last key is the marker, and said already. Told where it is another.
+    let last = page.entries.last().map(|entry| entry.key.as_str());
+    let next = next.filter(|next| asked.delimiter.is_some() || last != Some(next.as_str()));
     let document = list_objects_v1(&shown(admitted, asked, page)?, marker, next.as_deref(), &owner(admitted));
     Ok(reply::xml(StatusCode::OK, document))
 }

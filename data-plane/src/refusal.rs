@@ -64,6 +64,10 @@ const CONDITIONS: &[(&str, &str)] = &[
 impl Admitted {
     /// A backend's failure as the client sees it.
     pub fn backend_failed(&self, failure: BackendError) -> S3Error {
+        let version = self.request.query.get("versionId");
+        if let Some(refused) = version.and_then(|version| no_version_id(&failure, version)) {
+            return refused;
+        }
         if let (BackendError::S3 { code, .. }, Some(bucket)) =
             (&failure, self.request.bucket.as_deref().and_then(|bucket| self.snapshot.bucket(bucket)))
             && JUDGED_THERE.contains(&code.as_str())
@@ -127,6 +131,13 @@ impl Admitted {
         self.worker.node.metrics.integrity_failure(bucket.map(|bucket| &*bucket.label));
         S3Error::new(Code::ObjectIntegrityError)
     }
+}
+
+/// What a version id is answered that the storage takes for none: of HEAD its answer is no more than a 400.
+#[must_use]
+pub fn no_version_id(failure: &BackendError, version: &str) -> Option<S3Error> {
+    let told = failure.is("BadRequest");
+    told.then(|| S3Error::invalid_argument("versionId", version, "Invalid version id specified"))
 }
 
 /// A backend's failure as a client sees it. An upload that its own source ended comes back as that source's error. `label`

@@ -3,6 +3,7 @@
   parity.py [filesystem|seaweedfs|versitygw|minio...]   runs the cases, records them in docs/results, writes the page
   parity.py --through [BACKEND...], --alone [SERVER...] only that half, beside what is recorded of the other
   parity.py --again [BACKEND...]                        what failed through the gateway, after mending it
+  parity.py --only TEXT,... [BACKEND...]                cases whose `group.case` contains a TEXT, both halves, beside the rest: new ones
   parity.py --page                                      writes the page from what is recorded
   parity.py --check                                     fails when the page is another, or a difference has no explanation
 
@@ -80,6 +81,18 @@ def again(backend: str):
         if name in outcomes:
             found["cases"][name]["through"] = outcomes[name]
     print(f"{backend} again: {sum(not outcomes.get(name, 'gone') for name in failing)} of {len(failing)} pass now", flush=True)
+    write(backend, {**found, "again": commit()})
+
+
+def some(backend: str, text: str):
+    """Runs some cases, alone and through, and keeps their outcomes beside the others'."""
+    found = recorded.load(backend)
+    for half in ("alone", "through") if backend in SERVERS else ("through",):
+        outcomes = run("--direct" if half == "alone" else "--backend", backend, "--only", *text.split(","))
+        for name, reason in outcomes.items():
+            found["cases"].setdefault(name, {})[half] = reason
+        print(f"{backend} {half}: {sum(not reason for reason in outcomes.values())} of {len(outcomes)} with {text} pass", flush=True)
+    found["cases"] = dict(sorted(found["cases"].items()))
     write(backend, {**found, "again": commit()})
 
 
@@ -217,9 +230,11 @@ def main() -> int:
     arguments = sys.argv[1:]
     if arguments == ["--check"]:
         return check()
-    halves, repeat = ("alone", "through"), arguments[:1] == ["--again"]
+    halves, repeat, text = ("alone", "through"), arguments[:1] == ["--again"], ""
     if repeat:
         arguments.pop(0)
+    elif arguments[:1] == ["--only"] and len(arguments) > 1:
+        text, arguments = arguments[1], arguments[2:]
     elif arguments[:1] in (["--through"], ["--alone"]):
         halves = (arguments.pop(0)[2:],)
     unknown = [name for name in arguments if name not in BACKENDS]
@@ -229,6 +244,8 @@ def main() -> int:
     for backend in () if unknown else arguments or BACKENDS:
         if repeat:
             again(backend)
+        elif text:
+            some(backend, text)
         elif mine := tuple(half for half in halves if half == "through" or backend in SERVERS):
             record(backend, mine)
     with open(PAGE, "w") as file:

@@ -34,7 +34,7 @@ import tidy  # noqa: E402
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SUITES = ("s3_objects", "s3_metadata", "s3_listing", "s3_multipart", "s3_plain", "s3_copy", "s3_copy_parts",
           "s3_checksums", "s3_protocol", "s3_surface", "s3_post",
-          "s3_forward", "s3_versions", "dev", "refusals", "refusals_keys", "signatures_v2", "bucket_metrics", "not_implemented", "decryptor", "recovery", "raw_copies", "export",
+          "s3_forward", "s3_versions", "copies_large", "dev", "refusals", "refusals_keys", "signatures_v2", "bucket_metrics", "not_implemented", "decryptor", "recovery", "raw_copies", "export",
           "roundtrip", "scanner", "secrecy",
           "tamper", "tamper_tls", "tamper_answers", "tamper_copies", "tamper_versions", "costs", "migrate",
           "cuts", "cuts_storage", "memory")
@@ -44,10 +44,10 @@ CONFORMANCE = tuple(sorted(f"conformance.{name[:-3]}" for name in os.listdir(os.
 # The suites about S3 itself, by how their names begin.
 S3_SUITES = ("s3_", "conformance.")
 # What makes no sense without a gateway, or needs one kind of storage behind it: an S3 server to lie in the place of.
-GATEWAY_ONLY = ("dev", "signatures_v2", "bucket_metrics", "not_implemented", "raw_copies", "export", "memory", "secrecy", "decryptor", "recovery",
+GATEWAY_ONLY = ("copies_large", "dev", "signatures_v2", "bucket_metrics", "not_implemented", "raw_copies", "export", "memory", "secrecy", "decryptor", "recovery",
                 "tamper", "tamper_tls", "tamper_answers", "tamper_copies", "tamper_versions", "costs", "migrate", "cuts", "cuts_storage")
 FILESYSTEM_ONLY = ("dev", "memory", "tamper_tls")
-SERVER_ONLY = ("tamper_answers", "costs", "cuts_storage")
+SERVER_ONLY = ("copies_large", "tamper_answers", "costs", "cuts_storage")
 
 
 def applies(suite: str, options) -> bool:

@@ -114,6 +114,44 @@ def a_lone_part_may_have_any_number(t):
     check(t, "lone", upload.body(), upload.complete()["ETag"])
 
 
+@case(gateway_only=True)
+def an_empty_last_part_is_read_as_nothing(t):
+    upload = Upload(t, "empty-last")
+    upload.part(1, data(FIVE))
+    upload.part(2, b"")
+    check(t, "empty-last", upload.body(), upload.complete()["ETag"])
+    for method in ("GET", "HEAD"):
+        answer = t.raw.request(method, t.path("empty-last"), [("partNumber", "2")])
+        equal((answer.status, answer.headers["Content-Length"], answer.body, answer.headers["x-amz-mp-parts-count"]), (206, "0", b"", "2"), method)
+
+
+@case(sizes=("acceptance",), seconds=1800, gateway_only=True)
+def more_than_a_thousand_parts(t):
+    # Backends list parts and notes by the thousand; 10,000 parts would be 49 GiB (ops/cli/tests/planes/many_parts.rs has them).
+    upload, count, full = Upload(t, "thousand"), 1005, data(FIVE, "thousand")
+    body = [memoryview(full)[:-8].tobytes() + number.to_bytes(8, "big") for number in range(1, 3)]
+    for number in range(1, count + 1):
+        upload.part(number, body[number % 2])
+    found, marker = [], 0
+    while True:
+        page = t.s3.list_parts(**upload.place, PartNumberMarker=marker)
+        found += [part["PartNumber"] for part in page["Parts"]]
+        if not page["IsTruncated"]:
+            break
+        marker = page["NextPartNumberMarker"]
+    equal(found, list(range(1, count + 1)), "parts in ListParts")
+    etag = upload.complete()["ETag"]
+    head = t.s3.head_object(Bucket=t.bucket, Key="thousand")
+    equal((head["ContentLength"], head["ETag"]), (count * FIVE, etag), "HEAD's length and ETag")
+    for number in (1, 1000, 1001, count):
+        answer = t.s3.get_object(Bucket=t.bucket, Key="thousand", PartNumber=number)
+        true(answer["Body"].read() == body[number % 2] and answer["PartsCount"] == count, f"part {number} is another")
+    middle = 1000 * FIVE
+    answer = t.s3.get_object(Bucket=t.bucket, Key="thousand", Range=f"bytes={middle - 8}-{middle + 7}")
+    equal(answer["Body"].read(), body[0][-8:] + body[1][:8], "bytes over the end of the thousandth part")
+    t.s3.delete_object(Bucket=t.bucket, Key="thousand")
+
+
 @case
 def part_ten_thousand(t):
     upload = Upload(t, "ten-thousand")

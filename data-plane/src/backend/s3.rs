@@ -52,7 +52,9 @@ impl S3Backend {
     /// # Errors
     /// `Protocol`, with a text for the operator, when there is no certificate to trust.
     pub fn new(config: S3Config) -> Result<Self, BackendError> {
-        let capabilities = config.server.capabilities();
+        let mut capabilities = config.server.capabilities();
+        capabilities.max_put =
+            config.largest_put.map_or(capabilities.max_put, |most| most.min(capabilities.max_put));
         Ok(Self { client: Client::new(config)?, capabilities })
     }
 

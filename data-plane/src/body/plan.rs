@@ -152,6 +152,23 @@ impl BodyPlan {
     }
 }
 
+/// Demands a digest of a document, as S3 does for some operations whatever the signature covers.
+///
+/// # Errors
+/// InvalidRequest.
+pub fn needs_digest(headers: &HeaderMap) -> Result<(), S3Error> {
+    let digest = headers.contains_key("content-md5")
+        || headers.contains_key("x-amz-trailer")
+        || headers.keys().any(|name| Algorithm::from_header(name.as_str()).is_some());
+    if digest {
+        return Ok(());
+    }
+    Err(S3Error::with(
+        Code::InvalidRequest,
+        "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
+    ))
+}
+
 fn length(headers: &HeaderMap, payload: Payload) -> Result<u64, S3Error> {
     let decoded = number(headers, "x-amz-decoded-content-length")?;
     let sent = number(headers, CONTENT_LENGTH.as_str())?;

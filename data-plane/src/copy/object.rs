@@ -13,11 +13,12 @@ use super::asked::{self, Directive, Named};
 use super::records;
 use super::source::{Source, stored_len};
 use super::tags;
-use crate::backend::{Backend, BackendError, Conditions, CopyOutcome, PutOptions, Upload};
+use crate::backend::{Backend, BackendError, Conditions, CopyOutcome, PutOptions, PutOutcome, Upload};
 use crate::body::{Algorithm, BodyPlan, Checksum};
 use crate::etags;
 use crate::gate::Admitted;
 use crate::landings::Landing;
+use crate::large::Large;
 use crate::multipart::notes::from_format;
 use crate::objects::described;
 use crate::objects::put::{
@@ -28,6 +29,7 @@ use crate::pipeline::seal::{Outcome, pass};
 use crate::pipeline::source::Source as Body;
 use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
+use crate::s3::headers::metadata::REDIRECT;
 use crate::s3::timestamp::unix_millis;
 use crate::s3::xml::copy::{CopyResult, copy_object};
 use crate::snapshot::Bucket;
@@ -68,7 +70,7 @@ async fn run(admitted: &Rc<Admitted>) -> Result<Reply, S3Error> {
     for _ in 0..ATTEMPTS {
         let source = Source::open(admitted, &asked.named).await?;
         refuse_idle(admitted, &asked, &bucket, key)?;
-        let mut headers = passed_headers(&admitted.headers);
+        let mut headers = passed_headers(&admitted.headers)?;
         headers.remove("x-amz-tagging");
         if let Some(tags) = tags::of_copy(admitted, &source).await? {
             headers.insert("x-amz-tagging", tags);
@@ -95,7 +97,7 @@ fn refuse_idle(admitted: &Admitted, asked: &Asked, bucket: &Bucket, key: &str) -
     let itself =
         asked.named.bucket == bucket.name && asked.named.key == key && asked.named.version_id.is_none();
     let changes = asked.metadata == Directive::Replace
-        || ["x-amz-storage-class", "x-amz-server-side-encryption", "x-amz-website-redirect-location"]
+        || ["x-amz-storage-class", "x-amz-server-side-encryption", REDIRECT]
             .iter()
             .any(|name| admitted.headers.contains_key(*name));
     if itself && !changes { Err(asked::changes_nothing()) } else { Ok(()) }
@@ -147,6 +149,12 @@ impl Copying<'_> {
         if self.asked.metadata == Directive::Replace {
             metadata.retain(|name, _| name.starts_with("x-amz-checksum-"));
             metadata.extend(client_metadata(self.admitted)?);
+            return Ok(metadata);
+        }
+        // A redirect is the one object's, as with S3.
+        metadata.remove(REDIRECT);
+        if let Some(own) = self.admitted.headers.get(REDIRECT) {
+            metadata.insert(REDIRECT.to_owned(), own.as_bytes().to_vec());
         }
         Ok(metadata)
     }
@@ -154,14 +162,14 @@ impl Copying<'_> {
     /// Whether the storage may copy the stored bytes as they are.
     fn storage_can(&self, encrypted: bool) -> bool {
         let (source, capabilities) = (self.source, self.backend.capabilities());
-        let conditional = self.asked.conditions == Conditions::default() || capabilities.conditional_copy;
+        let keeps_conditions = match source.meta.size > capabilities.max_put {
+            true => capabilities.conditional_complete,
+            false => capabilities.conditional_copy,
+        };
+        let conditional = self.asked.conditions == Conditions::default() || keeps_conditions;
         let same_backend = source.bucket.backend == self.bucket.backend;
         // What a storage that ignores the pin copies may be another object by then: over the target, under a wrong envelope.
-        if !capabilities.pinned_copies
-            || !conditional
-            || !same_backend
-            || source.meta.size > capabilities.max_put
-        {
+        if !capabilities.pinned_copies || !conditional || !same_backend || !self.fits(source.meta.size) {
             return false;
         }
         match &source.sealed {
@@ -171,6 +179,29 @@ impl Copying<'_> {
                 let marker = source.size() == 0 && (self.key.ends_with('/') || source.key.ends_with('/'));
                 encrypted && !marker && sealed.keys.is_some()
             }
+        }
+    }
+
+    /// Whether so many stored bytes can be made in one step: in one request, or what S3 copies in one.
+    fn fits(&self, stored: u64) -> bool {
+        stored <= self.backend.capabilities().max_put || self.source.size() <= asked::MOST
+    }
+
+    /// The body, if it is larger than one request of the storage takes.
+    fn large(&self, size: u64) -> Option<Large<'_>> {
+        let (backend, key) = (self.backend.as_ref(), self.key);
+        let large = Large { backend, bucket: &self.bucket.backend_bucket, key, size };
+        (size > backend.capabilities().max_put).then_some(large)
+    }
+
+    /// A stored object as a copy. Those that are not one request's tell no time.
+    fn dated(&self, stored: PutOutcome) -> CopyOutcome {
+        CopyOutcome {
+            etag: stored.etag,
+            last_modified: SystemTime::UNIX_EPOCH
+                + Duration::from_secs(self.admitted.worker.node.clock.unix()),
+            version_id: stored.version_id,
+            headers: stored.headers,
         }
     }
 
@@ -204,7 +235,11 @@ impl Copying<'_> {
         }
         let source = self.source.for_storage();
         let _landing = Landing::begin(&self.admitted.worker.node, self.bucket)?;
-        let made = match self.backend.copy(source, &self.bucket.backend_bucket, self.key, options).await {
+        let made = match self.large(self.source.meta.size) {
+            None => self.backend.copy(source, &self.bucket.backend_bucket, self.key, options).await,
+            Some(large) => large.copy(&source, options).await.map(|stored| self.dated(stored)),
+        };
+        let made = match made {
             Ok(made) => made,
             Err(BackendError::Unsupported(_)) => return Ok(Copied::Cannot),
             Err(error) if error.is("PreconditionFailed") => return self.whose_condition(error).await,
@@ -245,13 +280,18 @@ impl Copying<'_> {
     /// Reads the source and writes it as a new object, under keys of its own.
     async fn anew(&self, encrypted: bool, metadata: Metadata) -> Result<Result<Made, Changed>, S3Error> {
         let capabilities = self.backend.capabilities();
-        if self.asked.conditions != Conditions::default() && !capabilities.conditional_put {
-            return Err(S3Error::not_implemented("a conditional CopyObject on this storage"));
-        }
         let length = self.source.size();
         let stored = stored_len(encrypted, length)
-            .filter(|stored| *stored <= capabilities.max_put)
+            .filter(|stored| self.fits(*stored))
             .ok_or_else(|| asked::too_large(capabilities.max_put))?;
+        let large = self.large(stored);
+        let keeps_conditions = match large {
+            Some(_) => capabilities.conditional_complete,
+            None => capabilities.conditional_put,
+        };
+        if self.asked.conditions != Conditions::default() && !keeps_conditions {
+            return Err(S3Error::not_implemented("a conditional CopyObject on this storage"));
+        }
         let known = known_checksums(&metadata).into_iter().map(|(checksum, _)| checksum).next();
         let wanted = match (self.asked.checksum, &known) {
             (Some(asked), Some(known)) if known.algorithm() == asked => None,
@@ -292,23 +332,16 @@ impl Copying<'_> {
             options.headers.extend(described);
             Upload { length: stored, stream: pass(source, length, outcome.clone()) }
         };
-        let made = self
-            .backend
-            .put(&self.bucket.backend_bucket, self.key, options, upload)
-            .await
-            .map_err(|error| self.admitted.backend_failed(error))?;
+        let made = match large {
+            None => self.backend.put(&self.bucket.backend_bucket, self.key, options, upload).await,
+            Some(large) => large.put(options, upload.stream).await,
+        };
+        let made = self.dated(made.map_err(|error| self.admitted.backend_failed(error))?);
         // Nothing is acknowledged that was not proved to its end, whatever the storage says.
         let verified = outcome.take().ok_or_else(|| S3Error::new(Code::InternalError))?;
         if encrypted {
             self.admitted.worker.node.metrics.buckets.written(&self.bucket.label, length, stored);
         }
-        let made = CopyOutcome {
-            etag: made.etag,
-            last_modified: SystemTime::UNIX_EPOCH
-                + Duration::from_secs(self.admitted.worker.node.clock.unix()),
-            version_id: made.version_id,
-            headers: made.headers,
-        };
         let checksum = verified.computed().copied().or(known).filter(|_| encrypted);
         Ok(Ok((made, checksum.map(|checksum| (checksum, None)).into_iter().collect())))
     }

@@ -17,6 +17,7 @@ use crate::objects::sealed::{self, Changed, ENVELOPE_NAME, Sealed};
 use crate::pipeline::open::{OpenError, open};
 use crate::pipeline::source::Stored;
 use crate::pipeline::tables::Table;
+use crate::refusal::no_version_id;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::headers::Outcome;
 use crate::s3::headers::metadata::SYSTEM;
@@ -61,7 +62,10 @@ impl Source {
                     "The source of a copy request may not specifically refer to a delete marker by version id.",
                 ));
             }
-            Err(error) => return Err(admitted.backend_failed(error)),
+            Err(error) => {
+                let refused = named.version_id.as_deref().and_then(|version| no_version_id(&error, version));
+                return Err(refused.unwrap_or_else(|| admitted.backend_failed(error)));
+            }
         };
         let encrypted = bucket.encrypts(&named.key);
         check_conditions(admitted, &meta, encrypted)?;

@@ -116,6 +116,7 @@ impl Completing<'_> {
         if conditions != Conditions::default() && !self.backend.capabilities().conditional_complete {
             return Err(S3Error::not_implemented("a conditional CompleteMultipartUpload on this storage"));
         }
+        self.check_told_checksums()?;
         let plan = match self.plan().await {
             Ok(planned) => planned,
             Err(PlanError::Gone) => {
@@ -180,6 +181,25 @@ impl Completing<'_> {
             }
         }
         Err(raced())
+    }
+
+    /// Demands each part's checksum in the list where the object's is made of them, as S3 does.
+    fn check_told_checksums(&self) -> Result<(), S3Error> {
+        let Some((code, ChecksumType::Composite)) = self.upload.checksum else { return Ok(()) };
+        let wanted = algorithm(code);
+        let told = |part: &CompletedPart| part.checksum.is_some_and(|sent| sent.algorithm() == wanted);
+        match self.parts.iter().find(|part| !told(part)) {
+            None => Ok(()),
+            Some(part) => Err(S3Error::with(
+                Code::InvalidRequest,
+                format!(
+                    "The upload was created using a {} checksum. The complete request must include the checksum for each \
+                     part. It was missing for part {} in the request.",
+                    wanted.name().to_ascii_lowercase(),
+                    part.number
+                ),
+            )),
+        }
     }
 
     /// Whether the backend still has exactly these parts, among whatever others.

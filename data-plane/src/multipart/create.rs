@@ -41,7 +41,7 @@ pub async fn create(admitted: &Admitted) -> Result<Reply, S3Error> {
         .map_err(|error| cannot_seal(&error))?;
     let options = PutOptions {
         metadata: sealed_metadata(&keys, &envelope, &metadata, backend.as_ref())?,
-        headers: passed_headers(&admitted.headers),
+        headers: passed_headers(&admitted.headers)?,
         ..PutOptions::default()
     };
     let _landing = Landing::begin(&admitted.worker.node, &bucket)?;

@@ -42,7 +42,7 @@ pub async fn create(
     key: &str,
 ) -> Result<Reply, S3Error> {
     let (metadata, described) = plain_metadata(admitted)?;
-    let mut headers = passed_headers(&admitted.headers);
+    let mut headers = passed_headers(&admitted.headers)?;
     headers.extend(described);
     let options = PutOptions { metadata, headers, ..PutOptions::default() };
     let upload_id = backend

@@ -5,9 +5,10 @@ use std::rc::Rc;
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, StatusCode};
 
-use super::demanded::{Demanded, one};
+use super::demanded::{Demanded, is_fixed, one};
 use crate::backend::{Backend, BackendError, Conditions, DeleteKey, DeleteOutcome};
-use crate::body::{Algorithm, ClientBody};
+use crate::body::ClientBody;
+use crate::body::plan::needs_digest;
 use crate::etags;
 use crate::forwarding::{in_its_words, judged};
 use crate::gate::{Admitted, no_content, refuse_folded, refuse_hidden};
@@ -29,7 +30,8 @@ pub async fn delete(admitted: &Admitted) -> Result<Reply, S3Error> {
     let (bucket, backend) = admitted.bucket()?;
     let key = admitted.request.need_key()?;
     let version = admitted.request.query.get("versionId");
-    let demanded = Demanded::from_headers(&admitted.headers)?;
+    let etag_too = is_fixed(version) && !backend.capabilities().conditional_delete;
+    let demanded = Demanded::from_headers(&admitted.headers, etag_too)?;
     let if_match = if demanded.is_empty() {
         let if_match = etags::conditions(&admitted.headers, bucket.encrypts(key))?.if_match;
         if if_match.is_some() && !backend.capabilities().conditional_delete {
@@ -63,6 +65,7 @@ pub async fn delete_many(admitted: &Admitted, body: ClientBody) -> Result<Reply,
     let (bucket, backend) = admitted.bucket()?;
     let document = admitted.document(body, MAX_BYTES).await?;
     admitted.still_there(&bucket)?;
+    // A list that was altered on its way would delete something else.
     needs_digest(&admitted.headers)?;
     let request = parse_delete(&document)?;
     let (mut results, mut wanted) = (Vec::with_capacity(request.objects.len()), Vec::new());
@@ -105,17 +108,6 @@ pub async fn delete_many(admitted: &Admitted, body: ClientBody) -> Result<Reply,
     Ok(reply::xml(StatusCode::OK, delete_result(&results, request.quiet)))
 }
 
-/// S3 wants a digest of the list: a list that was altered on its way would delete something else.
-fn needs_digest(headers: &HeaderMap) -> Result<(), S3Error> {
-    let digest = headers.contains_key("content-md5")
-        || headers.contains_key("x-amz-trailer")
-        || headers.keys().any(|name| Algorithm::from_header(name.as_str()).is_some());
-    if digest {
-        return Ok(());
-    }
-    Err(S3Error::with(Code::InvalidRequest, "Missing required header for this request: Content-MD5"))
-}
-
 /// One key of the list as the storage is asked to delete it.
 async fn wish(
     admitted: &Admitted,
@@ -128,8 +120,12 @@ async fn wish(
     let capabilities = backend.capabilities();
     let demanded =
         Demanded { etag: object.etag.clone().map(one), size: object.size, modified: object.modified };
-    let etag = if demanded.size.is_some() || demanded.modified.is_some() {
-        let version = object.version_id.as_deref();
+    let version = object.version_id.as_deref();
+    let in_one_step = capabilities.conditional_delete_many || capabilities.conditional_delete;
+    let looked_at = demanded.size.is_some()
+        || demanded.modified.is_some()
+        || (demanded.etag.is_some() && is_fixed(version) && !in_one_step);
+    let etag = if looked_at {
         let bound = demanded.bind(bucket, backend.as_ref(), &object.key, version).await;
         bound.map_err(|error| error.told(admitted))?
     } else {
@@ -138,7 +134,7 @@ async fn wish(
             false => etag.clone(),
         })
     };
-    if etag.is_some() && !capabilities.conditional_delete_many && !capabilities.conditional_delete {
+    if etag.is_some() && !in_one_step {
         // Dropping the condition would delete what the client wants to keep.
         return Err(S3Error::not_implemented("DeleteObjects with conditions on this storage"));
     }

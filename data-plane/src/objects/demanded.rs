@@ -46,12 +46,19 @@ pub fn one(etag: String) -> ETags {
     if etag == "*" { ETags::Any } else { ETags::Of(vec![etag]) }
 }
 
+/// Whether a version that was looked at is the one that is deleted: it is what it is, but for `null`, which may be written
+/// again.
+#[must_use]
+pub fn is_fixed(version: Option<&str>) -> bool {
+    version.is_some_and(|version| version != "null")
+}
+
 impl Demanded {
-    /// Reads x-amz-if-match-size and x-amz-if-match-last-modified-time; with either of them If-Match too.
+    /// Reads x-amz-if-match-size and x-amz-if-match-last-modified-time; with either of them, or `etag_too`, If-Match.
     ///
     /// # Errors
     /// InvalidArgument: a condition that cannot be read must not be dropped.
-    pub fn from_headers(headers: &HeaderMap) -> Result<Demanded, S3Error> {
+    pub fn from_headers(headers: &HeaderMap, etag_too: bool) -> Result<Demanded, S3Error> {
         let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("\u{fffd}").trim());
         let bad = |name: &'static str, value: &str| {
             S3Error::invalid_argument(name, value, "The condition cannot be read.")
@@ -64,7 +71,7 @@ impl Demanded {
             let parsed = parse_http(at).ok_or_else(|| bad("x-amz-if-match-last-modified-time", at))?;
             demanded.modified = Some(parsed);
         }
-        if !demanded.is_empty() {
+        if etag_too || !demanded.is_empty() {
             demanded.etag = Conditions::from_headers(headers)?.if_match;
         }
         Ok(demanded)
@@ -87,8 +94,7 @@ impl Demanded {
         key: &str,
         version: Option<&str>,
     ) -> Result<Option<String>, Unbound> {
-        // A version is what it is; `null` may be written again.
-        let fixed = version.is_some_and(|version| version != "null");
+        let fixed = is_fixed(version);
         if !fixed && !backend.capabilities().conditional_delete {
             let what = "a conditional deletion on this storage";
             return Err(Unbound::Refused(S3Error::not_implemented(what)));
@@ -139,7 +145,7 @@ mod tests {
         for (name, value) in pairs {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        Demanded::from_headers(&headers).map_err(|error| error.code())
+        Demanded::from_headers(&headers, false).map_err(|error| error.code())
     }
 
     const SIZE: &str = "x-amz-if-match-size";

@@ -134,12 +134,23 @@ pub fn set_known_checksum(metadata: &Metadata, headers: &mut HeaderMap) -> bool 
     found
 }
 
-/// The checksums that a trailer keeps.
-pub fn set_trailer_checksums(trailer: &Trailer, headers: &mut HeaderMap) {
+/// The checksums that a trailer keeps: the object's, or of one that was uploaded in parts those of the part that was asked for.
+pub fn set_trailer_checksums(trailer: &Trailer, part: Option<u16>, headers: &mut HeaderMap) {
+    let part = part.filter(|_| !trailer.entries().is_empty());
+    for full in trailer.checksums() {
+        let kind = if full.composite { "COMPOSITE" } else { "FULL_OBJECT" };
+        reply::set(headers, "x-amz-checksum-type", kind);
+    }
+    if let Some(number) = part {
+        let entry = trailer.entries().iter().find(|entry| entry.number == number);
+        if let Some(checksum) = entry.and_then(|entry| from_format(entry.checksum.as_ref()?)) {
+            reply::set(headers, checksum.algorithm().header(), &checksum.to_base64());
+        }
+        return;
+    }
     for full in trailer.checksums() {
         let Some((name, value)) = shown_checksum(full, trailer.entries().len()) else { continue };
         reply::set(headers, name, &value);
-        reply::set(headers, "x-amz-checksum-type", if full.composite { "COMPOSITE" } else { "FULL_OBJECT" });
     }
 }
 

@@ -124,7 +124,7 @@ impl Read<'_> {
             _ => wanted,
         };
         let needs_table = sealed.kind == Kind::Multipart
-            || (wanted == Wanted::Whole
+            || (!matches!(wanted, Wanted::Range(_))
                 && described::wants_checksum(self.admitted)
                 && sealed.keys.is_some()
                 && sealed.stored_len > 0
@@ -148,6 +148,12 @@ impl Read<'_> {
             within
         };
         match self.span(wanted, &sealed, table.as_deref())? {
+            None if wanted != Wanted::Whole && sealed.plaintext_len > 0 => {
+                // An empty part of an object that is not: the table, which is open, is its proof.
+                let mut headers = described::encrypted(self.admitted, &first.meta, &sealed)?;
+                let status = self.part_headers(wanted, table.as_deref(), &sealed, None, &mut headers);
+                Ok(Ok(answer(status, headers, ReplyBody::Empty, 0)))
+            }
             None => self.whole(first, &sealed, table, wanted).await,
             Some((start, end)) => self.part_of(first, &sealed, table.as_deref(), wanted, start, end).await,
         }
@@ -234,13 +240,7 @@ impl Read<'_> {
             }
         };
         let mut headers = described::encrypted(self.admitted, &first.meta, sealed)?;
-        if described::wants_checksum(self.admitted)
-            && !described::set_known_checksum(&sealed.metadata, &mut headers)
-            && let Some(table) = &table
-        {
-            described::set_trailer_checksums(&table.trailer, &mut headers);
-        }
-        let status = self.part_headers(wanted, table.as_deref(), sealed.plaintext_len, None, &mut headers);
+        let status = self.part_headers(wanted, table.as_deref(), sealed, None, &mut headers);
         let Some(keys) = &sealed.keys else { return Ok(Ok(answer(status, headers, ReplyBody::Empty, 0))) };
         if sealed.stored_len == 0 {
             // A marker: its envelope is its proof.
@@ -281,7 +281,7 @@ impl Read<'_> {
         };
         let length = end - start + 1;
         let mut headers = described::encrypted(self.admitted, &source.meta, sealed)?;
-        let status = self.part_headers(wanted, table, sealed.plaintext_len, Some((start, end)), &mut headers);
+        let status = self.part_headers(wanted, table, sealed, Some((start, end)), &mut headers);
         let plan = Plan { discard: needed.start - from, ..plan };
         let plaintext = open(source.body, plan, Some(Arc::clone(&self.admitted.worker.node.metrics)));
         let body = self.begin(plaintext, length).await?;
@@ -355,20 +355,30 @@ impl Read<'_> {
         }
     }
 
-    /// Content-Range and the number of parts, and the status that goes with them.
+    /// Checksums of what is answered, Content-Range and the number of parts, and the status that goes with them.
     fn part_headers(
         &self,
         wanted: Wanted,
         table: Option<&Table>,
-        size: u64,
+        sealed: &Sealed,
         span: Option<(u64, u64)>,
         headers: &mut HeaderMap,
     ) -> StatusCode {
+        // A checksum of the whole object beside a range of it breaks clients.
+        if !matches!(wanted, Wanted::Range(_))
+            && described::wants_checksum(self.admitted)
+            && !described::set_known_checksum(&sealed.metadata, headers)
+            && let Some(table) = table
+        {
+            let part = if let Wanted::Part(number) = wanted { Some(number) } else { None };
+            described::set_trailer_checksums(&table.trailer, part, headers);
+        }
         if let (Wanted::Part(_), Some(table)) = (wanted, table) {
             reply::set(headers, "x-amz-mp-parts-count", &table.trailer.entries().len().to_string());
         }
         match span {
             Some((start, end)) => {
+                let size = sealed.plaintext_len;
                 reply::set(headers, "content-range", &format!("bytes {start}-{end}/{size}"));
                 StatusCode::PARTIAL_CONTENT
             }

@@ -46,23 +46,25 @@ pub async fn head(admitted: &Admitted) -> Result<Reply, S3Error> {
     let sealed = sealed::open(admitted, &bucket, backend.as_ref(), key, &meta).await?;
     let mut headers = described::encrypted(admitted, &meta, &sealed)?;
     let part = admitted.request.query.get("partNumber");
-    let known =
-        described::wants_checksum(admitted) && described::set_known_checksum(&sealed.metadata, &mut headers);
-    let from_trailer =
-        (described::wants_checksum(admitted) && !known) || (part.is_some() && sealed.kind == Kind::Multipart);
+    let range = ByteRange::from_headers(&admitted.headers).filter(|_| part.is_none());
+    // A full-object checksum beside a range of the object breaks clients; a part has its own.
+    let asked = described::wants_checksum(admitted) && range.is_none();
+    let known = asked && described::set_known_checksum(&sealed.metadata, &mut headers);
+    let from_trailer = (asked && !known) || (part.is_some() && sealed.kind == Kind::Multipart);
     let table = if from_trailer && sealed.keys.is_some() && sealed.stored_len > 0 {
         let table = sealed::table(admitted, &bucket, &backend, key, &meta, &sealed).await?;
         Some(table.map_err(|sealed::Changed| sealed::keeps_changing())?)
     } else {
         None
     };
-    if let Some(table) = table.as_ref().filter(|_| described::wants_checksum(admitted) && !known) {
-        described::set_trailer_checksums(&table.trailer, &mut headers);
+    let number = part.and_then(|part| part.parse().ok());
+    if let Some(table) = table.as_ref().filter(|_| asked && !known) {
+        described::set_trailer_checksums(&table.trailer, number, &mut headers);
     }
     let size = sealed.plaintext_len;
-    let span = match (part, ByteRange::from_headers(&admitted.headers)) {
-        (Some(number), _) => {
-            let span = number.parse().ok().and_then(|number| part_span(number, table.as_deref(), size));
+    let span = match (part, range) {
+        (Some(_), _) => {
+            let span = number.and_then(|number| part_span(number, table.as_deref(), size));
             let span = span.ok_or_else(|| S3Error::new(Code::InvalidPartNumber))?;
             if let Some(table) = table.as_ref().filter(|_| sealed.kind == Kind::Multipart) {
                 reply::set(&mut headers, "x-amz-mp-parts-count", &table.trailer.entries().len().to_string());
@@ -72,13 +74,6 @@ pub async fn head(admitted: &Admitted) -> Result<Reply, S3Error> {
         (None, Some(range)) => Some(range_span(admitted, range, size)?),
         (None, None) => None,
     };
-    if span.is_some() {
-        // A full-object checksum beside a part of the object breaks clients.
-        for name in crate::body::Algorithm::ALL.iter().map(|algorithm| algorithm.header()) {
-            headers.remove(name);
-        }
-        headers.remove("x-amz-checksum-type");
-    }
     Ok(answer(headers, span, size))
 }
 

@@ -18,13 +18,14 @@ use crate::body::{BodyPlan, ClientBody, Verified};
 use crate::etags;
 use crate::gate::Admitted;
 use crate::keys::NodeKey;
+use crate::large::Large;
 use crate::multipart::notes::to_format;
 use crate::pipeline;
 use crate::pipeline::seal::{Outcome, Trailer, pass, seal};
 use crate::pipeline::source::{Feed, Source};
 use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
-use crate::s3::headers::ObjectHeaders;
+use crate::s3::headers::{ObjectHeaders, tags};
 use crate::s3::route;
 use crate::snapshot::Bucket;
 
@@ -49,17 +50,29 @@ pub async fn store(admitted: &Admitted, body: Feed, plan: BodyPlan) -> Result<Re
     let length = plan.length();
     let encrypted = bucket.encrypts(key);
     let stored = if encrypted { stored_size(length) } else { Some(length) };
-    let stored =
-        stored.filter(|stored| *stored <= most).ok_or_else(|| S3Error::entity_too_large(length, most))?;
+    // Counted in plaintext, as the client does; of ciphertext the storage may have to be given more than it takes at once.
+    let stored = stored
+        .filter(|stored| *stored <= most || length <= most)
+        .ok_or_else(|| S3Error::entity_too_large(length, most))?;
+    let large = (stored > most).then(|| Large {
+        backend: backend.as_ref(),
+        bucket: &bucket.backend_bucket,
+        key,
+        size: stored,
+    });
     access_log::note_sizes(length, stored);
     let outcome = Outcome::new(&admitted.worker.node, &bucket);
     let conditions = etags::write_conditions(&admitted.headers, encrypted)?;
-    if conditions != Conditions::default() && !backend.capabilities().conditional_put {
+    let keeps_conditions = match large {
+        Some(_) => backend.capabilities().conditional_complete,
+        None => backend.capabilities().conditional_put,
+    };
+    if conditions != Conditions::default() && !keeps_conditions {
         // Dropping the condition would overwrite silently.
         return Err(S3Error::not_implemented("a conditional PutObject on this storage"));
     }
     let mut options =
-        PutOptions { headers: passed_headers(&admitted.headers), conditions, ..PutOptions::default() };
+        PutOptions { headers: passed_headers(&admitted.headers)?, conditions, ..PutOptions::default() };
     let upload = if encrypted {
         let key_for_new = active_key(admitted, &bucket).await?;
         let object = NewObject { bucket: &bucket, key, ik: &key_for_new };
@@ -81,10 +94,11 @@ pub async fn store(admitted: &Admitted, body: Feed, plan: BodyPlan) -> Result<Re
         Upload { length: stored, stream: pass(admitted.source(body, plan), length, outcome.clone()) }
     };
     let length_stored = upload.length;
-    let stored = backend
-        .put(&bucket.backend_bucket, key, options, upload)
-        .await
-        .map_err(|error| admitted.backend_failed(error))?;
+    let stored = match large {
+        None => backend.put(&bucket.backend_bucket, key, options, upload).await,
+        Some(large) => large.put(options, upload.stream).await,
+    };
+    let stored = stored.map_err(|error| admitted.backend_failed(error))?;
     // Nothing is acknowledged that was not verified to its end, whatever the storage says.
     let verified = outcome.take().ok_or_else(|| S3Error::new(Code::InternalError))?;
     let mut reply = reply::empty(StatusCode::OK);
@@ -112,9 +126,13 @@ pub async fn active_key(admitted: &Admitted, bucket: &Arc<Bucket>) -> Result<Arc
     admitted.worker.node.keys.active(bucket).await.map_err(|error| admitted.key_failed(&error))
 }
 
-/// Headers that pass to the backend.
-pub fn passed_headers(headers: &HeaderMap) -> HeaderMap {
-    route::passed(route::WITH_OBJECTS, headers)
+/// Headers that pass to the backend, of which the tags are held against S3's limits.
+///
+/// # Errors
+/// InvalidTag, InvalidArgument.
+pub fn passed_headers(headers: &HeaderMap) -> Result<HeaderMap, S3Error> {
+    tags::check(headers)?;
+    Ok(route::passed(route::WITH_OBJECTS, headers))
 }
 
 /// What the client stores beside its bytes: user metadata and the headers that describe the body.

@@ -6,6 +6,7 @@ pub mod encryption;
 pub mod metadata;
 pub mod overrides;
 pub mod range;
+pub mod tags;
 
 pub use conditions::{Conditions, Outcome};
 pub use metadata::ObjectHeaders;

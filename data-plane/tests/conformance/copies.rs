@@ -144,6 +144,14 @@ pub async fn parts_that_are_copies(setup: &Setup) {
         backend.copy_part(pinned(), beyond, bucket, "to", &id, 3).await,
         &["InvalidRange", "InvalidArgument", "InvalidRequest"],
     );
+    // What is declared of the source's ETag holds for parts, too: else a large copy could be of two objects.
+    let stale = CopySource { if_match: Some("0".repeat(32)), ..source(setup, "from") };
+    let stale = backend.copy_part(stale, None, bucket, "to", &id, 3).await;
+    if backend.capabilities().pinned_copies {
+        refused(stale, &["PreconditionFailed"]);
+    } else {
+        stale.unwrap();
+    }
     let gone = backend.copy_part(pinned(), None, bucket, "to", &"0".repeat(48), 1).await;
     refused(gone, &["NoSuchUpload"]);
     backend.delete(bucket, "from", None, Conditions::default()).await.unwrap();

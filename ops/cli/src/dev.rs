@@ -64,6 +64,9 @@ pub struct Arguments {
     /// Which server it is: aws, minio, seaweedfs, versitygw or generic.
     #[arg(long, env = "SEALGATE_DEV_S3_SERVER", default_value = "generic", value_name = "KIND")]
     s3_server: String,
+    /// Take the S3 server for one whose largest PUT has so many bytes (10 MiB or more): to try what is beyond without 5 GiB.
+    #[arg(long, hide = true, requires = "s3_endpoint", value_name = "BYTES", value_parser = clap::value_parser!(u64).range(10 << 20..))]
+    largest_put: Option<u64>,
 }
 
 /// Runs until a signal; the exit code of the process.
@@ -237,6 +240,7 @@ fn node_config(arguments: &Arguments, control_plane: ControlPlaneConfig) -> Resu
                     .into());
                 }
             };
+            config.largest_put = arguments.largest_put;
             BackendConfig::S3(Box::new(config))
         }
     };

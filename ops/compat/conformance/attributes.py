@@ -124,6 +124,13 @@ def of_an_object_of_parts_the_etag_and_size(t):
 
 
 @case
+def of_a_version_id_that_is_none(t):
+    single(t)
+    answer = t.raw.request("GET", t.path("single"), [("attributes", ""), ("versionId", "no version")], {"x-amz-object-attributes": "ETag"})
+    true(answer.status in (400, 404) and answer.code in ("InvalidArgument", "NoSuchVersion"), f"answered {answer}")
+
+
+@case
 def of_a_key_that_is_not_there(t):
     with raises("NoSuchKey", status=404):
         ask(t, "absent", "ETag")

@@ -46,6 +46,12 @@ def is_kept(t):
 
 
 @case
+def a_document_needs_a_checksum(t):
+    body = b"<CORSConfiguration><CORSRule><AllowedOrigin>*</AllowedOrigin><AllowedMethod>GET</AllowedMethod></CORSRule></CORSConfiguration>"
+    refused(t.raw.request("PUT", f"/{t.fresh_bucket()}", [("cors", "")], body=body), 400, "InvalidRequest", "MissingContentMD5")
+
+
+@case
 def is_deleted(t):
     name = t.fresh_bucket()
     t.s3.put_bucket_cors(Bucket=name, CORSConfiguration={"CORSRules": RULES})

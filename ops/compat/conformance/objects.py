@@ -4,7 +4,7 @@ import email.utils
 import time
 
 from cases import case, data, equal, raises, refused, true, variants
-from conformance.support import headers, status
+from conformance.support import headers, multipart, status
 
 
 @case
@@ -193,6 +193,25 @@ def a_method_that_s3_does_not_know_is_405(t):
 def a_website_redirect_is_kept(t):
     t.put("redirect", WebsiteRedirectLocation="/elsewhere")
     equal(t.s3.head_object(Bucket=t.bucket, Key="redirect")["WebsiteRedirectLocation"], "/elsewhere", "redirect")
+    equal(t.raw.request("GET", t.path("redirect")).headers["x-amz-website-redirect-location"], "/elsewhere", "GET's redirect")
+
+
+@case
+def a_copy_has_a_website_redirect_of_its_own(t):
+    # AWS, CopyObject: "This value is unique to each object and is not copied when using the x-amz-metadata-directive."
+    t.put("redirected", b"body", WebsiteRedirectLocation="/elsewhere", Metadata={"a": "1"})
+    source = {"Bucket": t.bucket, "Key": "redirected"}
+    for key, options, wanted in (("no-redirect", {}, None), ("own-redirect", {"WebsiteRedirectLocation": "/own"}, "/own"),
+                                 ("new-redirect", {"WebsiteRedirectLocation": "/new", "MetadataDirective": "REPLACE", "Metadata": {"a": "1"}}, "/new")):
+        t.s3.copy_object(Bucket=t.bucket, Key=key, CopySource=source, **options)
+        head = t.s3.head_object(Bucket=t.bucket, Key=key)
+        equal((head.get("WebsiteRedirectLocation"), head["Metadata"]), (wanted, {"a": "1"}), f"redirect and metadata of {key}")
+
+
+@case
+def a_website_redirect_of_an_upload_is_kept(t):
+    multipart(t, "redirected-parts", {1: b"x"}, WebsiteRedirectLocation="https://elsewhere.example/")
+    equal(t.s3.head_object(Bucket=t.bucket, Key="redirected-parts").get("WebsiteRedirectLocation"), "https://elsewhere.example/", "redirect")
 
 
 @case

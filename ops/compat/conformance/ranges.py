@@ -1,5 +1,8 @@
 """Range requests: each form, on objects of one chunk, of many, of none and of parts."""
 
+import datetime
+import email.utils
+
 from cases import case, data, equal, refused, true, variants
 from conformance.support import FIVE, multipart
 
@@ -147,6 +150,21 @@ def if_range(t, value, wanted):
     etag = t.raw.request("HEAD", single(t)).etag
     answer = t.raw.request("GET", single(t), headers={"range": "bytes=0-9", "if-range": etag if value == "ETAG" else value})
     equal((answer.status, len(answer.body)), (wanted, {206: 10, 200: LENGTH}[wanted]), "status and length")
+
+
+@variants(not_modified_since=(0, 206), modified_since=(-86_400, 200))
+def if_range_a_date(t, seconds, wanted):
+    head = t.s3.head_object(Bucket=t.bucket, Key=single(t).rpartition("/")[2])
+    date = email.utils.format_datetime((head["LastModified"] + datetime.timedelta(seconds=seconds)).astimezone(datetime.timezone.utc), usegmt=True)
+    answer = t.raw.request("GET", single(t), headers={"range": "bytes=0-9", "if-range": date})
+    equal((answer.status, len(answer.body)), (wanted, {206: 10, 200: LENGTH}[wanted]), "status and length")
+
+
+@case
+def if_range_of_a_range_beyond_the_end(t):
+    # RFC 9110: a validator that does not match makes the range none, so that nothing is unsatisfiable.
+    answer = t.raw.request("GET", single(t), headers={"range": "bytes=200000-", "if-range": '"0123456789abcdef0123456789abcdef"'})
+    equal((answer.status, len(answer.body)), (200, LENGTH), "status and length")
 
 
 @case

@@ -217,6 +217,15 @@ def complete_without_the_parts_checksums(t):
 
 
 @case
+def complete_without_the_parts_checksums_of_a_whole(t):
+    # AWS: only a composite upload wants them.
+    upload = Upload(t, "no-sums-whole", "CRC32", "FULL_OBJECT")
+    upload.part(1, b"x")
+    del upload.parts[0]["ChecksumCRC32"]
+    equal(upload.complete(ChecksumType="FULL_OBJECT")["ChecksumCRC32"], value("CRC32", b"x"), "checksum")
+
+
+@case
 def complete_with_a_wrong_checksum_of_the_whole(t):
     upload = Upload(t, "wrong-whole", "CRC32", "FULL_OBJECT")
     upload.part(1, b"x")
@@ -246,10 +255,30 @@ def list_parts_shows_them(t):
 
 @case
 def a_part_read_by_its_number_shows_its_checksum(t):
-    upload = Upload(t, "by-number", "SHA256")
-    for number, body in PARTS.items():
-        upload.part(number, body)
-    upload.complete()
-    answer = t.raw.request("GET", t.path("by-number"), [("partNumber", "2")], {"x-amz-checksum-mode": "ENABLED"})
+    answer = t.raw.request("GET", by_number(t), [("partNumber", "2")], {"x-amz-checksum-mode": "ENABLED"})
     equal((answer.status, answer.headers["x-amz-checksum-sha256"]), (206, value("SHA256", PARTS[2])), "answer")
     true(answer.body == PARTS[2], "the body is another")
+
+
+@case
+def a_head_of_a_part_shows_its_checksum(t):
+    answer = t.raw.request("HEAD", by_number(t), [("partNumber", "1")], {"x-amz-checksum-mode": "ENABLED"})
+    equal((answer.status, answer.headers["x-amz-checksum-sha256"]), (206, value("SHA256", PARTS[1])), "answer")
+
+
+@case
+def a_part_shows_its_checksum_only_when_asked(t):
+    answer = t.raw.request("GET", by_number(t), [("partNumber", "2")])
+    equal((answer.status, answer.headers["x-amz-checksum-sha256"]), (206, None), "answer")
+
+
+def by_number(t) -> str:
+    """The path of an upload of two parts with their checksums."""
+    def make():
+        upload = Upload(t, "by-number", "SHA256")
+        for number, body in PARTS.items():
+            upload.part(number, body)
+        upload.complete()
+        return t.path("by-number")
+
+    return t.shared("by number", make)

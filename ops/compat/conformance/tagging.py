@@ -125,6 +125,35 @@ def eleven_in_a_header_do_not(t):
     equal(t.keys("eleven-header"), [], "keys")
 
 
+@case
+def eleven_in_a_header_do_not_for_an_upload(t):
+    with raises("BadRequest", "InvalidTag", status=400):
+        t.s3.create_multipart_upload(Bucket=t.bucket, Key="eleven-upload", Tagging="&".join(f"key{number}=x" for number in range(11)))
+    equal(t.s3.list_multipart_uploads(Bucket=t.bucket, Prefix="eleven-upload").get("Uploads", []), [], "uploads")
+
+
+@case
+def eleven_in_a_header_do_not_for_a_copy(t):
+    t.put("eleven-source")
+    with raises("BadRequest", "InvalidTag", status=400):
+        t.s3.copy_object(Bucket=t.bucket, Key="eleven-copy", CopySource=f"{t.bucket}/eleven-source", TaggingDirective="REPLACE",
+                         Tagging="&".join(f"key{number}=x" for number in range(11)))
+    equal(t.keys("eleven-copy"), [], "keys")
+
+
+@variants(a_key_of_129=f"{'k' * 129}=v", a_value_of_257=f"k={'v' * 257}", a_key_twice="a=1&a=2", a_key_of_the_systems="aws:mine=v")
+def in_a_header_does_not_fit(t, value):
+    with raises("InvalidTag", "InvalidArgument", status=400):
+        t.put("header-unfit", Tagging=value)
+    equal(t.keys("header-unfit"), [], "keys")
+
+
+@case
+def a_document_of_a_bucket_needs_a_checksum(t):
+    # What AWS's documentation demands of PutBucketTagging, and not of PutObjectTagging.
+    refused(t.raw.request("PUT", f"/{t.bucket}", [("tagging", "")], body=document(("a", "1"))), 400, "InvalidRequest", "MissingContentMD5")
+
+
 @variants(key_of_128=("k" * 128, "v"), value_of_256=("k", "v" * 256), every_sign=("a+-=._:/@", "a b+-=._:/@"))
 def fits(t, key, value):
     t.put("fits")

@@ -322,6 +322,30 @@ def a_bucket_with_versions_only_is_not_deleted(t):
 
 
 @case
+def a_version_is_deleted_if_its_etag_matches(t):
+    ids = three(t, "if-match")
+    # AWS: with a version id the condition is about that version.
+    etag = t.s3.head_object(Bucket=versioned(t), Key="if-match", VersionId=ids[1])["ETag"]
+    path = f"/{versioned(t)}/if-match"
+    for version, wanted in ((ids[0], 412), (ids[2], 412), (ids[1], 204)):
+        equal(t.raw.request("DELETE", path, [("versionId", version)], {"if-match": etag}).status, wanted, "status")
+    equal((read(t, "if-match"), read(t, "if-match", ids[0])), (b"2", b"0"), "what is left")
+    refused(t.raw.request("GET", path, [("versionId", ids[1])]), 404, "NoSuchVersion")
+
+
+@case
+def several_versions_are_deleted_if_their_etags_match(t):
+    ids = three(t, "many-if-match")
+    place = {"Bucket": versioned(t), "Key": "many-if-match"}
+    etags = [t.s3.head_object(**place, VersionId=version)["ETag"] for version in ids]
+    answer = t.s3.delete_objects(Bucket=versioned(t), Delete={"Objects": [
+        {"Key": "many-if-match", "VersionId": ids[0], "ETag": etags[0]}, {"Key": "many-if-match", "VersionId": ids[1], "ETag": etags[2]}]})
+    equal([each["VersionId"] for each in answer.get("Deleted", [])], [ids[0]], "deleted")
+    equal([(each["VersionId"], each["Code"]) for each in answer.get("Errors", [])], [(ids[1], "PreconditionFailed")], "errors")
+    equal((read(t, "many-if-match"), read(t, "many-if-match", ids[1])), (b"2", b"1"), "what is left")
+
+
+@case
 def a_plain_listing_shows_the_newest_only(t):
     name = t.fresh_bucket()
     t.s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})

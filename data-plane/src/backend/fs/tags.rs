@@ -2,42 +2,20 @@
 
 use super::xml::{self, Document};
 use crate::backend::BackendError;
-use crate::s3::uri::{self, Plus};
+use crate::s3::error::S3Error;
+use crate::s3::headers::tags;
+use crate::s3::uri;
 use crate::s3::xml::reader::malformed;
 
-/// The header that carries an object's tags, and the name under which they are stored with it.
-pub(crate) const TAGGING: &str = "x-amz-tagging";
-/// The most tags of an object, and of a bucket.
-pub(crate) const OF_OBJECT: usize = 10;
-pub(crate) const OF_BUCKET: usize = 50;
-/// Characters of a tag's key and of its value.
-const KEY: usize = 128;
-const VALUE: usize = 256;
-
-/// Tags in the order given.
-pub(crate) type Tags = Vec<(String, String)>;
+pub(crate) use crate::s3::headers::tags::{OF_BUCKET, OF_OBJECT, TAGGING, Tags};
 
 /// Reads the header's form, `a=1&b=2`, percent-encoded.
 pub(crate) fn from_header(text: &str) -> Result<Tags, BackendError> {
-    let invalid = || {
-        BackendError::s3(
-            400,
-            "InvalidArgument",
-            "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.",
-        )
-    };
-    let mut tags = Tags::new();
-    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let decoded =
-            |text: &str| uri::decode(text.as_bytes(), Plus::Space).and_then(|b| String::from_utf8(b).ok());
-        let (key, value) = (decoded(key).ok_or_else(invalid)?, decoded(value).ok_or_else(invalid)?);
-        if tags.iter().any(|(known, _)| *known == key) {
-            return Err(invalid());
-        }
-        tags.push((key, value));
-    }
-    checked(tags, OF_OBJECT)
+    tags::read(text).map_err(|refused| told(&refused))
+}
+
+fn told(refused: &S3Error) -> BackendError {
+    BackendError::s3(refused.status().as_u16(), refused.code_text(), refused.message())
 }
 
 /// The header's form.
@@ -86,31 +64,7 @@ pub(crate) fn to_xml(tags: &Tags) -> String {
 }
 
 fn checked(tags: Tags, most: usize) -> Result<Tags, BackendError> {
-    let invalid = |text: &str| Err(BackendError::s3(400, "InvalidTag", text));
-    if tags.len() > most {
-        return invalid(if most == OF_OBJECT {
-            "Object tags cannot be greater than 10"
-        } else {
-            "Bucket tag count cannot be greater than 50"
-        });
-    }
-    for (at, (key, value)) in tags.iter().enumerate() {
-        let allowed = |text: &str| {
-            text.chars().all(|c| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@".contains(c))
-        };
-        if key.is_empty() || key.chars().count() > KEY || !allowed(key) {
-            return invalid("The TagKey you have provided is invalid");
-        }
-        if value.chars().count() > VALUE || !allowed(value) {
-            return invalid("The TagValue you have provided is invalid");
-        }
-        if key.starts_with("aws:") {
-            return invalid("System tags cannot be added/updated by requester");
-        }
-        if tags[..at].iter().any(|(known, _)| known == key) {
-            return invalid("Cannot provide multiple Tags with the same key");
-        }
-    }
+    tags::within_limits(&tags, most).map_err(|refused| told(&refused))?;
     Ok(tags)
 }
 
@@ -119,10 +73,6 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
     use super::*;
-
-    fn of(count: usize) -> Tags {
-        (0..count).map(|n| (format!("k{n}"), String::new())).collect()
-    }
 
     #[test]
     fn both_forms_come_back() {
@@ -137,25 +87,14 @@ mod tests {
     }
 
     #[test]
-    fn limits() {
-        assert!(checked(of(10), OF_OBJECT).is_ok() && checked(of(50), OF_BUCKET).is_ok());
-        let one = |key: String, value: String| checked(vec![(key, value)], OF_OBJECT);
-        assert!(one("é".repeat(128), "é".repeat(256)).is_ok());
-        for bad in [
-            checked(of(11), OF_OBJECT),
-            checked(of(51), OF_BUCKET),
-            one("k".repeat(129), String::new()),
-            one("k".into(), "v".repeat(257)),
-            one(String::new(), "v".into()),
-            one("k?".into(), "v".into()),
-            one("aws:k".into(), "v".into()),
-            checked([of(1), of(1)].concat(), OF_OBJECT),
-        ] {
-            assert!(bad.as_ref().is_err_and(|error| error.is("InvalidTag")), "{bad:?}");
-        }
+    fn what_is_no_set_of_tags() {
+        assert!(from_header("k?=").is_err_and(|error| error.is("InvalidTag")));
         assert!(from_header("a=1&a=2").is_err_and(|error| error.is("InvalidArgument")));
-        assert!(from_header("a=%zz").is_err_and(|error| error.is("InvalidArgument")));
         assert!(from_xml(b"<Tagging/>", OF_OBJECT).is_err_and(|error| error.is("MalformedXML")));
+        let tag = |key: &str| format!("<Tag><Key>{key}</Key><Value/></Tag>");
+        let set = |tags: String| format!("<Tagging><TagSet>{tags}</TagSet></Tagging>");
+        let twice = set(tag("k").repeat(2));
+        assert!(from_xml(twice.as_bytes(), OF_OBJECT).is_err_and(|error| error.is("InvalidTag")));
         let lonely = b"<Tagging><TagSet><Tag><Key>k</Key></Tag></TagSet></Tagging>";
         assert!(from_xml(lonely, OF_OBJECT).is_err_and(|error| error.is("MalformedXML")));
     }

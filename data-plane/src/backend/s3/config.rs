@@ -178,6 +178,9 @@ pub struct S3Config {
     pub credentials: Arc<dyn CredentialsProvider>,
     /// Which server it is.
     pub server: ServerKind,
+    /// Take the server for one whose largest PUT is no more than this, in bytes: to try what is beyond without 5 GiB. No config
+    /// file says so.
+    pub largest_put: Option<u64>,
     /// Another checksum than the server's own.
     pub checksum: Option<Checksum>,
     /// Certificates (PEM) to trust instead of the system's.
@@ -228,6 +231,7 @@ impl S3Config {
             path_style: true,
             credentials,
             server: ServerKind::Generic,
+            largest_put: None,
             checksum: None,
             ca_pem: None,
             connect_timeout: Duration::from_secs(3),

@@ -10,6 +10,9 @@ pub const MAX_USER_METADATA: usize = 2 * 1024;
 /// The longest value of each system header, in bytes.
 const MAX_SYSTEM_VALUE: usize = 2 * 1024;
 
+/// Where a website sends those who ask for the object. The storage has it beside the object too, for its own website.
+pub const REDIRECT: &str = "x-amz-website-redirect-location";
+
 /// The headers that S3 stores with an object and gives back.
 pub const SYSTEM: &[&str] = &[
     "cache-control",
@@ -18,6 +21,7 @@ pub const SYSTEM: &[&str] = &[
     "content-language",
     "content-type",
     "expires",
+    REDIRECT,
 ];
 
 /// User metadata and system headers by full lower-case header names (`x-amz-meta-` included), sorted.

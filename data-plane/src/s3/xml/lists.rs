@@ -74,8 +74,7 @@ pub fn list_buckets(
     xml.finish()
 }
 
-/// `ListBucketResult` of version 1. `next_marker` is there when the list is truncated (S3 gives it with a delimiter only;
-/// more helps and hurts nobody).
+/// `ListBucketResult` of version 1. `next_marker` is there when the list is truncated and its last key is not the marker.
 #[must_use]
 pub fn list_objects_v1(list: &ObjectList, marker: &str, next_marker: Option<&str>, owner: &str) -> String {
     let mut xml = Writer::document("ListBucketResult");

@@ -19,6 +19,8 @@ mod heads;
 mod ik_order;
 mod keys;
 mod landings;
+mod large;
+mod many_parts;
 mod plain;
 mod pressure;
 mod process;

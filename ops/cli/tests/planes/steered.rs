@@ -21,8 +21,11 @@ use sealgate_data_plane::backend::{
 };
 use sealgate_data_plane::gate;
 use sealgate_data_plane::node::Node;
+use sealgate_data_plane::pipeline;
 use sealgate_data_plane::worker::{Backends, Worker};
 use tokio::net::TcpListener;
+
+use super::many_parts::Invented;
 
 /// What a gateway asks of its backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +44,7 @@ pub enum Call {
     Complete,
     Copy,
     Forward,
+    CopyPart,
 }
 
 /// A moment in a call.
@@ -73,6 +77,8 @@ pub struct Steered {
     acknowledges_early: Cell<bool>,
     replaced_parts: RefCell<Vec<PartEntry>>,
     rules: RefCell<Vec<Rule>>,
+    /// Parts of an upload that nobody sent.
+    pub invented: RefCell<Option<Invented>>,
 }
 
 impl Steered {
@@ -90,6 +96,11 @@ impl Steered {
         Self::changed(real, |steered| steered.capabilities.pinned_copies = false)
     }
 
+    /// One that takes no more than 10 MiB at once.
+    pub fn of_small_puts(real: Rc<dyn Backend>) -> Rc<Self> {
+        Self::changed(real, |steered| steered.capabilities.max_put = 10 << 20)
+    }
+
     /// One that forgets uploads in listings, as MinIO does after a restart, and knows them when asked by id.
     pub fn forgetful(real: Rc<dyn Backend>) -> Rc<Self> {
         Self::changed(real, |steered| steered.forgets_uploads = true)
@@ -104,6 +115,7 @@ impl Steered {
             acknowledges_early: Cell::default(),
             replaced_parts: RefCell::default(),
             rules: RefCell::default(),
+            invented: RefCell::default(),
         };
         change(&mut steered);
         Rc::new(steered)
@@ -229,6 +241,7 @@ impl Backend for Steered {
         options: PutOptions,
         mut body: Upload,
     ) -> Result<PutOutcome, BackendError> {
+        assert!(body.length <= self.capabilities.max_put, "{key}: a PUT of {} bytes", body.length);
         self.at_body(Call::Put, key, &mut body).await?;
         if self.acknowledges_early.get() {
             let (etag, headers) = ("0".repeat(32), HeaderMap::new());
@@ -273,6 +286,9 @@ impl Backend for Steered {
     async fn list_v2(&self, bucket: &str, options: ListOptions) -> Result<ListPage, BackendError> {
         let prefix = options.prefix.clone();
         self.at(Moment::Before, Call::List, &prefix).await?;
+        if let Some(page) = self.invented.borrow().as_ref().and_then(|invented| invented.notes(&options)) {
+            return Ok(page);
+        }
         let page = self.real.list_v2(bucket, options).await?;
         self.at(Moment::After, Call::List, &prefix).await?;
         Ok(page)
@@ -295,6 +311,10 @@ impl Backend for Steered {
     ) -> Result<PutOutcome, BackendError> {
         let name = format!("{key}#{number}");
         self.at_body(Call::UploadPart, &name, &mut body).await?;
+        if self.invented.borrow().is_some() {
+            let bytes = pipeline::collect(body.stream, usize::try_from(body.length).unwrap()).await?;
+            return Ok(self.invented.borrow_mut().as_mut().unwrap().keep(bytes));
+        }
         let outcome = self.real.upload_part(bucket, key, upload_id, number, body).await?;
         self.at(Moment::After, Call::UploadPart, &name).await?;
         Ok(outcome)
@@ -308,6 +328,9 @@ impl Backend for Steered {
         max_parts: u32,
     ) -> Result<PartPage, BackendError> {
         self.at(Moment::Before, Call::ListParts, key).await?;
+        if let Some(invented) = self.invented.borrow().as_ref() {
+            return Ok(invented.parts(after, max_parts));
+        }
         let mut page = self.real.list_parts(bucket, key, upload_id, after, max_parts).await?;
         self.at(Moment::After, Call::ListParts, key).await?;
         if self.forgets_parts.take() {
@@ -325,6 +348,9 @@ impl Backend for Steered {
         conditions: Conditions,
     ) -> Result<PutOutcome, BackendError> {
         self.at(Moment::Before, Call::Complete, key).await?;
+        if let Some(invented) = self.invented.borrow_mut().as_mut() {
+            return Ok(invented.commit(parts));
+        }
         let mut parts = parts.to_vec();
         if !self.capabilities.part_etags_enforced {
             let there = self.real.list_parts(bucket, key, upload_id, 0, 1_000).await?.parts;
@@ -367,11 +393,30 @@ impl Backend for Steered {
         options: PutOptions,
     ) -> Result<CopyOutcome, BackendError> {
         self.at(Moment::Before, Call::Copy, key).await?;
+        let asked = GetOptions { version_id: source.version_id.clone(), ..GetOptions::default() };
+        if self.real.head(&source.bucket, &source.key, asked).await?.size > self.capabilities.max_put {
+            return Err(BackendError::s3(400, "InvalidRequest", "the source is larger than one copy"));
+        }
         if !self.capabilities.pinned_copies {
             source.if_match = None;
         }
         let made = self.real.copy(source, bucket, key, options).await?;
         self.at(Moment::After, Call::Copy, key).await?;
+        Ok(made)
+    }
+    async fn copy_part(
+        &self,
+        source: CopySource,
+        range: Option<(u64, u64)>,
+        bucket: &str,
+        key: &str,
+        upload_id: &str,
+        number: u16,
+    ) -> Result<CopyOutcome, BackendError> {
+        let name = format!("{key}#{number}");
+        self.at(Moment::Before, Call::CopyPart, &name).await?;
+        let made = self.real.copy_part(source, range, bucket, key, upload_id, number).await?;
+        self.at(Moment::After, Call::CopyPart, &name).await?;
         Ok(made)
     }
 }

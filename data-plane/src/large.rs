@@ -1,0 +1,181 @@
+//! Stored bodies that are larger than one PUT of the storage, as one step all the same: an upload of the storage's own, whose
+//! parts it copies or is sent, and whose completion makes the object. So a body of 5 GiB can be put and copied on storage that
+//! takes 5 GiB at once, although its ciphertext is longer.
+//!
+//! The upload is nobody's but this request's: it has no upload record, so clients can list and abort it and nothing else. What
+//! fails aborts it; one that a dying node leaves is ended by the bucket's rule for incomplete uploads, or with the bucket.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use tracing::warn;
+
+use crate::backend::{
+    Backend, BackendError, ByteStream, CopySource, LengthMismatch, PutOptions, PutOutcome, StreamError,
+    Upload,
+};
+
+/// The most that one request copies: it has to be answered within [`crate::backend::s3::S3Config::complete_timeout`].
+const MOST: u64 = 1 << 30;
+
+/// A body of `size` stored bytes, more than [`crate::backend::Capabilities::max_put`], and where it goes.
+pub struct Large<'a> {
+    /// The target's backend.
+    pub backend: &'a dyn Backend,
+    /// Its own name of the bucket.
+    pub bucket: &'a str,
+    /// The key.
+    pub key: &'a str,
+    /// Stored bytes.
+    pub size: u64,
+}
+
+impl Large<'_> {
+    /// The storage copies the parts of `source`, as [`Backend::copy`] would all of it.
+    ///
+    /// # Errors
+    /// The backend's. Nothing is at the target then that was not there before.
+    pub async fn copy(&self, source: &CopySource, options: PutOptions) -> Result<PutOutcome, BackendError> {
+        self.make(options, async |id: &str, number, first, last| {
+            let range = Some((first, last));
+            let made =
+                self.backend.copy_part(source.clone(), range, self.bucket, self.key, id, number).await?;
+            Ok(made.etag)
+        })
+        .await
+    }
+
+    /// Sends the parts of a body, as [`Backend::put`] would all of it.
+    ///
+    /// # Errors
+    /// The backend's, and those of the body's stream. Nothing is at the target then that was not there before.
+    pub async fn put(&self, options: PutOptions, body: ByteStream) -> Result<PutOutcome, BackendError> {
+        let rest = Rc::new(RefCell::new(Some(Rest { body, pending: Bytes::new() })));
+        self.make(options, async |id: &str, number, first, last| {
+            let length = last - first + 1;
+            let part = Upload { length, stream: cut(Rc::clone(&rest), length) };
+            Ok(self.backend.upload_part(self.bucket, self.key, id, number, part).await?.etag)
+        })
+        .await
+    }
+
+    async fn make(
+        &self,
+        mut options: PutOptions,
+        mut part: impl AsyncFnMut(&str, u16, u64, u64) -> Result<String, BackendError>,
+    ) -> Result<PutOutcome, BackendError> {
+        // They are about the object, which only the last step makes.
+        let conditions = std::mem::take(&mut options.conditions);
+        let id = self.backend.create_upload(self.bucket, self.key, options).await?;
+        let made = async {
+            let mut parts = Vec::new();
+            let capabilities = self.backend.capabilities();
+            let most = capabilities.max_part.min(capabilities.max_put).min(MOST);
+            for (number, (first, last)) in (1..).zip(spans(self.size, most)) {
+                parts.push((number, part(&id, number, first, last).await?));
+            }
+            self.backend.complete_upload(self.bucket, self.key, &id, &parts, conditions).await
+        }
+        .await;
+        let Err(failed) = made else { return made };
+        if let Err(error) = self.backend.abort_upload(self.bucket, self.key, &id).await
+            && !error.is("NoSuchUpload")
+        {
+            warn!(bucket = self.bucket, key = self.key, upload = id, %error, "an upload that was made for one object stays");
+        }
+        Err(match failed.is("NoSuchUpload") {
+            // Not the client's upload: somebody aborted it, or deletes the bucket.
+            true => BackendError::s3(409, "OperationAborted", "the upload that makes the object was aborted"),
+            false => failed,
+        })
+    }
+}
+
+/// First and last byte of each part: as few as can be, and all but the last of one length, as some storages demand.
+fn spans(size: u64, most: u64) -> impl Iterator<Item = (u64, u64)> {
+    let length = size.div_ceil(size.div_ceil(most.max(1)).max(1)).max(1);
+    (0..size.div_ceil(length)).map(move |at| (at * length, ((at + 1) * length).min(size) - 1))
+}
+
+/// What is left of a body that is sent in parts.
+struct Rest {
+    body: ByteStream,
+    pending: Bytes,
+}
+
+/// The next `length` bytes of a body.
+fn cut(rest: Rc<RefCell<Option<Rest>>>, length: u64) -> ByteStream {
+    Box::pin(stream::try_unfold((rest, length), move |(rest, left)| async move {
+        if left == 0 {
+            return Ok(None);
+        }
+        let ended = || StreamError::Source(Box::new(LengthMismatch { declared: length }));
+        // One part at a time has it; of a part that was broken off nothing is left to go on with.
+        let mut whole = rest.borrow_mut().take().ok_or_else(ended)?;
+        while whole.pending.is_empty() {
+            whole.pending = whole.body.next().await.ok_or_else(ended)??;
+        }
+        let take = usize::try_from(left).unwrap_or(usize::MAX).min(whole.pending.len());
+        let piece = whole.pending.split_to(take);
+        *rest.borrow_mut() = Some(whole);
+        let left = left - piece.len() as u64;
+        Ok(Some((piece, (rest, left))))
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::{Rest, cut, spans};
+    use bytes::Bytes;
+    use futures_util::{FutureExt as _, StreamExt as _, stream};
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn parts_are_few_equal_and_cover_everything() {
+        for (size, most, count) in [
+            (5 << 30, 5 << 30, 1),
+            ((5 << 30) + 1, 5 << 30, 2),
+            ((5 << 30) + 1, 1 << 30, 6),
+            (10 * MIB + 1, 10 * MIB, 2),
+            (25 * MIB, 10 * MIB, 3),
+            (30 * MIB, 10 * MIB, 3),
+            (1, 10 * MIB, 1),
+            (0, 10 * MIB, 0),
+        ] {
+            let spans: Vec<_> = spans(size, most).collect();
+            assert_eq!(spans.len(), count, "{size} in parts of {most}");
+            let mut next = 0;
+            for (at, (first, last)) in spans.iter().enumerate() {
+                assert_eq!((*first, *last >= *first), (next, true));
+                assert!(last - first < most);
+                assert!(at + 1 == spans.len() || last - first == spans[0].1, "another length");
+                // S3's least part; the limit is never below twice that.
+                assert!(count == 1 || at + 1 == spans.len() || last - first + 1 >= 5 * MIB);
+                next = last + 1;
+            }
+            assert_eq!(next, size);
+        }
+    }
+
+    #[test]
+    fn a_body_is_cut_wherever_its_pieces_end() {
+        let pieces = [&b"abc"[..], b"", b"d", b"efghij"].map(|piece| Ok(Bytes::from_static(piece)));
+        let body = Box::pin(stream::iter(pieces));
+        let rest = Rc::new(RefCell::new(Some(Rest { body, pending: Bytes::new() })));
+        let read = |length: u64| {
+            let cut = cut(Rc::clone(&rest), length).map(|piece| piece.map(|piece| piece.to_vec()));
+            cut.collect::<Vec<_>>().now_or_never().unwrap().into_iter().collect::<Result<Vec<_>, _>>()
+        };
+        for wanted in ["ab", "cde", "fghi"] {
+            assert_eq!(read(wanted.len() as u64).unwrap().concat(), wanted.as_bytes());
+        }
+        assert!(read(2).is_err(), "one byte is left");
+    }
+}
