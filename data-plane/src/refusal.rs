@@ -19,6 +19,7 @@ const PASSED: &[Code] = &[
     Code::EntityTooLarge,
     Code::EntityTooSmall,
     Code::InvalidArgument,
+    Code::InvalidBucketAclWithObjectOwnership,
     Code::InvalidObjectState,
     Code::InvalidPart,
     Code::InvalidPartOrder,
@@ -152,7 +153,13 @@ pub fn backend_failed(failure: BackendError, metrics: &Metrics, encrypted: bool)
                     ),
                 };
             };
-            let mut refused = S3Error::new(*known);
+            let mut refused = match message.as_str() {
+                // S3's own sentence, in either spelling, about what the storage alone knows.
+                "Bucket is missing Object Lock Configuration" | "Bucket is missing ObjectLockConfiguration" => {
+                    S3Error::with(*known, "Bucket is missing ObjectLockConfiguration")
+                }
+                _ => S3Error::new(*known),
+            };
             if known.status().is_server_error() {
                 metrics.backend_failure();
                 refused = refused.retry_after(2);

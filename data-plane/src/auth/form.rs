@@ -38,7 +38,7 @@ pub fn authenticate_form(
     let credential_text = need("x-amz-credential")?;
     let (timestamp, signature) = (need("x-amz-date")?, need("x-amz-signature")?);
     let credential =
-        Credential::parse(credential_text).map_err(|why| wrong("x-amz-credential", credential_text, why))?;
+        Credential::parse(credential_text).map_err(|why| S3Error::invalid_argument("x-amz-credential", credential_text, why))?;
     no_token(fields.get("x-amz-security-token"))?;
     let at = parse_basic(timestamp)
         .ok_or_else(|| wrong("x-amz-date", timestamp, "it must be of the form \"yyyyMMdd'T'HHmmss'Z'\""))?;
@@ -46,10 +46,10 @@ pub fn authenticate_form(
         return Err(wrong("x-amz-date", timestamp, "it is not the credential's date"));
     }
     if at > now.saturating_add(MAX_SKEW) {
-        return Err(S3Error::with(Code::AccessDenied, "Request is not yet valid"));
+        return Err(S3Error::with(Code::AccessDenied, "Request is not valid yet."));
     }
     if now > at.saturating_add(MAX_AGE) {
-        return Err(S3Error::with(Code::AccessDenied, "Request has expired"));
+        return Err(S3Error::with(Code::AccessDenied, "Request has expired."));
     }
     let key = found_key(&credential, false, lookup)?;
     compare(&key, policy.as_bytes(), signature).ok_or_else(|| {

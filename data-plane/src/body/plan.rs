@@ -172,7 +172,7 @@ fn content_md5(headers: &HeaderMap) -> Result<Option<Checksum>, S3Error> {
     let Some(text) = single(headers, "content-md5")? else { return Ok(None) };
     match Checksum::from_base64(Algorithm::Md5, text) {
         Some(checksum) => Ok(Some(checksum)),
-        None => Err(S3Error::with(Code::InvalidDigest, "The Content-MD5 you specified is not valid.")
+        None => Err(S3Error::with(Code::InvalidDigest, "The Content-Md5 you specified is not valid.")
             .field("Content-MD5", text)),
     }
 }
@@ -246,7 +246,8 @@ fn sdk_algorithm(headers: &HeaderMap) -> Result<Option<Algorithm>, S3Error> {
 }
 
 pub(crate) fn unsupported() -> S3Error {
-    let names: Vec<&str> = Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();
+    let mut names: Vec<&str> = Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();
+    names.sort_unstable();
     S3Error::with(
         Code::InvalidRequest,
         format!(

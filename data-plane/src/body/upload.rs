@@ -71,7 +71,7 @@ impl UploadChecksum {
             (None, _) => ChecksumType::Composite,
             (Some(ChecksumType::Composite), Algorithm::Crc64Nvme) => {
                 return Err(invalid(
-                    "The COMPOSITE checksum type cannot be used with the crc64nvme algorithm.",
+                    "The COMPOSITE checksum type cannot be used with the crc64nvme checksum algorithm.",
                 ));
             }
             (Some(ChecksumType::FullObject), algorithm) if !algorithm.combines() => {

@@ -119,10 +119,7 @@ impl BodyVerifier {
         }
         let result = result.and_then(|()| {
             if self.received > self.plan.length {
-                return Err(S3Error::with(
-                    Code::IncompleteBody,
-                    "The body is longer than its declared length.",
-                ));
+                return Err(S3Error::new(Code::IncompleteBody));
             }
             Ok(())
         });

@@ -400,6 +400,10 @@ impl Completing<'_> {
 /// Holds the size that the client announced for the object against what its parts add up to.
 pub(super) fn check_told_size(admitted: &Admitted, size: u64) -> Result<(), S3Error> {
     match admitted.header("x-amz-mp-object-size") {
+        Some(told) if told.parse::<i64>().is_ok_and(|told| told < 0) => Err(S3Error::with(
+            Code::InvalidRequest,
+            format!("Value for x-amz-mp-object-size header is less than zero: '{told}'"),
+        )),
         Some(told) if told.parse() != Ok(size) => Err(S3Error::with(
             Code::InvalidRequest,
             format!(

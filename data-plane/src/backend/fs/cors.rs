@@ -17,7 +17,7 @@ struct Rule {
     methods: Vec<String>,
     origins: Vec<String>,
     exposed: Vec<String>,
-    max_age: Option<u64>,
+    max_age: Option<i64>,
 }
 
 /// Checks `CORSConfiguration` and writes it as it is kept.
@@ -81,7 +81,7 @@ fn written(rules: &[Rule]) -> String {
             rule.headers.iter().for_each(|header| xml.text("AllowedHeader", header));
             rule.exposed.iter().for_each(|header| xml.text("ExposeHeader", header));
             if let Some(seconds) = rule.max_age {
-                xml.number("MaxAgeSeconds", seconds);
+                xml.text("MaxAgeSeconds", &seconds.to_string());
             }
         });
     }

@@ -7,6 +7,7 @@ use super::documents::{self, Document};
 use super::space::Bucket;
 use super::{lock, xml};
 use crate::backend::BackendError;
+use crate::s3::error::{Code, S3Error};
 use crate::s3::xml::reader;
 
 /// The owner of everything, as this storage calls it. The gateway shows its tenant instead.
@@ -22,7 +23,7 @@ const FLAGS: [&str; 4] =
 
 /// What an ACL that grants others anything is answered.
 pub(crate) fn no_acls() -> BackendError {
-    BackendError::s3(400, "AccessControlListNotSupported", "The bucket does not allow ACLs")
+    BackendError::s3(400, "AccessControlListNotSupported", "The bucket does not allow ACLs.")
 }
 
 /// Takes a canned ACL that says no more than what is so anyway.
@@ -32,6 +33,14 @@ pub(crate) fn check_canned(acl: &HeaderValue) -> Result<(), BackendError> {
         open if OTHERS_TOO.contains(&open) => Err(no_acls()),
         other => Err(BackendError::s3(400, "InvalidArgument", format!("There is no canned ACL {other}"))),
     }
+}
+
+/// The same of a bucket that is to be made with one: S3 has another code for it.
+fn with_bucket(refused: BackendError) -> BackendError {
+    if !refused.is("AccessControlListNotSupported") {
+        return refused;
+    }
+    xml::refused(S3Error::new(Code::InvalidBucketAclWithObjectOwnership))
 }
 
 fn nothing(code: &str, text: &str) -> BackendError {
@@ -125,8 +134,8 @@ impl Wanted {
                         format!("Invalid {name} header: {value}"),
                     ));
                 }
-                "x-amz-acl" => check_canned(raw)?,
-                name if name.starts_with("x-amz-grant-") => return Err(no_acls()),
+                "x-amz-acl" => check_canned(raw).map_err(with_bucket)?,
+                name if name.starts_with("x-amz-grant-") => return Err(with_bucket(no_acls())),
                 _ => return Err(BackendError::Unsupported("CreateBucket with one of the request's headers")),
             }
         }
@@ -147,7 +156,7 @@ pub(crate) fn get_ownership(bucket: &Bucket) -> Result<String, BackendError> {
     match documents::read(bucket, Document::Ownership)? {
         None => Ok(ownership("BucketOwnerEnforced")),
         Some(deleted) if deleted.is_empty() => {
-            Err(nothing("OwnershipControlsNotFoundError", "The bucket ownership controls were not found"))
+            Err(nothing("OwnershipControlsNotFoundError", "The bucket ownership controls were not found."))
         }
         Some(kept) => Ok(kept),
     }

@@ -32,20 +32,21 @@ struct Part {
 ///
 /// # Errors
 /// MalformedXML (no parts, too many, a field missing), InvalidPartOrder when numbers do not ascend, InvalidArgument for a
-/// number out of range, InvalidRequest for a checksum that is none.
+/// number out of range, a checksum that is none, and a second one.
 pub fn parse_complete(body: &[u8]) -> Result<Vec<CompletedPart>, S3Error> {
     let mut parts: Vec<CompletedPart> = Vec::new();
     let mut part = Part::default();
     read(body, MAX_BYTES, "CompleteMultipartUpload", |path, text| {
         match path {
-            ["Part", "PartNumber"] => once(&mut part.number, part_number(text.trim())?)?,
+            ["Part", "PartNumber"] => once(&mut part.number, listed_number(text.trim())?)?,
             ["Part", "ETag"] => once(&mut part.etag, unquote(text).to_owned())?,
             ["Part", name] => {
                 if let Some(algorithm) = Algorithm::ALL.iter().find(|algorithm| algorithm.element() == *name)
                     && !text.trim().is_empty()
                 {
                     let checksum = Checksum::from_base64(*algorithm, text.trim());
-                    part.checksum = Some(checksum.ok_or_else(|| invalid_checksum(*algorithm))?);
+                    once(&mut part.checksum, checksum.ok_or_else(invalid_checksum)?)
+                        .map_err(|_| invalid_checksum())?;
                 }
             }
             ["Part"] => {
@@ -78,17 +79,26 @@ pub fn part_number(text: &str) -> Result<u16, S3Error> {
         S3Error::invalid_argument(
             "partNumber",
             text.chars().take(64).collect::<String>(),
-            "Part number must be an integer between 1 and 10000, inclusive",
+            "Part number must be an integer between 1 and 10000, inclusive.",
         )
     })
+}
+
+/// Reads a part's number in the list of parts.
+fn listed_number(text: &str) -> Result<u16, S3Error> {
+    match text.parse::<i64>() {
+        Ok(..1) => Err(S3Error::invalid_argument("PartNumber", text, "PartNumber must be >= 1")),
+        _ => part_number(text),
+    }
 }
 
 fn once<T>(slot: &mut Option<T>, value: T) -> Result<(), S3Error> {
     if slot.replace(value).is_some() { Err(malformed()) } else { Ok(()) }
 }
 
-fn invalid_checksum(algorithm: Algorithm) -> S3Error {
-    S3Error::with(Code::InvalidRequest, format!("The value of {} is not valid.", algorithm.element()))
+fn invalid_checksum() -> S3Error {
+    let text = "Invalid Base64 or multiple checksums present in request";
+    S3Error::with(Code::InvalidArgument, text).field("ArgumentName", "Checksum")
 }
 
 #[cfg(test)]
