@@ -11,7 +11,7 @@ use crate::gate::Admitted;
 use crate::listing::owner;
 use crate::reply::{self, Reply, ReplyBody};
 use crate::s3::error::S3Error;
-use crate::s3::headers::acl::check_ways;
+use crate::s3::headers::acl::check_said;
 use crate::s3::route::forwarded::{Foreign, Forwarding};
 use crate::s3::xml::forwarded::{self as documents, MAX_BYTES, rename_bucket, replace_text};
 use crate::snapshot::Bucket;
@@ -67,7 +67,7 @@ pub async fn forward(
         _ => Vec::new(),
     };
     if entry.method == Method::PUT && entry.subresource == "acl" {
-        check_ways(&admitted.headers, !document.is_empty())?;
+        check_said(&admitted.headers, !document.is_empty())?;
     }
     let mut headers = HeaderMap::new();
     for name in entry.headers {

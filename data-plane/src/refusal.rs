@@ -53,6 +53,17 @@ const JUDGED_THERE: &[&str] = &[
     "ObjectLocked",
 ];
 
+/// S3's own sentences about what the storage alone can tell; a text of another kind speaks of the gateway's request.
+const SENTENCES: &[&str] = &[
+    "Bucket is missing ObjectLockConfiguration",
+    "Invalid uploadId marker",
+    "Invalid version id specified",
+    "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.",
+];
+
+/// The first of them, as other storages spell it.
+const NO_LOCKS_HERE: &str = "Bucket is missing Object Lock Configuration";
+
 /// Headers whose condition a 412 can be about, by precedence, and as S3 spells them.
 const CONDITIONS: &[(&str, &str)] = &[
     ("if-match", "If-Match"),
@@ -153,12 +164,10 @@ pub fn backend_failed(failure: BackendError, metrics: &Metrics, encrypted: bool)
                     ),
                 };
             };
-            let mut refused = match message.as_str() {
-                // S3's own sentence, in either spelling, about what the storage alone knows.
-                "Bucket is missing Object Lock Configuration" | "Bucket is missing ObjectLockConfiguration" => {
-                    S3Error::with(*known, "Bucket is missing ObjectLockConfiguration")
-                }
-                _ => S3Error::new(*known),
+            let mut refused = match SENTENCES.iter().find(|sentence| **sentence == message) {
+                Some(sentence) => S3Error::with(*known, *sentence),
+                None if message == NO_LOCKS_HERE => S3Error::with(*known, SENTENCES[0]),
+                None => S3Error::new(*known),
             };
             if known.status().is_server_error() {
                 metrics.backend_failure();

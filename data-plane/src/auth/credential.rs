@@ -18,20 +18,19 @@ const MAX_REGION: usize = 64;
 impl<'a> Credential<'a> {
     /// Reads a credential; the error says what is wrong, in S3's words.
     pub(super) fn parse(text: &'a str) -> Result<Credential<'a>, Cow<'static, str>> {
-        let mut pieces = text.rsplitn(5, '/');
-        let (Some(terminal), Some(service), Some(region), Some(date), Some(access_key_id)) =
-            (pieces.next(), pieces.next(), pieces.next(), pieces.next(), pieces.next())
-        else {
+        // Our access key ids have no slash.
+        let pieces: Vec<&str> = text.splitn(6, '/').collect();
+        let [access_key_id, date, region, service, terminal] = pieces.as_slice() else {
             return Err(Cow::Borrowed(
                 "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".",
             ));
         };
-        if terminal != "aws4_request" {
+        if *terminal != "aws4_request" {
             return Err(
                 format!("incorrect terminal \"{terminal}\". This endpoint uses \"aws4_request\".").into()
             );
         }
-        if service != "s3" {
+        if *service != "s3" {
             return Err(format!("incorrect service \"{service}\". This endpoint belongs to \"s3\".").into());
         }
         if parse_day(date).is_none() {
@@ -40,6 +39,7 @@ impl<'a> Credential<'a> {
             )
             .into());
         }
+        let (access_key_id, date, region) = (*access_key_id, *date, *region);
         let plain = |text: &str, limit: usize| {
             !text.is_empty() && text.len() <= limit && text.bytes().all(|b| b.is_ascii_graphic())
         };
@@ -113,6 +113,7 @@ mod tests {
             "AKID/20130524//s3/aws4_request",
             "AKID/20130524/us-east-1/sts/aws4_request",
             "AKID/20130524/us-east-1/s3/aws4",
+            "AKID/20130524/us-east-1/s3/aws4_request/more",
         ] {
             assert!(Credential::parse(bad).is_err(), "{bad}");
         }

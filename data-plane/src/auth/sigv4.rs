@@ -68,8 +68,9 @@ pub(super) fn authenticate(
 
 /// The request's time: `x-amz-date`, or a signed Date header.
 fn date<'a>(parts: &'a Parts, signed_headers: &str) -> Result<(Cow<'a, str>, i64), S3Error> {
-    let bad =
-        || S3Error::with(Code::AccessDenied, "AWS authentication requires a valid Date or x-amz-date header.");
+    let bad = || {
+        S3Error::with(Code::AccessDenied, "AWS authentication requires a valid Date or x-amz-date header.")
+    };
     if let Some(text) = single(&parts.headers, "x-amz-date")? {
         return Ok((Cow::Borrowed(text), parse_basic(text).ok_or_else(bad)?));
     }

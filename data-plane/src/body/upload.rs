@@ -75,8 +75,12 @@ impl UploadChecksum {
                 ));
             }
             (Some(ChecksumType::FullObject), algorithm) if !algorithm.combines() => {
-                return Err(invalid(
-                    "The FULL_OBJECT checksum type cannot be used with this checksum algorithm.",
+                let name = algorithm.name().to_ascii_lowercase();
+                return Err(S3Error::with(
+                    Code::InvalidRequest,
+                    format!(
+                        "The FULL_OBJECT checksum type cannot be used with the {name} checksum algorithm."
+                    ),
                 ));
             }
             (Some(kind), _) => kind,

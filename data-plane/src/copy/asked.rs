@@ -63,7 +63,8 @@ impl Named {
         if bucket.is_empty() || key.is_empty() {
             return Err(not_a_source(text));
         }
-        check_bucket_name(bucket)?;
+        check_bucket_name(bucket)
+            .map_err(|_| S3Error::invalid_argument(COPY_SOURCE, text, "Invalid copy source bucket name"))?;
         check_key(key)?;
         let version_id = version.map(text_of).transpose()?;
         if version_id.as_deref() == Some("") {

@@ -3,8 +3,8 @@
 //! A code says whose fault it is and whether a retry helps: 4xx is the client's and final, 503 may be tried again
 //! (with `Retry-After`), 500 is ours. SDKs retry every 5xx, so what a retry cannot mend is never one.
 
-use http::StatusCode;
 use super::headers::metadata::MAX_USER_METADATA;
+use http::StatusCode;
 use std::borrow::Cow;
 use std::fmt;
 use std::fmt::Write as _;
@@ -91,12 +91,12 @@ codes! {
     MethodNotAllowed 405 "The specified method is not allowed against this resource."
     MissingContentLength 411 "You must provide the Content-Length HTTP header."
     MissingRequestBodyError 400 "Request Body is empty"
-    MissingSecurityHeader 400 "Your request was missing a required header"
+    MissingSecurityHeader 400 "Your request was missing a required header."
     NoSuchBucket 404 "The specified bucket does not exist."
     NoSuchKey 404 "The specified key does not exist."
     NoSuchUpload 404 "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed."
     NoSuchVersion 404 "The specified version does not exist."
-    NotImplemented 501 "A header or query you provided implies functionality that is not implemented."
+    NotImplemented 501 "A header you provided implies functionality that is not implemented."
     NotModified 304 "Not Modified"
     ObjectIntegrityError 422 "The stored object is not what was written: it cannot be proved genuine, so nothing of it is returned."
     OperationAborted 409 "A conflicting conditional operation is currently in progress against this resource. Please try again."
@@ -108,7 +108,6 @@ codes! {
     SignatureDoesNotMatch 403 "The request signature we calculated does not match the signature you provided. Check your key and signing method."
     SlowDown 503 "Please reduce your request rate."
     TooManyBuckets 400 "You have attempted to create more buckets than allowed."
-    UnexpectedContent 400 "This request does not support content."
     XAmzContentSHA256Mismatch 400 "The provided 'x-amz-content-sha256' header does not match what was computed."
 }
 
@@ -316,8 +315,8 @@ impl S3Error {
             _ => Cow::Owned(format!("{text}: {size} bytes, of at most {limit}.")),
         };
         S3Error::with(Code::MetadataTooLarge, message)
-        .field("Size", size.to_string())
-        .field("MaxSizeAllowed", limit.to_string())
+            .field("Size", size.to_string())
+            .field("MaxSizeAllowed", limit.to_string())
     }
 
     /// EntityTooLarge with the sizes in bytes.

@@ -12,7 +12,7 @@ use super::space::Bucket;
 use super::versions::{self, Mode};
 use super::xml;
 use crate::backend::BackendError;
-use crate::s3::error::S3Error;
+use crate::s3::error::{Code, S3Error};
 use crate::s3::headers::created::{self, moment};
 use crate::s3::timestamp::iso_millis;
 use crate::s3::xml::reader;
@@ -203,6 +203,9 @@ fn configuration(rule: Option<&Rule>) -> String {
 
 /// PutObjectLockConfiguration. There must be versions to lock.
 pub(crate) fn put_configuration(bucket: &Bucket, body: &[u8]) -> Result<(), BackendError> {
+    if body.is_empty() {
+        return Err(xml::refused(S3Error::new(Code::MissingRequestBodyError)));
+    }
     let rule = parse_configuration(body)?;
     let documents = documents::lock(bucket)?;
     if documents::read(bucket, Document::Versioning)?.as_deref() != Some("Enabled") {

@@ -18,6 +18,7 @@ const OWNERS_OWN: [&str; 3] = ["private", "bucket-owner-full-control", "bucket-o
 const OTHERS_TOO: [&str; 5] =
     ["public-read", "public-read-write", "authenticated-read", "aws-exec-read", "log-delivery-write"];
 const OWNERSHIPS: [&str; 3] = ["BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter"];
+const PERMISSIONS: [&str; 5] = ["FULL_CONTROL", "WRITE", "WRITE_ACP", "READ", "READ_ACP"];
 const FLAGS: [&str; 4] =
     ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"];
 
@@ -257,7 +258,14 @@ pub(crate) fn put_acl(headers: &HeaderMap, body: &[u8]) -> Result<(), BackendErr
         return check_canned(canned);
     }
     let (mut grants, mut others, mut full) = (0, false, false);
+    let (mut owned, mut broken) = (false, false);
     xml::parse(body, "AccessControlPolicy", |path, text| {
+        match path {
+            ["Owner", "ID"] => owned = !text.is_empty(),
+            ["AccessControlList", "Grant", "Grantee", "ID"] => broken |= text.is_empty(),
+            ["AccessControlList", "Grant", "Permission"] => broken |= !PERMISSIONS.contains(&text),
+            _ => {}
+        }
         match path {
             ["Owner", "ID"] => others |= text != OWNER,
             ["AccessControlList", "Grant"] => grants += 1,
@@ -268,6 +276,13 @@ pub(crate) fn put_acl(headers: &HeaderMap, body: &[u8]) -> Result<(), BackendErr
         }
         Ok(())
     })?;
+    if broken || !owned {
+        return Err(BackendError::s3(
+            400,
+            "MalformedACLError",
+            "The XML you provided was not well-formed or did not validate against our published schema.",
+        ));
+    }
     if grants == 1 && full && !others { Ok(()) } else { Err(no_acls()) }
 }
 
@@ -292,6 +307,17 @@ mod tests {
         let mut grant = HeaderMap::new();
         grant.insert("x-amz-grant-read", "id=1".parse().unwrap());
         assert!(put_acl(&grant, b"").is_err_and(|error| error.is(code)));
+        for broken in [
+            get_acl().replace("FULL_CONTROL", "ALL"),
+            get_acl().replace("<Owner><ID>filesystem", "<Owner><ID>"),
+            get_acl().replace(
+                "<ID>filesystem</ID><DisplayName>filesystem</DisplayName></Grantee>",
+                "<ID></ID></Grantee>",
+            ),
+        ] {
+            let refused = put_acl(&HeaderMap::new(), broken.as_bytes());
+            assert!(refused.is_err_and(|error| error.is("MalformedACLError")), "{broken}");
+        }
         let all = "<Grantee><URI>http://acs.amazonaws.com/groups/global/AllUsers</URI></Grantee><Permission>READ</Permission>";
         for wrong in [
             get_acl().replace("FULL_CONTROL", "READ"),

@@ -1,28 +1,20 @@
-//! The three ways to say an ACL (AWS: PutBucketAcl, PutObjectAcl): a canned one, grants in headers, a document. S3 wants
-//! one of them, and no second one.
+//! ACLs as requests say them (AWS: PutBucketAcl, PutObjectAcl, CreateBucket): a canned one, grants in headers, a document.
 
 use http::HeaderMap;
 
 use crate::s3::error::{Code, S3Error};
 
-/// Holds a request that sets an ACL to that; `document` says whether there is a body.
+/// Demands that a request which sets an ACL says one; `document` says whether it has a body. Storages say so too, with a code
+/// that would speak of the gateway's own request.
 ///
 /// # Errors
-/// MissingSecurityHeader, InvalidRequest or UnexpectedContent.
-pub fn check_ways(headers: &HeaderMap, document: bool) -> Result<(), S3Error> {
+/// MissingSecurityHeader.
+pub fn check_said(headers: &HeaderMap, document: bool) -> Result<(), S3Error> {
     let canned = headers.contains_key("x-amz-acl");
-    let grants = headers.keys().any(|name| name.as_str().starts_with("x-amz-grant-"));
-    match (canned, grants, document) {
-        (true, true, _) => Err(S3Error::with(
-            Code::InvalidRequest,
-            "Specifying both Canned ACLs and Header Grants is not allowed",
-        )),
-        (false, false, false) => {
-            Err(S3Error::new(Code::MissingSecurityHeader).field("MissingHeaderName", "x-amz-acl"))
-        }
-        (canned, grants, true) if canned || grants => Err(S3Error::new(Code::UnexpectedContent)),
-        _ => Ok(()),
+    if document || canned || headers.keys().any(|name| name.as_str().starts_with("x-amz-grant-")) {
+        return Ok(());
     }
+    Err(S3Error::new(Code::MissingSecurityHeader).field("MissingHeaderName", "x-amz-acl"))
 }
 
 /// What nobody may grant in a bucket whose owner owns all.
@@ -59,16 +51,16 @@ pub fn check_bucket(headers: &HeaderMap) -> Result<(), S3Error> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
-    use super::{check_bucket, check_ways};
+    use super::{check_bucket, check_said};
     use crate::s3::error::Code;
     use http::{HeaderMap, HeaderValue};
 
     #[test]
     fn ownership_rules_grants_out() {
         let of = |pairs: &[(&'static str, &'static str)]| {
-            let pairs = pairs.iter().map(|(name, value)| {
-                (http::HeaderName::from_static(name), HeaderValue::from_static(value))
-            });
+            let pairs = pairs
+                .iter()
+                .map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value)));
             check_bucket(&pairs.collect()).map_err(|error| error.message().to_owned())
         };
         let (ownership, acl) = ("x-amz-object-ownership", "x-amz-acl");
@@ -83,19 +75,17 @@ mod tests {
     }
 
     #[test]
-    fn one_way_and_no_second_one() {
-        let ways = |names: &[&'static str], document| {
+    fn an_acl_is_said_in_one_of_three_ways() {
+        let said = |names: &[&'static str], document| {
             let headers: HeaderMap = names
                 .iter()
                 .map(|name| (http::HeaderName::from_static(name), HeaderValue::from_static("private")))
                 .collect();
-            check_ways(&headers, document).map_err(|error| error.code())
+            check_said(&headers, document).map_err(|error| error.code())
         };
-        let (canned, grant) = ("x-amz-acl", "x-amz-grant-read");
-        assert_eq!((ways(&[canned], false), ways(&[grant], false), ways(&[], true)), (Ok(()), Ok(()), Ok(())));
-        assert_eq!(ways(&[], false), Err(Code::MissingSecurityHeader));
-        assert_eq!(ways(&[canned, grant], false), Err(Code::InvalidRequest));
-        assert_eq!(ways(&[canned], true), Err(Code::UnexpectedContent));
-        assert_eq!(ways(&[grant], true), Err(Code::UnexpectedContent));
+        assert_eq!(said(&["x-amz-acl"], false), Ok(()));
+        assert_eq!(said(&["x-amz-grant-read"], false), Ok(()));
+        assert_eq!(said(&[], true), Ok(()));
+        assert_eq!(said(&["x-amz-date"], false), Err(Code::MissingSecurityHeader));
     }
 }

@@ -127,9 +127,12 @@ mod tests {
                 "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
             ),
         ] {
-            for operation in
-                [Operation::PutObject, Operation::CopyObject, Operation::CreateMultipartUpload, Operation::PostObject]
-            {
+            for operation in [
+                Operation::PutObject,
+                Operation::CopyObject,
+                Operation::CreateMultipartUpload,
+                Operation::PostObject,
+            ] {
                 assert_eq!(of(&operation, bad).unwrap_err().message(), text, "{bad:?}");
             }
             assert_eq!(of(&Operation::UploadPart, bad), Ok(()), "{bad:?}");

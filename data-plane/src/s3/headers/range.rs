@@ -119,7 +119,9 @@ mod tests {
         }
         let of_nothing = |range: ByteRange| range.is_all_of_nothing(0);
         assert!(of_nothing(ByteRange::Suffix(1)) && !ByteRange::Suffix(1).is_all_of_nothing(1));
-        assert!(![ByteRange::Suffix(0), ByteRange::From(0), ByteRange::Closed(0, 0)].into_iter().any(of_nothing));
+        assert!(
+            ![ByteRange::Suffix(0), ByteRange::From(0), ByteRange::Closed(0, 0)].into_iter().any(of_nothing)
+        );
         assert_eq!(content_range(&(90..100), 100), "bytes 90-99/100");
     }
 

@@ -163,7 +163,10 @@ mod tests {
         );
         let parts = parse_complete(body.as_bytes()).unwrap();
         assert_eq!((parts.len(), parts[0].checksum), (1, Some(value)));
-        assert_eq!(code(&body.replace(&value.to_base64(), "xx")), Code::InvalidRequest);
+        assert_eq!(code(&body.replace(&value.to_base64(), "xx")), Code::InvalidArgument);
+        let second =
+            format!("<ChecksumSHA1>{}</ChecksumSHA1>", Checksum::of(Algorithm::Sha1, b"x").to_base64());
+        assert_eq!(code(&body.replace("<ChecksumCRC32/>", &second)), Code::InvalidArgument);
     }
 
     /// Case 15: more than 1,000 parts.
@@ -179,6 +182,8 @@ mod tests {
         assert_eq!(code(&list([2, 1].into_iter())), Code::InvalidPartOrder);
         assert_eq!(code(&list([1, 1].into_iter())), Code::InvalidPartOrder);
         assert_eq!(code(&list([0].into_iter())), Code::InvalidArgument);
+        let zero = parse_complete(list([0].into_iter()).as_bytes()).unwrap_err();
+        assert_eq!(zero.message(), "PartNumber must be >= 1");
         assert_eq!(code(&" ".repeat(MAX_BYTES + 1)), Code::MaxMessageLengthExceeded);
         let good = list([1].into_iter());
         for bad in [
