@@ -20,11 +20,12 @@ use crate::backend::{
 };
 use crate::body::ClientBody;
 use crate::gate::Admitted;
-use crate::listing::{owner, page_size};
+use crate::listing::owner;
 use crate::node::Node;
 use crate::pipeline;
 use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
+use crate::s3::headers::acl::check_bucket;
 use crate::s3::route;
 use crate::s3::xml::lists::{BucketEntry, list_buckets};
 use crate::s3::xml::{location_constraint, parse_create_bucket};
@@ -49,11 +50,13 @@ const MAX_BUCKETS: u32 = 10_000;
 /// InvalidArgument for a page that cannot be.
 pub fn list(admitted: &Admitted) -> Result<Reply, S3Error> {
     let (credential, query) = (&admitted.credential, &admitted.request.query);
-    let most = page_size(query, "max-buckets", MAX_BUCKETS)?;
-    if !(1..=MAX_BUCKETS).contains(&most) {
-        let text = "Argument max-buckets must be an integer between 1 and 10000";
-        return Err(S3Error::invalid_argument("max-buckets", most.to_string(), text));
-    }
+    let most = match query.get("max-buckets").filter(|text| !text.is_empty()) {
+        None => MAX_BUCKETS,
+        Some(text) => text.parse().ok().filter(|most| (1..=MAX_BUCKETS).contains(most)).ok_or_else(|| {
+            let why = "Argument max-buckets must be an integer between 1 and 10000.";
+            S3Error::invalid_argument("max-buckets", text, why)
+        })?,
+    };
     let after = match query.get("continuation-token").filter(|token| !token.is_empty()) {
         Some(token) => continues_after(token)?,
         None => String::new(),
@@ -120,7 +123,9 @@ pub async fn create(admitted: &Admitted, body: ClientBody) -> Result<Reply, S3Er
     let name = admitted.request.need_bucket()?;
     let document = admitted.document(body, MAX_DOCUMENT).await?;
     let default = admitted.snapshot.regions.first().map_or("", String::as_str);
-    let region = parse_create_bucket(&document)?.unwrap_or_else(|| default.to_owned());
+    let wanted = parse_create_bucket(&document)?;
+    check_bucket(&admitted.headers)?;
+    let region = wanted.region.unwrap_or_else(|| default.to_owned());
     if !admitted.snapshot.regions.contains(&region) {
         return Err(S3Error::new(Code::InvalidLocationConstraint).field("LocationConstraint", region));
     }
@@ -153,6 +158,10 @@ pub async fn create(admitted: &Admitted, body: ClientBody) -> Result<Reply, S3Er
     let made = match as_asked(backend.as_ref(), &bucket.backend_bucket, headers).await {
         Ok(()) => make(backend.as_ref(), &bucket, work_bucket).await,
         Err(error) => Err(error),
+    };
+    let made = match (made, wanted.tags) {
+        (Ok(()), Some(tags)) => tag(backend.as_ref(), &bucket.backend_bucket, tags).await,
+        (made, _) => made,
     };
     if let Err(error) = made {
         let refused = admitted.backend_failed(error);
@@ -211,8 +220,22 @@ async fn as_asked(backend: &dyn Backend, bucket: &str, headers: HeaderMap) -> Re
     backend.forward(asked).await.map(drop)
 }
 
+/// Gives the backend's bucket its tags, before anybody sees it.
+async fn tag(backend: &dyn Backend, bucket: &str, document: String) -> Result<(), BackendError> {
+    let asked = Forward {
+        method: Method::PUT,
+        bucket: bucket.to_owned(),
+        key: None,
+        query: vec![("tagging".to_owned(), String::new())],
+        headers: HeaderMap::new(),
+        body: document.into(),
+    };
+    backend.forward(asked).await.map(drop)
+}
+
 fn created(name: &str) -> Reply {
     let mut reply = reply::empty(StatusCode::OK);
+    reply::set(reply.headers_mut(), "x-amz-bucket-arn", &format!("arn:aws:s3:::{name}"));
     reply::set(reply.headers_mut(), "location", &format!("/{name}"));
     reply
 }

@@ -63,7 +63,7 @@ pub fn check_read(headers: &HeaderMap, meta: &ObjectMeta, encrypted: bool) -> Re
 pub fn write_conditions(headers: &HeaderMap, encrypted: bool) -> Result<Conditions, S3Error> {
     let all = conditions(headers, encrypted)?;
     if all.if_none_match.as_deref().is_some_and(|tags| tags != "*") {
-        return Err(S3Error::not_implemented("If-None-Match with an ETag on a write"));
+        return Err(S3Error::new(Code::NotImplemented).field("Header", "If-None-Match"));
     }
     Ok(Conditions { if_match: all.if_match, if_none_match: all.if_none_match, ..Conditions::default() })
 }

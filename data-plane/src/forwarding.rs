@@ -13,6 +13,7 @@ use crate::landings::Landing;
 use crate::listing::owner;
 use crate::reply::{self, Reply, ReplyBody};
 use crate::s3::error::S3Error;
+use crate::s3::headers::acl::check_said;
 use crate::s3::route::forwarded::{Foreign, Forwarding};
 use crate::s3::xml::forwarded::{self as documents, MAX_BYTES, rename_bucket, replace_text};
 use crate::snapshot::Bucket;
@@ -73,6 +74,9 @@ pub async fn forward(
     };
     if NEED_A_DIGEST.contains(&entry.name) {
         needs_digest(&admitted.headers)?;
+    }
+    if entry.method == Method::PUT && entry.subresource == "acl" {
+        check_said(&admitted.headers, !document.is_empty())?;
     }
     let mut headers = HeaderMap::new();
     for name in entry.headers {

@@ -20,7 +20,7 @@ use crate::pipeline::source::{Feed, Source};
 use crate::reply::{self, Reply, ReplyBody};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::headers::conditions::Conditions;
-use crate::s3::headers::encryption;
+use crate::s3::headers::{created, encryption};
 use crate::s3::request::S3Request;
 use crate::s3::route::{self, Access, Operation, needs_configure, route};
 use crate::snapshot::{Bucket, BucketState, Credential, Snapshot};
@@ -159,6 +159,7 @@ async fn serve(
     expected_owner(&credential, &parts.headers)?;
     guard(&request)?;
     encryption::check(&operation, &parts.headers, worker.node.config.tls.is_some())?;
+    created::check(&operation, &parts.headers, now)?;
     let mut headers = parts.headers.clone();
     // As S3: nothing can have been modified since a moment that is still to come.
     if Conditions::since_the_future(&headers, i64::try_from(now).unwrap_or(i64::MAX)) {

@@ -111,9 +111,14 @@ pub fn page_size(query: &Query, name: &'static str, default: u32) -> Result<u32,
     let Some(text) = query.get(name).filter(|text| !text.is_empty()) else { return Ok(default) };
     let wrong = |message: String| S3Error::invalid_argument(name, text, message);
     let asked: i32 =
-        text.parse().map_err(|_| wrong(format!("Provided {name} not an integer or within integer range")))?;
-    u32::try_from(asked)
-        .map_err(|_| wrong(format!("Argument {name} must be an integer between 0 and {}", i32::MAX)))
+        text.parse().map_err(|_| wrong(format!("Provided {text} not an integer or within integer range")))?;
+    u32::try_from(asked).map_err(|_| {
+        // Of versions S3 says it in other words.
+        match query.has("versions") {
+            true => wrong("max-keys cannot be negative".to_owned()),
+            false => wrong(format!("Argument {text} must be an integer between 0 and {}", i32::MAX)),
+        }
+    })
 }
 
 async fn page(admitted: &Admitted, asked: &Asked, from: ListFrom, v2: bool) -> Result<ListPage, S3Error> {

@@ -21,6 +21,7 @@ const PASSED: &[Code] = &[
     Code::EntityTooLarge,
     Code::EntityTooSmall,
     Code::InvalidArgument,
+    Code::InvalidBucketAclWithObjectOwnership,
     Code::InvalidObjectState,
     Code::InvalidPart,
     Code::InvalidPartOrder,
@@ -53,6 +54,17 @@ const JUDGED_THERE: &[&str] = &[
     "ObjectLockConfigurationNotFoundError",
     "ObjectLocked",
 ];
+
+/// S3's own sentences about what the storage alone can tell; a text of another kind speaks of the gateway's request.
+const SENTENCES: &[&str] = &[
+    "Bucket is missing ObjectLockConfiguration",
+    "Invalid uploadId marker",
+    "Invalid version id specified",
+    "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.",
+];
+
+/// The first of them, as other storages spell it.
+const NO_LOCKS_HERE: &str = "Bucket is missing Object Lock Configuration";
 
 /// Headers whose condition a 412 can be about, by precedence, and as S3 spells them.
 const CONDITIONS: &[(&str, &str)] = &[
@@ -179,7 +191,11 @@ pub fn backend_failed(
                     ),
                 };
             };
-            let mut refused = S3Error::new(*known);
+            let mut refused = match SENTENCES.iter().find(|sentence| **sentence == message) {
+                Some(sentence) => S3Error::with(*known, *sentence),
+                None if message == NO_LOCKS_HERE => S3Error::with(*known, SENTENCES[0]),
+                None => S3Error::new(*known),
+            };
             if known.status().is_server_error() {
                 metrics.backend_failure();
                 refused = refused.retry_after(2);

@@ -55,6 +55,7 @@ impl Claim<'_> {
         if !fits(&to_sign) && !respelled()? {
             return Err(S3Error::new(Code::SignatureDoesNotMatch)
                 .field("AWSAccessKeyId", access_key_id)
+                .field("StringToSignBytes", in_bytes(&to_sign))
                 .field("StringToSign", to_sign)
                 .field("SignatureProvided", self.signature)
                 .field("CanonicalRequest", String::from_utf8_lossy(&canonical)));
@@ -120,6 +121,11 @@ pub(super) fn compare(key: &SigningKey, text: &[u8], signature: &str) -> Option<
     let (given, expected) = (decode_signature(signature), key.sign(text));
     let right = bool::from(given.unwrap_or([0; 32]).ct_eq(&expected));
     (right && given.is_some()).then_some(())
+}
+
+/// A text's bytes as S3 shows them beside it, where an invisible difference shows.
+pub(super) fn in_bytes(text: &str) -> String {
+    text.bytes().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
 }
 
 /// HMAC-SHA256 under a 32-byte key. The key is given as a whole block, which HMAC would make of it anyway and which

@@ -1,6 +1,7 @@
 //! The parts of a signature that a client states: credential scope, signed headers, signature and time.
 
 use crate::s3::timestamp::parse_day;
+use std::borrow::Cow;
 
 /// `<access key id>/<yyyymmdd>/<region>/s3/aws4_request`
 #[derive(Debug, PartialEq, Eq)]
@@ -16,29 +17,34 @@ const MAX_REGION: usize = 64;
 
 impl<'a> Credential<'a> {
     /// Reads a credential; the error says what is wrong, in S3's words.
-    pub(super) fn parse(text: &'a str) -> Result<Credential<'a>, &'static str> {
-        let mut pieces = text.rsplitn(5, '/');
-        let (Some(terminal), Some(service), Some(region), Some(date), Some(access_key_id)) =
-            (pieces.next(), pieces.next(), pieces.next(), pieces.next(), pieces.next())
-        else {
-            return Err(
-                "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\"",
-            );
+    pub(super) fn parse(text: &'a str) -> Result<Credential<'a>, Cow<'static, str>> {
+        // Our access key ids have no slash.
+        let pieces: Vec<&str> = text.splitn(6, '/').collect();
+        let [access_key_id, date, region, service, terminal] = pieces.as_slice() else {
+            return Err(Cow::Borrowed(
+                "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".",
+            ));
         };
-        if terminal != "aws4_request" {
-            return Err("incorrect terminal, the Credential must end in \"aws4_request\"");
+        if *terminal != "aws4_request" {
+            return Err(
+                format!("incorrect terminal \"{terminal}\". This endpoint uses \"aws4_request\".").into()
+            );
         }
-        if service != "s3" {
-            return Err("incorrect service, this endpoint belongs to \"s3\"");
+        if *service != "s3" {
+            return Err(format!("incorrect service \"{service}\". This endpoint belongs to \"s3\".").into());
         }
         if parse_day(date).is_none() {
-            return Err("incorrect date format in the Credential, expecting YYYYMMDD");
+            return Err(format!(
+                "incorrect date format \"{date}\". This date in the credential must be in the format \"yyyyMMdd\"."
+            )
+            .into());
         }
+        let (access_key_id, date, region) = (*access_key_id, *date, *region);
         let plain = |text: &str, limit: usize| {
             !text.is_empty() && text.len() <= limit && text.bytes().all(|b| b.is_ascii_graphic())
         };
         if !plain(region, MAX_REGION) || !plain(access_key_id, MAX_ID) {
-            return Err("the access key id or the region is empty or too long");
+            return Err(Cow::Borrowed("the access key id or the region is empty or too long."));
         }
         Ok(Credential { access_key_id, date, region })
     }
@@ -59,24 +65,30 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Reads `Credential=…, SignedHeaders=…, Signature=…`, in any order, each once, with or without spaces.
-    pub(super) fn parse(text: &'a str) -> Result<Fields<'a>, &'static str> {
+    pub(super) fn parse(text: &'a str) -> Result<Fields<'a>, Cow<'static, str>> {
+        let pieces = || text.split(',').map(str::trim).filter(|piece| !piece.is_empty());
+        if pieces().count() != 3 {
+            return Err(Cow::Borrowed(
+                "the authorization header requires three components: Credential, SignedHeaders, and Signature.",
+            ));
+        }
         let (mut credential, mut signed_headers, mut signature) = (None, None, None);
-        for piece in text.split(',').map(str::trim).filter(|piece| !piece.is_empty()) {
-            let (name, value) = piece.split_once('=').ok_or("a component has no value")?;
-            let slot = match name {
-                "Credential" => &mut credential,
-                "SignedHeaders" => &mut signed_headers,
-                "Signature" => &mut signature,
-                _ => return Err("a component is not known"),
-            };
-            if slot.replace(value).is_some() {
-                return Err("a component is given twice");
+        for piece in pieces() {
+            let (name, value) = piece
+                .split_once('=')
+                .ok_or_else(|| format!("the authorization component \"{piece}\" is malformed."))?;
+            match name {
+                "Credential" => credential = Some(value),
+                "SignedHeaders" => signed_headers = Some(value),
+                "Signature" => signature = Some(value),
+                // Of three, one that is not known or that comes twice is one that is missing.
+                _ => {}
             }
         }
         Ok(Fields {
-            credential: credential.ok_or("it requires Credential")?,
-            signed_headers: signed_headers.ok_or("it requires SignedHeaders")?,
-            signature: signature.ok_or("it requires Signature")?,
+            credential: credential.ok_or("missing Credential.")?,
+            signed_headers: signed_headers.ok_or("missing SignedHeaders.")?,
+            signature: signature.ok_or("missing Signature.")?,
         })
     }
 }
@@ -101,6 +113,7 @@ mod tests {
             "AKID/20130524//s3/aws4_request",
             "AKID/20130524/us-east-1/sts/aws4_request",
             "AKID/20130524/us-east-1/s3/aws4",
+            "AKID/20130524/us-east-1/s3/aws4_request/more",
         ] {
             assert!(Credential::parse(bad).is_err(), "{bad}");
         }

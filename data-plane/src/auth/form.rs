@@ -2,7 +2,7 @@
 //! in browser-based uploads using POST"). Method, path and headers are not signed; the policy says which fields may come,
 //! and whoever asks here holds it against the form before anything is stored.
 
-use super::check::{ALGORITHM, MAX_SKEW, compare, found_key, no_token};
+use super::check::{ALGORITHM, MAX_SKEW, compare, found_key, in_bytes, no_token};
 use super::credential::Credential;
 use super::{Authenticated, Lookup, Payload, SignatureVersion, sigv2};
 use crate::s3::error::{Code, S3Error};
@@ -37,29 +37,31 @@ pub fn authenticate_form(
     let need = |name: &'static str| fields.get(name).ok_or_else(|| missing(name));
     let algorithm = need("x-amz-algorithm")?;
     if algorithm != ALGORITHM {
-        return Err(wrong("x-amz-algorithm", algorithm, "only AWS4-HMAC-SHA256 is supported"));
+        let why = "Only AWS4-HMAC-SHA256 is supported";
+        return Err(S3Error::invalid_argument("x-amz-algorithm", algorithm, why));
     }
     let credential_text = need("x-amz-credential")?;
     let (timestamp, signature) = (need("x-amz-date")?, need("x-amz-signature")?);
-    let credential =
-        Credential::parse(credential_text).map_err(|why| wrong("x-amz-credential", credential_text, why))?;
+    let credential = Credential::parse(credential_text)
+        .map_err(|why| S3Error::invalid_argument("x-amz-credential", credential_text, why))?;
     no_token(fields.get("x-amz-security-token"))?;
     let at = parse_basic(timestamp)
-        .ok_or_else(|| wrong("x-amz-date", timestamp, "it must be of the form \"yyyyMMdd'T'HHmmss'Z'\""))?;
+        .ok_or_else(|| wrong_date(timestamp, "X-Amz-Date must be formated via ISO8601 Long format"))?;
     if timestamp.get(..8) != Some(credential.date) {
-        return Err(wrong("x-amz-date", timestamp, "it is not the credential's date"));
+        return Err(wrong_date(timestamp, "Invalid credential date. Date is not the same as X-Amz-Date."));
     }
     if at > now.saturating_add(MAX_SKEW) {
-        return Err(S3Error::with(Code::AccessDenied, "Request is not yet valid"));
+        return Err(S3Error::with(Code::AccessDenied, "Request is not valid yet."));
     }
     if now > at.saturating_add(MAX_AGE) {
-        return Err(S3Error::with(Code::AccessDenied, "Request has expired"));
+        return Err(S3Error::with(Code::AccessDenied, "Request has expired."));
     }
     let key = found_key(&credential, false, lookup)?;
     compare(&key, policy.as_bytes(), signature).ok_or_else(|| {
         S3Error::new(Code::SignatureDoesNotMatch)
             .field("AWSAccessKeyId", credential.access_key_id)
             .field("StringToSign", policy)
+            .field("StringToSignBytes", in_bytes(policy))
             .field("SignatureProvided", signature)
     })?;
     Ok(Authenticated {
@@ -77,8 +79,8 @@ fn signed(fields: &Fields) -> bool {
         .any(|name| fields.get(name).is_some())
 }
 
-fn wrong(field: &'static str, value: &str, why: &str) -> S3Error {
-    S3Error::invalid_argument(field, value, format!("The form's {field} is malformed; {why}."))
+fn wrong_date(value: &str, why: &'static str) -> S3Error {
+    S3Error::invalid_argument("x-amz-date", value, why)
 }
 
 #[cfg(test)]

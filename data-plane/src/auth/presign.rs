@@ -21,16 +21,20 @@ pub(super) fn authenticate(
 ) -> Result<Authenticated, S3Error> {
     let query = &request.query;
     if need(query, "X-Amz-Algorithm")? != ALGORITHM {
-        return Err(wrong("X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\""));
+        return Err(wrong("X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256 and AWS4-ECDSA-P256-SHA256\""));
     }
     let credential = Credential::parse(need(query, "X-Amz-Credential")?)
-        .map_err(|why| wrong(format!("Error parsing the X-Amz-Credential parameter; {why}.")))?;
+        .map_err(|why| wrong(format!("Error parsing the X-Amz-Credential parameter; {why}")))?;
     no_token(query.get_ignore_case("X-Amz-Security-Token"))?;
     let timestamp = need(query, "X-Amz-Date")?;
     let at = parse_basic(timestamp)
         .ok_or_else(|| wrong("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\""))?;
     if timestamp.get(..8) != Some(credential.date) {
-        return Err(wrong("Invalid credential date. This date is not the same as X-Amz-Date."));
+        return Err(wrong(format!(
+            "Invalid credential date \"{}\". This date is not the same as X-Amz-Date: \"{}\".",
+            credential.date,
+            timestamp.get(..8).unwrap_or_default()
+        )));
     }
     in_time(at, expires(need(query, "X-Amz-Expires")?)?, now)?;
     let header = single(&parts.headers, "x-amz-content-sha256")?;
@@ -47,12 +51,12 @@ pub(super) fn authenticate(
 
 fn in_time(at: i64, expires: i64, now: i64) -> Result<(), S3Error> {
     if at > now.saturating_add(MAX_SKEW) {
-        return Err(S3Error::with(Code::AccessDenied, "Request is not yet valid")
+        return Err(S3Error::with(Code::AccessDenied, "Request is not valid yet.")
             .field("ServerTime", iso_millis(now.saturating_mul(1000))));
     }
     let end = at.saturating_add(expires);
     if now > end {
-        return Err(S3Error::with(Code::AccessDenied, "Request has expired")
+        return Err(S3Error::with(Code::AccessDenied, "Request has expired.")
             .field("X-Amz-Expires", expires.to_string())
             .field("Expires", iso_millis(end.saturating_mul(1000)))
             .field("ServerTime", iso_millis(now.saturating_mul(1000))));
@@ -63,9 +67,13 @@ fn in_time(at: i64, expires: i64, now: i64) -> Result<(), S3Error> {
 fn expires(text: &str) -> Result<i64, S3Error> {
     let value: i64 = text.parse().map_err(|_| wrong("X-Amz-Expires should be a number"))?;
     match value {
-        ..=0 => Err(wrong("X-Amz-Expires must be at least 1 second")),
+        ..0 => Err(wrong("X-Amz-Expires must be non-negative")),
+        0 => Err(wrong("X-Amz-Expires must be at least 1 second")),
         1..=MAX_EXPIRES => Ok(value),
-        _ => Err(wrong("X-Amz-Expires must be less than a week (in seconds) that is 604800")),
+        _ => Err(wrong(
+            "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 \
+             seconds",
+        )),
     }
 }
 
@@ -75,7 +83,7 @@ fn need<'a>(query: &'a Query, name: &'static str) -> Result<&'a str, S3Error> {
         (1, Some(value)) => Ok(value),
         _ => Err(wrong(
             "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, \
-             X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters, each once.",
+             X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.",
         )),
     }
 }

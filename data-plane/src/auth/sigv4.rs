@@ -9,6 +9,8 @@ use crate::s3::timestamp::{basic, parse_basic, parse_http};
 use http::request::Parts;
 use std::borrow::Cow;
 
+/// Signature Version 4A.
+const ASYMMETRIC: &str = "AWS4-ECDSA-P256-SHA256";
 /// The longest header that is looked at, in bytes.
 const MAX_HEADER: usize = 8 * 1024;
 
@@ -21,24 +23,28 @@ pub(super) fn authenticate(
     lookup: impl FnMut(&str, &str, &str) -> Lookup,
 ) -> Result<Authenticated, S3Error> {
     let Some(rest) = value.strip_prefix(ALGORITHM).filter(|rest| rest.starts_with([' ', '\t'])) else {
-        // What other scheme's secret it may be is not told back.
-        return Err(match value.starts_with("AWS") {
-            true => S3Error::with(
+        if value.starts_with(ASYMMETRIC) {
+            return Err(S3Error::with(
                 Code::InvalidRequest,
                 "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
-            ),
-            false => S3Error::invalid_argument("Authorization", "", "Unsupported Authorization Type"),
-        });
+            ));
+        }
+        // What other scheme's secret it may be is not told back.
+        let what = match value.contains(' ') {
+            true => "Unsupported Authorization Type",
+            false => "Authorization header is invalid -- one and only one ' ' (space) required.",
+        };
+        return Err(S3Error::invalid_argument("Authorization", "", what));
     };
     if value.len() > MAX_HEADER {
-        return Err(malformed("it is too long"));
+        return Err(malformed("it is too long."));
     }
     let fields = Fields::parse(rest).map_err(malformed)?;
     let credential = Credential::parse(fields.credential).map_err(malformed)?;
     no_token(single(&parts.headers, "x-amz-security-token")?)?;
     let (timestamp, at) = date(parts, fields.signed_headers)?;
     if timestamp.get(..8) != Some(credential.date) {
-        return Err(malformed("the Credential's date is not the date of the request"));
+        return Err(malformed("Invalid credential date. Date is not the same as X-Amz-Date."));
     }
     not_skewed(at, now, &timestamp)?;
     let payload_text = single(&parts.headers, "x-amz-content-sha256")?.ok_or_else(|| {
@@ -57,8 +63,9 @@ pub(super) fn authenticate(
 
 /// The request's time: `x-amz-date`, or a signed Date header.
 fn date<'a>(parts: &'a Parts, signed_headers: &str) -> Result<(Cow<'a, str>, i64), S3Error> {
-    let bad =
-        || S3Error::with(Code::AccessDenied, "AWS authentication requires a valid Date or x-amz-date header");
+    let bad = || {
+        S3Error::with(Code::AccessDenied, "AWS authentication requires a valid Date or x-amz-date header.")
+    };
     if let Some(text) = single(&parts.headers, "x-amz-date")? {
         return Ok((Cow::Borrowed(text), parse_basic(text).ok_or_else(bad)?));
     }
@@ -70,9 +77,6 @@ fn date<'a>(parts: &'a Parts, signed_headers: &str) -> Result<(Cow<'a, str>, i64
     Ok((Cow::Owned(basic(at)), at))
 }
 
-fn malformed(why: &'static str) -> S3Error {
-    S3Error::with(
-        Code::AuthorizationHeaderMalformed,
-        format!("The authorization header is malformed; {why}."),
-    )
+fn malformed(why: impl std::fmt::Display) -> S3Error {
+    S3Error::with(Code::AuthorizationHeaderMalformed, format!("The authorization header is malformed; {why}"))
 }

@@ -114,9 +114,9 @@ fn case_25_presigned_urls_live_as_long_as_they_say() {
         assert!(check_at(&request, ok).is_ok());
     }
     let late = check_at(&request, now() + 86_401).err().unwrap();
-    assert_eq!((late.code(), late.message()), (Code::AccessDenied, "Request has expired"));
+    assert_eq!((late.code(), late.message()), (Code::AccessDenied, "Request has expired."));
     let early = check_at(&request, now() - 901).err().unwrap();
-    assert_eq!((early.code(), early.message()), (Code::AccessDenied, "Request is not yet valid"));
+    assert_eq!((early.code(), early.message()), (Code::AccessDenied, "Request is not valid yet."));
     for expires in [0, 604_801] {
         let refused = code(check(&presigned_example(expires, &"0".repeat(64))));
         assert_eq!(refused, Code::AuthorizationQueryParametersError);

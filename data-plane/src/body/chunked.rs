@@ -147,9 +147,7 @@ impl ChunkedDecoder {
         if let (Some(signer), Some((bytes, text))) = (&mut self.signer, signature) {
             signer.start(bytes, text);
         }
-        self.missing = self.missing.checked_sub(size).ok_or_else(|| {
-            S3Error::with(Code::IncompleteBody, "The body is longer than x-amz-decoded-content-length says.")
-        })?;
+        self.missing = self.missing.checked_sub(size).ok_or_else(|| S3Error::new(Code::IncompleteBody))?;
         if size > 0 {
             self.state = State::Data(size);
             return Ok(());

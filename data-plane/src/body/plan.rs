@@ -189,7 +189,7 @@ fn content_md5(headers: &HeaderMap) -> Result<Option<Checksum>, S3Error> {
     let Some(text) = single(headers, "content-md5")? else { return Ok(None) };
     match Checksum::from_base64(Algorithm::Md5, text) {
         Some(checksum) => Ok(Some(checksum)),
-        None => Err(S3Error::with(Code::InvalidDigest, "The Content-MD5 you specified is not valid.")
+        None => Err(S3Error::with(Code::InvalidDigest, "The Content-Md5 you specified is not valid.")
             .field("Content-MD5", text)),
     }
 }
@@ -230,11 +230,25 @@ fn promise(headers: &HeaderMap, declared: &[String]) -> Result<Option<Promise>, 
 /// # Errors
 /// InvalidRequest for more than one, or a value that is none.
 pub fn object_checksum(headers: &HeaderMap) -> Result<Option<Checksum>, S3Error> {
-    let mut found = header_checksums(headers, true)?;
-    if found.len() > 1 { Err(several()) } else { Ok(found.pop()) }
+    Ok(header_checksums(headers, true)?.pop())
 }
 
 fn header_checksums(headers: &HeaderMap, composite: bool) -> Result<Vec<Checksum>, S3Error> {
+    let unknown = |name: &str| {
+        let kind = name.strip_prefix("x-amz-checksum-");
+        kind.is_some_and(|kind| !matches!(kind, "algorithm" | "mode" | "type"))
+            && Algorithm::from_header(name).is_none()
+    };
+    if headers.keys().any(|name| unknown(name.as_str())) {
+        // Ignored, it would be a promise that nobody kept.
+        return Err(S3Error::with(
+            Code::InvalidRequest,
+            "The algorithm type you specified in x-amz-checksum- header is invalid.",
+        ));
+    }
+    if Algorithm::ALL.iter().filter(|algorithm| headers.contains_key(algorithm.header())).count() > 1 {
+        return Err(several());
+    }
     let mut found = Vec::new();
     for &algorithm in Algorithm::ALL {
         if let Some(text) = single(headers, algorithm.header())? {
@@ -263,7 +277,8 @@ fn sdk_algorithm(headers: &HeaderMap) -> Result<Option<Algorithm>, S3Error> {
 }
 
 pub(crate) fn unsupported() -> S3Error {
-    let names: Vec<&str> = Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();
+    let mut names: Vec<&str> = Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();
+    names.sort_unstable();
     S3Error::with(
         Code::InvalidRequest,
         format!(

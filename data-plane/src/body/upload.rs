@@ -71,12 +71,16 @@ impl UploadChecksum {
             (None, _) => ChecksumType::Composite,
             (Some(ChecksumType::Composite), Algorithm::Crc64Nvme) => {
                 return Err(invalid(
-                    "The COMPOSITE checksum type cannot be used with the crc64nvme algorithm.",
+                    "The COMPOSITE checksum type cannot be used with the crc64nvme checksum algorithm.",
                 ));
             }
             (Some(ChecksumType::FullObject), algorithm) if !algorithm.combines() => {
-                return Err(invalid(
-                    "The FULL_OBJECT checksum type cannot be used with this checksum algorithm.",
+                let name = algorithm.name().to_ascii_lowercase();
+                return Err(S3Error::with(
+                    Code::InvalidRequest,
+                    format!(
+                        "The FULL_OBJECT checksum type cannot be used with the {name} checksum algorithm."
+                    ),
                 ));
             }
             (Some(kind), _) => kind,

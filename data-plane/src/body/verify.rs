@@ -119,10 +119,7 @@ impl BodyVerifier {
         }
         let result = result.and_then(|()| {
             if self.received > self.plan.length {
-                return Err(S3Error::with(
-                    Code::IncompleteBody,
-                    "The body is longer than its declared length.",
-                ));
+                return Err(S3Error::new(Code::IncompleteBody));
             }
             Ok(())
         });
@@ -195,8 +192,13 @@ fn compare(promised: &Checksum, found: Option<&Checksum>, what: &str) -> Result<
     } else {
         format!("The {what} you specified did not match the calculated checksum.")
     };
+    // S3 writes an MD5 so that it can be held beside an ETag.
+    let expected = match what {
+        "Content-MD5" => hex::encode(promised.bytes()),
+        _ => promised.to_base64(),
+    };
     Err(S3Error::with(Code::BadDigest, text)
-        .field("ExpectedDigest", promised.to_base64())
+        .field("ExpectedDigest", expected)
         .field("CalculatedDigest", found.map(Checksum::to_base64).unwrap_or_default()))
 }
 

@@ -58,7 +58,7 @@ impl Named {
         let text_of = |raw: &str| {
             decode(raw.as_bytes(), Plus::Literal)
                 .and_then(|bytes| String::from_utf8(bytes).ok())
-                .ok_or_else(|| not_a_source(text))
+                .ok_or_else(|| S3Error::invalid_argument(COPY_SOURCE, text, "Invalid copy source encoding"))
         };
         let path = text_of(path)?;
         let path = path.strip_prefix('/').unwrap_or(&path);
@@ -66,7 +66,8 @@ impl Named {
         if bucket.is_empty() || key.is_empty() {
             return Err(not_a_source(text));
         }
-        check_bucket_name(bucket)?;
+        check_bucket_name(bucket)
+            .map_err(|_| S3Error::invalid_argument(COPY_SOURCE, text, "Invalid copy source bucket name"))?;
         check_key(key)?;
         let version_id = version.map(text_of).transpose()?;
         if version_id.as_deref() == Some("") {
@@ -80,7 +81,7 @@ fn not_a_source(text: &str) -> S3Error {
     S3Error::invalid_argument(
         COPY_SOURCE,
         text,
-        "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
+        "Copy Source must mention the source bucket and key: sourcebucket/sourcekey.",
     )
 }
 

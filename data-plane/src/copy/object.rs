@@ -29,6 +29,7 @@ use crate::pipeline::seal::{Outcome, pass};
 use crate::pipeline::source::Source as Body;
 use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
+use crate::s3::headers::ObjectHeaders;
 use crate::s3::headers::metadata::REDIRECT;
 use crate::s3::timestamp::unix_millis;
 use crate::s3::xml::copy::{CopyResult, copy_object};
@@ -61,6 +62,9 @@ struct Asked {
 async fn run(admitted: &Rc<Admitted>) -> Result<Reply, S3Error> {
     let (bucket, backend) = admitted.writable_bucket()?;
     let key = admitted.request.need_key()?;
+    // What the copy does not use is held to the rules all the same.
+    ObjectHeaders::from_headers(&admitted.headers)?;
+    Directive::from_header(&admitted.headers, asked::TAGGING)?;
     let asked = Asked {
         named: Named::from(admitted)?,
         metadata: Directive::from_header(&admitted.headers, asked::METADATA)?,

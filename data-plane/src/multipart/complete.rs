@@ -45,7 +45,20 @@ const RACES: usize = 3;
 pub async fn complete(admitted: &Rc<Admitted>, body: ClientBody) -> Result<Reply, S3Error> {
     let document = admitted.complete_document(body, MAX_DOCUMENT).await?;
     let parts = parse_complete(&document)?;
+    check_headers(&admitted)?;
     late::answer(admitted.request.raw_path.clone(), finish(Rc::clone(admitted), parts)).await
+}
+
+/// Holds what the headers say of the object against S3's rules, before its parts are looked at.
+fn check_headers(admitted: &Admitted) -> Result<(), S3Error> {
+    object_checksum(&admitted.headers)?;
+    match admitted.header("x-amz-mp-object-size") {
+        Some(told) if told.parse::<i64>().is_ok_and(|told| told < 0) => Err(S3Error::with(
+            Code::InvalidRequest,
+            format!("Value for x-amz-mp-object-size header is less than zero: '{told}'"),
+        )),
+        _ => Ok(()),
+    }
 }
 
 async fn finish(admitted: Rc<Admitted>, parts: Vec<CompletedPart>) -> Result<Reply, S3Error> {
@@ -333,7 +346,11 @@ impl Completing<'_> {
         let made = made.ok_or_else(missing)?;
         let composite = kind == ChecksumType::Composite;
         if object_checksum(&self.admitted.headers)?.is_some_and(|sent| sent != made) {
-            return Err(S3Error::new(Code::BadDigest));
+            let text = format!(
+                "The {} you specified did not match the calculated checksum.",
+                algorithm(code).name()
+            );
+            return Err(S3Error::with(Code::BadDigest, text));
         }
         Ok(Some((made, composite)))
     }

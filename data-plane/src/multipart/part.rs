@@ -99,7 +99,7 @@ pub fn part_number(admitted: &Admitted) -> Result<u16, S3Error> {
         S3Error::invalid_argument(
             "partNumber",
             text,
-            "Part number must be an integer between 1 and 10000, inclusive",
+            "Part number must be an integer between 1 and 10000, inclusive.",
         )
     })
 }

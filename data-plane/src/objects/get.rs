@@ -67,7 +67,7 @@ fn wanted(admitted: &Admitted) -> Result<Wanted, S3Error> {
     match (admitted.request.query.get("partNumber"), range) {
         (Some(_), Some(_)) => Err(S3Error::with(
             Code::InvalidRequest,
-            "Cannot specify both Range header and partNumber query parameter.",
+            "Cannot specify both Range header and partNumber query parameter",
         )),
         (Some(number), None) => {
             number.parse().ok().filter(|number| (1..=10_000).contains(number)).map(Wanted::Part).ok_or_else(
@@ -75,7 +75,7 @@ fn wanted(admitted: &Admitted) -> Result<Wanted, S3Error> {
                     S3Error::invalid_argument(
                         "partNumber",
                         number,
-                        "Part number must be an integer between 1 and 10000, inclusive",
+                        "Part number must be an integer between 1 and 10000, inclusive.",
                     )
                 },
             )
@@ -107,10 +107,11 @@ impl Read<'_> {
                     // The table was another object's: without it the range is asked for anew.
                     return Ok(Err(Changed));
                 }
-                if if_range.is_none() {
+                let suffix = matches!(wanted, Wanted::Range(ByteRange::Suffix(1..)));
+                if if_range.is_none() && !suffix {
                     return self.unsatisfiable(wanted).await;
                 }
-                // Whether the range counts at all is only known with the object's ETag.
+                // Whether the range counts at all is only known with the object's ETag; of a suffix, with its size.
                 self.fetch(None, None).await
             }
             first => first,
@@ -212,6 +213,7 @@ impl Read<'_> {
         let size = sealed.plaintext_len;
         match wanted {
             Wanted::Whole => Ok(None),
+            Wanted::Range(range) if range.is_all_of_nothing(size) => Ok(None),
             Wanted::Range(range) => match resolve(range, size) {
                 Some(span) => Ok(Some(span)),
                 None => Err(S3Error::invalid_range(self.admitted.header("range").unwrap_or_default(), size)),

@@ -14,6 +14,7 @@ use crate::gate::Admitted;
 use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::headers::ByteRange;
+use crate::s3::xml::complete::part_number;
 
 /// Answers HeadObject.
 ///
@@ -23,6 +24,9 @@ pub async fn head(admitted: &Admitted) -> Result<Reply, S3Error> {
     let (bucket, backend) = admitted.bucket()?;
     let key = admitted.request.need_key()?;
     let encrypted = bucket.encrypts(key);
+    if let Some(number) = admitted.request.query.get("partNumber") {
+        part_number(number)?;
+    }
     if !encrypted && admitted.request.query.get("partNumber").is_some() {
         return Err(super::plain::no_part_numbers());
     }
@@ -71,8 +75,8 @@ pub async fn head(admitted: &Admitted) -> Result<Reply, S3Error> {
             }
             Some(span)
         }
-        (None, Some(range)) => Some(range_span(admitted, range, size)?),
-        (None, None) => None,
+        (None, Some(range)) if !range.is_all_of_nothing(size) => Some(range_span(admitted, range, size)?),
+        (None, _) => None,
     };
     Ok(answer(headers, span, size))
 }

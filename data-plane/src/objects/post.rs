@@ -18,7 +18,7 @@ use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::form::policy::Policy;
 use crate::s3::form::{Fields, Form, FormReader, boundary, malformed, missing};
-use crate::s3::headers::encryption;
+use crate::s3::headers::{created, encryption};
 use crate::s3::request::{S3Request, check_key, host};
 use crate::s3::route::{Access, Operation, needs_configure, refused_header};
 use crate::s3::uri::{encode, encode_into};
@@ -73,9 +73,6 @@ pub async fn post(
 ) -> Result<Reply, S3Error> {
     let Posted { worker, snapshot, mut request, parts, now } = posted;
     let bucket = request.need_bucket()?.to_owned();
-    if snapshot.bucket(&bucket).is_none() {
-        return Err(S3Error::no_such_bucket(bucket));
-    }
     let length = content_length(&parts.headers)?;
     let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let boundary = boundary(content_type.unwrap_or_default())?;
@@ -100,6 +97,7 @@ pub async fn post(
     refuse_hidden(&key)?;
     let headers = object_headers(&form.fields)?;
     encryption::check(&Operation::PostObject, &headers, worker.node.config.tls.is_some())?;
+    created::check(&Operation::PostObject, &headers, now)?;
     if needs_configure(&headers) {
         allowed = allow(Access::Configure)?;
     }

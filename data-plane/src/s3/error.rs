@@ -3,6 +3,7 @@
 //! A code says whose fault it is and whether a retry helps: 4xx is the client's and final, 503 may be tried again
 //! (with `Retry-After`), 500 is ours. SDKs retry every 5xx, so what a retry cannot mend is never one.
 
+use super::headers::metadata::MAX_USER_METADATA;
 use http::StatusCode;
 use std::borrow::Cow;
 use std::fmt;
@@ -43,7 +44,7 @@ macro_rules! codes {
 }
 
 codes! {
-    AccessDenied 403 "Access Denied"
+    AccessDenied 403 "Access Denied."
     AccessForbidden 403 "Access Forbidden"
     AuthorizationHeaderMalformed 400 "The authorization header is malformed."
     AuthorizationQueryParametersError 400 "The authorization query parameters are malformed."
@@ -54,49 +55,52 @@ codes! {
     BucketNotEmpty 409 "The bucket you tried to delete is not empty."
     ConditionalRequestConflict 409 "A conflicting operation occurred during this request. Try again."
     EntityTooLarge 400 "Your proposed upload exceeds the maximum allowed object size."
-    EntityTooSmall 400 "Your proposed upload is smaller than the minimum allowed object size."
+    EntityTooSmall 400 "Your proposed upload is smaller than the minimum allowed size"
     ExpiredToken 400 "The provided token has expired."
     IllegalLocationConstraintException 400 "The location constraint is incompatible with this endpoint."
-    IncompleteBody 400 "You did not provide the number of bytes specified by the Content-Length or x-amz-decoded-content-length HTTP header."
+    IncompleteBody 400 "You did not provide the number of bytes specified by the Content-Length HTTP header"
     IncorrectNumberOfFilesInPostRequest 400 "POST requires exactly one file upload per request."
     InternalError 500 "We encountered an internal error. Please try again."
     InvalidAccessKeyId 403 "The AWS Access Key Id you provided does not exist in our records."
     InvalidArgument 400 "Invalid Argument"
     InvalidBucketName 400 "The specified bucket is not valid."
     InvalidBucketState 409 "The request is not valid for the current state of the bucket."
+    InvalidBucketAclWithObjectOwnership 400 "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"
     InvalidDigest 400 "The Content-MD5 or checksum value that you specified is not valid."
     InvalidEncryptionAlgorithmError 400 "The encryption request that you specified is not valid. The valid value is AES256."
-    InvalidLocationConstraint 400 "The specified location constraint is not valid."
+    InvalidLocationConstraint 400 "The specified location-constraint is not valid"
     InvalidObjectState 403 "The operation is not valid for the current state of the object."
-    InvalidPart 400 "One or more of the specified parts could not be found. The part may not have been uploaded, or the specified entity tag may not match the part's entity tag."
-    InvalidPartNumber 416 "The requested partnumber is not satisfiable"
-    InvalidPartOrder 400 "The list of parts was not in ascending order. The parts list must be specified in order by part number."
+    InvalidPart 400 "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag."
+    InvalidPartNumber 416 "The requested partnumber is not satisfiable."
+    InvalidPartOrder 400 "The list of parts was not in ascending order. Parts must be ordered by part number."
     InvalidPolicyDocument 400 "The content of the form does not meet the conditions specified in the policy document."
+    InvalidRedirectLocation 400 "The website redirect location must have a prefix of 'http://' or 'https://' or '/'."
     InvalidRange 416 "The requested range is not satisfiable"
     InvalidRequest 400 "Invalid Request"
     InvalidStorageClass 400 "The storage class you specified is not valid."
     InvalidTag 400 "The tag provided was not a valid tag."
-    InvalidToken 400 "The provided token is malformed or otherwise not valid."
+    InvalidToken 400 "The provided token is malformed or otherwise invalid."
     InvalidURI 400 "Couldn't parse the specified URI."
-    KeyTooLongError 400 "Your key is too long"
+    KeyTooLongError 400 "Your key is too long."
     MalformedPOSTRequest 400 "The body of your POST request is not well-formed multipart/form-data."
     MalformedTrailerError 400 "The request contained trailing data that was not well-formed or did not conform to our published schema."
-    MalformedXML 400 "The XML you provided was not well-formed or did not validate against our published schema"
+    MalformedXML 400 "The XML you provided was not well-formed or did not validate against our published schema."
     MaxMessageLengthExceeded 400 "Your request was too big."
     MaxPostPreDataLengthExceeded 400 "Your POST request fields preceding the upload file were too large."
     MetadataTooLarge 400 "Your metadata headers exceed the maximum allowed metadata size"
     MethodNotAllowed 405 "The specified method is not allowed against this resource."
     MissingContentLength 411 "You must provide the Content-Length HTTP header."
     MissingRequestBodyError 400 "Request Body is empty"
-    NoSuchBucket 404 "The specified bucket does not exist"
+    MissingSecurityHeader 400 "Your request was missing a required header."
+    NoSuchBucket 404 "The specified bucket does not exist."
     NoSuchKey 404 "The specified key does not exist."
-    NoSuchUpload 404 "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed."
+    NoSuchUpload 404 "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed."
     NoSuchVersion 404 "The specified version does not exist."
-    NotImplemented 501 "A header or query you provided implies functionality that is not implemented."
+    NotImplemented 501 "A header you provided implies functionality that is not implemented."
     NotModified 304 "Not Modified"
     ObjectIntegrityError 422 "The stored object is not what was written: it cannot be proved genuine, so nothing of it is returned."
     OperationAborted 409 "A conflicting conditional operation is currently in progress against this resource. Please try again."
-    PreconditionFailed 412 "At least one of the pre-conditions you specified did not hold"
+    PreconditionFailed 412 "At least one of the pre-conditions you specified did not hold."
     RequestHeaderSectionTooLarge 400 "Your request header section exceeds the maximum allowed size."
     RequestTimeTooSkewed 403 "The difference between the request time and the current time is too large."
     RequestTimeout 400 "Your socket connection to the server was not read from or written to within the timeout period."
@@ -304,14 +308,15 @@ impl S3Error {
     /// MetadataTooLarge with the sizes in bytes.
     #[must_use]
     pub fn metadata_too_large(size: usize, limit: usize) -> S3Error {
-        S3Error::with(
-            Code::MetadataTooLarge,
-            format!(
-                "Your metadata headers exceed the maximum allowed metadata size: {size} bytes, of at most {limit}."
-            ),
-        )
-        .field("Size", size.to_string())
-        .field("MaxSizeAllowed", limit.to_string())
+        let text = Code::MetadataTooLarge.text();
+        let message = match limit {
+            // S3's own limit in S3's own words; of another one they would say nothing.
+            MAX_USER_METADATA => Cow::Borrowed(text),
+            _ => Cow::Owned(format!("{text}: {size} bytes, of at most {limit}.")),
+        };
+        S3Error::with(Code::MetadataTooLarge, message)
+            .field("Size", size.to_string())
+            .field("MaxSizeAllowed", limit.to_string())
     }
 
     /// EntityTooLarge with the sizes in bytes.

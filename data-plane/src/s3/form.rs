@@ -91,7 +91,7 @@ pub fn missing(field: &'static str) -> S3Error {
 /// S3's error for a body that is no form.
 #[must_use]
 pub fn malformed(why: &str) -> S3Error {
-    S3Error::with(Code::MalformedPOSTRequest, format!("{} {why}", Code::MalformedPOSTRequest.text()))
+    S3Error::new(Code::MalformedPOSTRequest).field("Reason", why)
 }
 
 /// The boundary that a Content-Type names.

@@ -1,7 +1,9 @@
 //! Request headers that S3's operations read, and those that answers carry.
 
+pub mod acl;
 pub mod attributes;
 pub mod conditions;
+pub mod created;
 pub mod encryption;
 pub mod metadata;
 pub mod overrides;

@@ -220,7 +220,7 @@ def presigned_for_another_method(t):
 def presigned_and_expired(t):
     answer = t.raw.presigned("GET", present(t), expires=60, when=earlier(minutes=5))
     refused(answer, 403, "AccessDenied")
-    for element in (b"<Message>Request has expired</Message>", b"<Expires>", b"<ServerTime>"):
+    for element in (b"<Message>Request has expired", b"<Expires>", b"<ServerTime>"):
         true(element in answer.body, f"{element} is not in {answer}")
 
 

@@ -64,6 +64,42 @@ def create_in_a_region_that_is_none(t):
         t.s3.head_bucket(Bucket=f"{t.bucket}-mars")
 
 
+@case
+def create_with_tags(t):
+    region = {} if t.target.region == "us-east-1" else {"LocationConstraint": t.target.region}
+    tags = [{"Key": "a", "Value": "1"}, {"Key": "b c", "Value": ""}]
+    name = t.fresh_bucket(CreateBucketConfiguration={**region, "Tags": tags})
+    found = t.s3.get_bucket_tagging(Bucket=name)["TagSet"]
+    equal(sorted((tag["Key"], tag["Value"]) for tag in found), [("a", "1"), ("b c", "")], "tags")
+
+
+@variants(
+    twice=([("a", "1"), ("a", "2")], "InvalidTag"), too_long=([("k" * 129, "1")], "InvalidTag"), of_aws=([("aws:k", "1")], "InvalidTag"),
+    too_many=([(f"k{at}", "1") for at in range(51)], "BadRequest"),
+)
+def create_refuses_tags(t, tags, code):
+    name = f"{t.bucket}-refused-tags"
+    document = "".join(f"<Tag><Key>{key}</Key><Value>{value}</Value></Tag>" for key, value in tags)
+    body = f"<CreateBucketConfiguration><Tags>{document}</Tags></CreateBucketConfiguration>".encode()
+    refused(t.raw.request("PUT", f"/{name}", body=body), 400, code)
+    equal(t.raw.request("HEAD", f"/{name}").status, 404, "the bucket")
+
+
+@case
+def create_names_the_bucket_in_full(t):
+    name = f"{t.bucket}-arn"
+    answer = t.create_bucket(name)
+    equal(answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-arn"), f"arn:aws:s3:::{name}", "x-amz-bucket-arn")
+
+
+@variants(
+    unknown=({"x-amz-object-ownership": "mine"}, "InvalidArgument"),
+    grants_ruled_out=({"x-amz-object-ownership": "BucketOwnerEnforced", "x-amz-acl": "public-read"}, "InvalidBucketAclWithObjectOwnership"),
+)
+def create_refuses_an_ownership_that_is(t, headers, code):
+    refused(t.raw.request("PUT", f"/{t.bucket}-owned", headers=headers), 400, code)
+
+
 @variants(not_closed=b"<CreateBucketConfiguration>", no_xml=b"region please", another_document=b"<Other/>")
 def create_refuses_a_document(t, body):
     refused(t.raw.request("PUT", f"/{t.bucket}-xml", body=body), 400, "MalformedXML")

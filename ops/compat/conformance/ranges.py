@@ -57,7 +57,8 @@ def a_416_says_what_was_asked_and_what_is_there(t):
         true(element in answer.body, f"{element} is not in {answer}")
 
 
-@variants(no_numbers="bytes=", letters="bytes=a-b", another_unit="lines=0-1", end_before_start="bytes=5-2", no_unit="0-4", only_a_dash="bytes=-")
+@variants(no_numbers="bytes=", letters="bytes=a-b", another_unit="lines=0-1", end_before_start="bytes=5-2", no_unit="0-4", only_a_dash="bytes=-", a_space_first="bytes= -1",
+          a_space_within="bytes=0 -1", two_dashes="bytes=0--1", only_a_comma="bytes=,")
 def ignored(t, header):
     answer = t.raw.request("GET", single(t), headers={"range": header})
     equal((answer.status, len(answer.body)), (200, LENGTH), "status and length")
@@ -70,10 +71,19 @@ def several_ranges_give_the_whole(t):
     equal((answer.status, len(answer.body)), (200, LENGTH), "status and length")
 
 
-@variants(open="bytes=0-", first="bytes=0-0", suffix="bytes=-1")
+@variants(open="bytes=0-", first="bytes=0-0", suffix_of_none="bytes=-0")
 def of_nothing(t, header):
     t.put("empty", b"")
     refused(t.raw.request("GET", t.path("empty"), headers={"range": header}), 416, "InvalidRange")
+
+
+@variants(get="GET", head="HEAD")
+def a_suffix_of_nothing_is_all_of_it(t, method):
+    # RFC 9110, section 14.1.3: a suffix that is longer than what there is names the whole of it.
+    for key in ("empty", "marker/"):
+        t.put(key, b"")
+        answer = t.raw.request(method, t.path(key), headers={"range": "bytes=-1"})
+        equal((answer.status, answer.headers["Content-Length"], answer.headers.get("Content-Range")), (200, "0", None), key)
 
 
 @variants(range=("bytes=10-19", 206, "10", "bytes 10-19/200000"), suffix=("bytes=-5", 206, "5", "bytes 199995-199999/200000"),

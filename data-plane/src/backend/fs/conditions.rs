@@ -51,7 +51,7 @@ pub(crate) fn check_read(conditions: &Conditions, head: &Head) -> Result<(), Bac
 pub(crate) fn check_write(conditions: &Conditions, current: Option<&Head>) -> Result<(), BackendError> {
     if let Some(wanted) = &conditions.if_match {
         let Some(head) = current else {
-            return Err(BackendError::s3(404, "NoSuchKey", "the key does not exist"));
+            return Err(BackendError::s3(404, "NoSuchKey", "The specified key does not exist."));
         };
         if !names_etag(wanted, &head.etag()) {
             return Err(failed());

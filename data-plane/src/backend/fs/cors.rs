@@ -17,7 +17,7 @@ struct Rule {
     methods: Vec<String>,
     origins: Vec<String>,
     exposed: Vec<String>,
-    max_age: Option<u64>,
+    max_age: Option<i64>,
 }
 
 /// Checks `CORSConfiguration` and writes it as it is kept.
@@ -63,12 +63,22 @@ fn check(rule: &Rule) -> Result<(), BackendError> {
             return invalid(format!("{what} \"{pattern}\" can not have more than one wildcard."));
         }
     }
+    for (what, names) in [("AllowedHeader", &rule.headers), ("ExposeHeader", &rule.exposed)] {
+        if let Some(name) = names.iter().find(|name| !is_header(name)) {
+            return invalid(format!("{what} \"{name}\" contains invalid character."));
+        }
+    }
     if let Some(exposed) = rule.exposed.iter().find(|exposed| exposed.contains('*')) {
         return invalid(format!(
             "ExposeHeader \"{exposed}\" contains wildcard. We currently do not support wildcard for ExposeHeader."
         ));
     }
     Ok(())
+}
+
+/// Whether a header can have this name (RFC 9110, section 5.6.2), or names like it.
+fn is_header(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 fn written(rules: &[Rule]) -> String {
@@ -81,7 +91,7 @@ fn written(rules: &[Rule]) -> String {
             rule.headers.iter().for_each(|header| xml.text("AllowedHeader", header));
             rule.exposed.iter().for_each(|header| xml.text("ExposeHeader", header));
             if let Some(seconds) = rule.max_age {
-                xml.number("MaxAgeSeconds", seconds);
+                xml.text("MaxAgeSeconds", &seconds.to_string());
             }
         });
     }
@@ -118,6 +128,11 @@ mod tests {
             (format!("<CORSRule>{origin}{get}</CORSRule>").repeat(101), "MalformedXML"),
             (format!("<CORSRule>{origin}{get}<MaxAgeSeconds>x</MaxAgeSeconds></CORSRule>"), "MalformedXML"),
             (format!("<CORSRule>{origin}<AllowedMethod>PATCH</AllowedMethod></CORSRule>"), "InvalidRequest"),
+            (format!("<CORSRule>{origin}{get}<ExposeHeader>a b</ExposeHeader></CORSRule>"), "InvalidRequest"),
+            (
+                format!("<CORSRule>{origin}{get}<AllowedHeader>X(a)</AllowedHeader></CORSRule>"),
+                "InvalidRequest",
+            ),
             (format!("<CORSRule>{get}<AllowedOrigin>*.*</AllowedOrigin></CORSRule>"), "InvalidRequest"),
             (
                 format!("<CORSRule>{origin}{get}<AllowedHeader>**</AllowedHeader></CORSRule>"),

@@ -44,7 +44,7 @@ fn of_bucket(bucket: &Bucket, request: &Forward, what: &str) -> Result<Forwarded
         (&Method::GET, "object-lock") => Ok(document(lock::get_configuration(bucket)?)),
         (&Method::PUT, "object-lock") => lock::put_configuration(bucket, body).map(|()| done()),
         (&Method::GET, "tagging") => {
-            found(stored(Document::Tagging)?, "NoSuchTagSet", "The TagSet does not exist")
+            found(stored(Document::Tagging)?, "NoSuchTagSet", "The TagSet does not exist.")
         }
         (&Method::PUT, "tagging") => {
             let tags = tags::from_xml(body, tags::OF_BUCKET)?;
@@ -110,7 +110,7 @@ fn fixed(request: &Forward, what: &str) -> Result<Forwarded, BackendError> {
             empty(request, "NotificationConfiguration", "notifications on this storage")
         }
         (&Method::GET, "policy" | "policyStatus") => {
-            none("NoSuchBucketPolicy", "The bucket policy does not exist")
+            none("NoSuchBucketPolicy", "The bucket policy does not exist.")
         }
         (&Method::GET, "website") => {
             none("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration")

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
 use super::documents::{self, Document};
@@ -13,14 +12,13 @@ use super::space::Bucket;
 use super::versions::{self, Mode};
 use super::xml;
 use crate::backend::BackendError;
-use crate::s3::error::S3Error;
+use crate::s3::error::{Code, S3Error};
+use crate::s3::headers::created::{self, moment};
 use crate::s3::timestamp::iso_millis;
 use crate::s3::xml::reader;
 
 /// Names of the headers, under which locks are stored with their objects.
-pub(crate) const MODE: &str = "x-amz-object-lock-mode";
-pub(crate) const UNTIL: &str = "x-amz-object-lock-retain-until-date";
-pub(crate) const HOLD: &str = "x-amz-object-lock-legal-hold";
+pub(crate) use crate::s3::headers::created::{HOLD, MODE, UNTIL};
 const NAMES: [&str; 3] = [MODE, UNTIL, HOLD];
 const GOVERNANCE: &str = "GOVERNANCE";
 const COMPLIANCE: &str = "COMPLIANCE";
@@ -66,13 +64,7 @@ fn denied() -> BackendError {
 }
 
 fn no_lock_here() -> BackendError {
-    invalid("InvalidRequest", "Bucket is missing Object Lock Configuration")
-}
-
-/// Unix milliseconds of an ISO 8601 moment.
-fn moment(text: &str) -> Option<i64> {
-    let nanos = OffsetDateTime::parse(text.trim(), &Rfc3339).ok()?.unix_timestamp_nanos();
-    i64::try_from(nanos / 1_000_000).ok()
+    invalid("InvalidRequest", "Bucket is missing ObjectLockConfiguration")
 }
 
 fn now() -> i64 {
@@ -81,27 +73,11 @@ fn now() -> i64 {
 
 /// Holds the lock headers of a write to S3's rules, and spells their date one way.
 pub(crate) fn check_headers(headers: &mut BTreeMap<String, String>) -> Result<(), BackendError> {
-    if headers.get(HOLD).is_some_and(|hold| !matches!(hold.as_str(), "ON" | "OFF")) {
-        return Err(invalid("InvalidArgument", "Legal Hold must be either of 'ON' or 'OFF'"));
+    let text = |name| headers.get(name).map(String::as_str);
+    if let Some(until) = created::lock(text(MODE), text(UNTIL), text(HOLD), now()).map_err(xml::refused)? {
+        headers.insert(UNTIL.to_owned(), iso_millis(until));
     }
-    match (headers.get(MODE), headers.get(UNTIL)) {
-        (None, None) => Ok(()),
-        (Some(mode), Some(until)) => {
-            if !matches!(mode.as_str(), GOVERNANCE | COMPLIANCE) {
-                return Err(invalid("InvalidArgument", "Unknown wormMode directive."));
-            }
-            let until = moment(until).ok_or_else(|| {
-                invalid("InvalidArgument", "The retain until date must be provided in ISO 8601 format")
-            })?;
-            in_future(until)?;
-            headers.insert(UNTIL.to_owned(), iso_millis(until));
-            Ok(())
-        }
-        _ => Err(invalid(
-            "InvalidArgument",
-            "x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied",
-        )),
-    }
+    Ok(())
 }
 
 fn in_future(until: i64) -> Result<(), BackendError> {
@@ -227,6 +203,9 @@ fn configuration(rule: Option<&Rule>) -> String {
 
 /// PutObjectLockConfiguration. There must be versions to lock.
 pub(crate) fn put_configuration(bucket: &Bucket, body: &[u8]) -> Result<(), BackendError> {
+    if body.is_empty() {
+        return Err(xml::refused(S3Error::new(Code::MissingRequestBodyError)));
+    }
     let rule = parse_configuration(body)?;
     let documents = documents::lock(bucket)?;
     if documents::read(bucket, Document::Versioning)?.as_deref() != Some("Enabled") {
@@ -245,7 +224,7 @@ pub(crate) fn get_configuration(bucket: &Bucket) -> Result<String, BackendError>
         BackendError::s3(
             404,
             "ObjectLockConfigurationNotFoundError",
-            "Object Lock configuration does not exist for this bucket",
+            "Object Lock configuration does not exist for this bucket.",
         )
     })
 }
@@ -307,7 +286,6 @@ pub(crate) fn put_retention(
     body: &[u8],
     bypass: bool,
 ) -> Result<Head, BackendError> {
-    need_configuration(bucket)?;
     let (mut mode, mut until) = (None, None);
     xml::parse(body, "Retention", |path, text| {
         match path {
@@ -325,6 +303,7 @@ pub(crate) fn put_retention(
         (None, None) => None,
         _ => return Err(xml::malformed()),
     };
+    need_configuration(bucket)?;
     versions::revise(bucket, key, version, |head| {
         if let Some((held, ends)) = retention(head)? {
             let extends = wanted.as_ref().is_some_and(|(mode, until)| mode == held && *until >= ends);
@@ -354,7 +333,6 @@ pub(crate) fn put_hold(
     version: Option<&str>,
     body: &[u8],
 ) -> Result<Head, BackendError> {
-    need_configuration(bucket)?;
     let mut status = None;
     xml::parse(body, "LegalHold", |path, text| {
         if let ["Status"] = path {
@@ -366,6 +344,7 @@ pub(crate) fn put_hold(
         Ok(())
     })?;
     let status = status.ok_or_else(xml::malformed)?;
+    need_configuration(bucket)?;
     versions::revise(bucket, key, version, |head| {
         head.headers.insert(HOLD.to_owned(), status);
         Ok(())

@@ -47,7 +47,7 @@ pub(crate) fn open(bucket: &Bucket, key: &str, version_id: Option<&str>) -> Resu
             Err(e) if space::is_missing(&e) && version_id.is_some() => continue,
             Err(e) if space::is_missing(&e) => {
                 std::fs::metadata(&bucket.dir).map_err(space::missing_bucket)?;
-                return Err(BackendError::s3(404, "NoSuchKey", "the key does not exist"));
+                return Err(BackendError::s3(404, "NoSuchKey", "The specified key does not exist."));
             }
             Err(e) => return Err(e.into()),
         };

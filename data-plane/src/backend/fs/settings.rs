@@ -7,6 +7,7 @@ use super::documents::{self, Document};
 use super::space::Bucket;
 use super::{lock, xml};
 use crate::backend::BackendError;
+use crate::s3::error::{Code, S3Error};
 use crate::s3::xml::reader;
 
 /// The owner of everything, as this storage calls it. The gateway shows its tenant instead.
@@ -17,12 +18,13 @@ const OWNERS_OWN: [&str; 3] = ["private", "bucket-owner-full-control", "bucket-o
 const OTHERS_TOO: [&str; 5] =
     ["public-read", "public-read-write", "authenticated-read", "aws-exec-read", "log-delivery-write"];
 const OWNERSHIPS: [&str; 3] = ["BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter"];
+const PERMISSIONS: [&str; 5] = ["FULL_CONTROL", "WRITE", "WRITE_ACP", "READ", "READ_ACP"];
 const FLAGS: [&str; 4] =
     ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"];
 
 /// What an ACL that grants others anything is answered.
 pub(crate) fn no_acls() -> BackendError {
-    BackendError::s3(400, "AccessControlListNotSupported", "The bucket does not allow ACLs")
+    BackendError::s3(400, "AccessControlListNotSupported", "The bucket does not allow ACLs.")
 }
 
 /// Takes a canned ACL that says no more than what is so anyway.
@@ -32,6 +34,14 @@ pub(crate) fn check_canned(acl: &HeaderValue) -> Result<(), BackendError> {
         open if OTHERS_TOO.contains(&open) => Err(no_acls()),
         other => Err(BackendError::s3(400, "InvalidArgument", format!("There is no canned ACL {other}"))),
     }
+}
+
+/// The same of a bucket that is to be made with one: S3 has another code for it.
+fn with_bucket(refused: BackendError) -> BackendError {
+    if !refused.is("AccessControlListNotSupported") {
+        return refused;
+    }
+    xml::refused(S3Error::new(Code::InvalidBucketAclWithObjectOwnership))
 }
 
 fn nothing(code: &str, text: &str) -> BackendError {
@@ -125,8 +135,8 @@ impl Wanted {
                         format!("Invalid {name} header: {value}"),
                     ));
                 }
-                "x-amz-acl" => check_canned(raw)?,
-                name if name.starts_with("x-amz-grant-") => return Err(no_acls()),
+                "x-amz-acl" => check_canned(raw).map_err(with_bucket)?,
+                name if name.starts_with("x-amz-grant-") => return Err(with_bucket(no_acls())),
                 _ => return Err(BackendError::Unsupported("CreateBucket with one of the request's headers")),
             }
         }
@@ -147,7 +157,7 @@ pub(crate) fn get_ownership(bucket: &Bucket) -> Result<String, BackendError> {
     match documents::read(bucket, Document::Ownership)? {
         None => Ok(ownership("BucketOwnerEnforced")),
         Some(deleted) if deleted.is_empty() => {
-            Err(nothing("OwnershipControlsNotFoundError", "The bucket ownership controls were not found"))
+            Err(nothing("OwnershipControlsNotFoundError", "The bucket ownership controls were not found."))
         }
         Some(kept) => Ok(kept),
     }
@@ -248,7 +258,14 @@ pub(crate) fn put_acl(headers: &HeaderMap, body: &[u8]) -> Result<(), BackendErr
         return check_canned(canned);
     }
     let (mut grants, mut others, mut full) = (0, false, false);
+    let (mut owned, mut broken) = (false, false);
     xml::parse(body, "AccessControlPolicy", |path, text| {
+        match path {
+            ["Owner", "ID"] => owned = !text.is_empty(),
+            ["AccessControlList", "Grant", "Grantee", "ID"] => broken |= text.is_empty(),
+            ["AccessControlList", "Grant", "Permission"] => broken |= !PERMISSIONS.contains(&text),
+            _ => {}
+        }
         match path {
             ["Owner", "ID"] => others |= text != OWNER,
             ["AccessControlList", "Grant"] => grants += 1,
@@ -259,6 +276,13 @@ pub(crate) fn put_acl(headers: &HeaderMap, body: &[u8]) -> Result<(), BackendErr
         }
         Ok(())
     })?;
+    if broken || !owned {
+        return Err(BackendError::s3(
+            400,
+            "MalformedACLError",
+            "The XML you provided was not well-formed or did not validate against our published schema.",
+        ));
+    }
     if grants == 1 && full && !others { Ok(()) } else { Err(no_acls()) }
 }
 
@@ -283,6 +307,17 @@ mod tests {
         let mut grant = HeaderMap::new();
         grant.insert("x-amz-grant-read", "id=1".parse().unwrap());
         assert!(put_acl(&grant, b"").is_err_and(|error| error.is(code)));
+        for broken in [
+            get_acl().replace("FULL_CONTROL", "ALL"),
+            get_acl().replace("<Owner><ID>filesystem", "<Owner><ID>"),
+            get_acl().replace(
+                "<ID>filesystem</ID><DisplayName>filesystem</DisplayName></Grantee>",
+                "<ID></ID></Grantee>",
+            ),
+        ] {
+            let refused = put_acl(&HeaderMap::new(), broken.as_bytes());
+            assert!(refused.is_err_and(|error| error.is("MalformedACLError")), "{broken}");
+        }
         let all = "<Grantee><URI>http://acs.amazonaws.com/groups/global/AllUsers</URI></Grantee><Permission>READ</Permission>";
         for wrong in [
             get_acl().replace("FULL_CONTROL", "READ"),

@@ -187,7 +187,7 @@ pub(crate) fn is_missing(error: &io::Error) -> bool {
 /// A vanished path below a bucket means that the bucket went.
 pub(crate) fn missing_bucket(error: io::Error) -> BackendError {
     if is_missing(&error) {
-        BackendError::s3(404, "NoSuchBucket", "the bucket does not exist")
+        BackendError::s3(404, "NoSuchBucket", "The specified bucket does not exist.")
     } else {
         error.into()
     }

@@ -34,7 +34,11 @@ fn is_upload_id(text: &str) -> bool {
 }
 
 fn no_such_upload() -> BackendError {
-    BackendError::s3(404, "NoSuchUpload", "the upload does not exist: wrong id, completed or aborted")
+    BackendError::s3(
+        404,
+        "NoSuchUpload",
+        "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
+    )
 }
 
 fn invalid_part(number: u16) -> BackendError {

@@ -234,11 +234,11 @@ pub(crate) fn locate(bucket: &Bucket, key: &str, version_id: Option<&str>) -> Re
 }
 
 fn no_such_key() -> BackendError {
-    BackendError::s3(404, "NoSuchKey", "the key does not exist")
+    BackendError::s3(404, "NoSuchKey", "The specified key does not exist.")
 }
 
 pub(crate) fn no_such_version() -> BackendError {
-    BackendError::s3(404, "NoSuchVersion", "the version does not exist")
+    BackendError::s3(404, "NoSuchVersion", "The specified version does not exist.")
 }
 
 /// What a reader of a delete marker is told: that there is no object, or, when it named the marker, that it cannot be read.
@@ -249,7 +249,7 @@ pub(crate) fn marked(head: &Head, named: bool) -> BackendError {
         headers.insert("x-amz-version-id", version);
     }
     let (status, code, message) = match named {
-        false => (404, "NoSuchKey", "the key does not exist"),
+        false => (404, "NoSuchKey", "The specified key does not exist."),
         true => {
             headers.insert(ALLOW, HeaderValue::from_static("DELETE"));
             if let Ok(modified) = HeaderValue::from_str(&httpdate::fmt_http_date(conditions::modified(head)))

@@ -91,6 +91,6 @@ impl TrailerReader {
     }
 }
 
-fn bad(message: &'static str) -> S3Error {
-    S3Error::with(Code::MalformedTrailerError, message)
+fn bad(why: &'static str) -> S3Error {
+    S3Error::new(Code::MalformedTrailerError).field("Reason", why)
 }

@@ -35,23 +35,28 @@ impl Policy {
     /// InvalidPolicyDocument, which says what is wrong.
     pub fn parse(encoded: &str) -> Result<Policy, S3Error> {
         let compact: String = encoded.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-        let json = STANDARD.decode(compact).map_err(|_| invalid("it is no base64"))?;
-        let document: Value = serde_json::from_slice(&json).map_err(|_| invalid("Invalid JSON"))?;
-        let Value::Object(members) = document else { return Err(invalid("Invalid JSON")) };
+        let json = STANDARD.decode(compact).map_err(|_| invalid("invalid Base64 encoding."))?;
+        if json.is_empty() {
+            return Err(invalid("Expecting '{' but found End-of-Input"));
+        }
+        let document: Value = serde_json::from_slice(&json).map_err(|_| invalid("Invalid JSON."))?;
+        let Value::Object(members) = document else { return Err(invalid("Invalid JSON.")) };
         if let Some(name) = members.keys().find(|name| !matches!(name.as_str(), "expiration" | "conditions"))
         {
             return Err(invalid(&format!("Unexpected: '{}'", name.chars().take(64).collect::<String>())));
         }
         let expiration = match members.get("expiration") {
             Some(Value::String(text)) => {
-                parse_iso(text).ok_or_else(|| invalid("Invalid 'expiration' value"))?
+                let told: String = text.chars().take(64).collect();
+                parse_iso(text).ok_or_else(|| invalid(&format!("Invalid 'expiration' value: '{told}'")))?
             }
-            _ => return Err(invalid("Policy missing expiration")),
+            _ => return Err(invalid("Policy missing expiration.")),
         };
         let listed = match members.get("conditions") {
             Some(Value::Array(listed)) if listed.len() <= MAX_CONDITIONS => listed,
             Some(Value::Array(_)) => return Err(invalid("it has too many conditions")),
-            _ => return Err(invalid("Policy missing conditions")),
+            Some(_) => return Err(invalid("Invalid 'conditions' value: must be a List.")),
+            None => return Err(invalid("Policy missing conditions.")),
         };
         let conditions = listed.iter().map(condition).collect::<Result<_, _>>()?;
         Ok(Policy { expiration, conditions })
@@ -147,7 +152,7 @@ fn condition(value: &Value) -> Result<Condition, S3Error> {
                 (Some((name, Value::String(text))), None) => {
                     Ok(Condition::Equal(name.to_ascii_lowercase(), text.clone()))
                 }
-                (Some(_), None) => Err(invalid("Invalid Simple-Condition: its value must be a string.")),
+                (Some(_), None) => Err(invalid("Invalid Simple-Condition: value must be a string.")),
                 _ => Err(simple()),
             }
         }
@@ -174,7 +179,7 @@ fn condition(value: &Value) -> Result<Condition, S3Error> {
             }
             _ => Err(invalid("Invalid Condition: wrong number or kind of arguments.")),
         },
-        _ => Err(invalid("Invalid Condition: neither an object nor a list.")),
+        _ => Err(invalid("Invalid condition test: must be a List or Object.")),
     }
 }
 

@@ -105,7 +105,7 @@ impl Conditions {
                 return Err(S3Error::precondition_failed("If-None-Match"));
             }
             Some(ETags::Of(_)) => {
-                return Err(S3Error::not_implemented("If-None-Match with an ETag on a write"));
+                return Err(S3Error::new(Code::NotImplemented).field("Header", "If-None-Match"));
             }
             _ => {}
         }

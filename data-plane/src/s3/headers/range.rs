@@ -41,11 +41,11 @@ impl ByteRange {
     #[must_use]
     pub fn parse(value: &str) -> Option<ByteRange> {
         let (unit, spec) = value.split_once('=')?;
-        if !unit.trim().eq_ignore_ascii_case("bytes") {
+        if !unit.eq_ignore_ascii_case("bytes") {
             return None;
         }
-        let (first, last) = spec.trim().split_once('-')?;
-        match (first.trim(), last.trim()) {
+        let (first, last) = spec.split_once('-')?;
+        match (first, last) {
             ("", count) => Some(ByteRange::Suffix(number(count)?)),
             (first, "") => Some(ByteRange::From(number(first)?)),
             (first, last) => {
@@ -53,6 +53,12 @@ impl ByteRange {
                 (first <= last).then_some(ByteRange::Closed(first, last))
             }
         }
+    }
+
+    /// Whether it is a suffix of an object without bytes: that is all of it (RFC 9110, section 14.1.3), and no 416.
+    #[must_use]
+    pub fn is_all_of_nothing(self, size: u64) -> bool {
+        size == 0 && matches!(self, ByteRange::Suffix(1..))
     }
 
     /// Applies the range to an object of `size` bytes of plaintext.
@@ -102,7 +108,7 @@ mod tests {
         assert_eq!(of("bytes=-10", 100), part(90..100));
         assert_eq!(of("bytes=-1000", 100), part(0..100));
         assert_eq!(of("bytes=99-99", 100), part(99..100));
-        assert_eq!(of("Bytes = 5 - 6 ", 100), part(5..7));
+        assert_eq!(of("Bytes=5-6", 100), part(5..7));
         assert_eq!(of("bytes=0-18446744073709551615", 7), part(0..7));
         assert_eq!(of("bytes=0-99999999999999999999999", 7), part(0..7));
         for unsatisfiable in ["bytes=100-", "bytes=100-200", "bytes=-0", "bytes=18446744073709551615-"] {
@@ -111,6 +117,11 @@ mod tests {
         for empty in ["bytes=0-", "bytes=0-0", "bytes=-1"] {
             assert_eq!(of(empty, 0), Some(Satisfied::Unsatisfiable), "{empty}");
         }
+        let of_nothing = |range: ByteRange| range.is_all_of_nothing(0);
+        assert!(of_nothing(ByteRange::Suffix(1)) && !ByteRange::Suffix(1).is_all_of_nothing(1));
+        assert!(
+            ![ByteRange::Suffix(0), ByteRange::From(0), ByteRange::Closed(0, 0)].into_iter().any(of_nothing)
+        );
         assert_eq!(content_range(&(90..100), 100), "bytes 90-99/100");
     }
 
@@ -126,6 +137,9 @@ mod tests {
             "bytes=0-1,3-4",
             "chars=0-1",
             "bytes=+1-2",
+            "bytes= -1",
+            "bytes=0 -1",
+            "bytes =0-1",
         ] {
             assert_eq!(ByteRange::parse(ignored), None, "{ignored}");
         }

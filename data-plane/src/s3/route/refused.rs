@@ -81,6 +81,8 @@ pub(super) fn header(operation: &Operation, headers: &HeaderMap) -> Option<Strin
         | Operation::UploadPart
         | Operation::UploadPartCopy
         | Operation::CreateBucket => ALWAYS,
+        // A condition, which dropped would abort whatever is there.
+        Operation::AbortMultipartUpload => &["x-amz-if-match-initiated-time"],
         _ => return None,
     };
     if let Some(name) = refused.iter().find(|name| named(name)) {

@@ -32,20 +32,21 @@ struct Part {
 ///
 /// # Errors
 /// MalformedXML (no parts, too many, a field missing), InvalidPartOrder when numbers do not ascend, InvalidArgument for a
-/// number out of range, InvalidRequest for a checksum that is none.
+/// number out of range, a checksum that is none, and a second one.
 pub fn parse_complete(body: &[u8]) -> Result<Vec<CompletedPart>, S3Error> {
     let mut parts: Vec<CompletedPart> = Vec::new();
     let mut part = Part::default();
     read(body, MAX_BYTES, "CompleteMultipartUpload", |path, text| {
         match path {
-            ["Part", "PartNumber"] => once(&mut part.number, part_number(text.trim())?)?,
+            ["Part", "PartNumber"] => once(&mut part.number, listed_number(text.trim())?)?,
             ["Part", "ETag"] => once(&mut part.etag, unquote(text).to_owned())?,
             ["Part", name] => {
                 if let Some(algorithm) = Algorithm::ALL.iter().find(|algorithm| algorithm.element() == *name)
                     && !text.trim().is_empty()
                 {
                     let checksum = Checksum::from_base64(*algorithm, text.trim());
-                    part.checksum = Some(checksum.ok_or_else(|| invalid_checksum(*algorithm))?);
+                    once(&mut part.checksum, checksum.ok_or_else(invalid_checksum)?)
+                        .map_err(|_| invalid_checksum())?;
                 }
             }
             ["Part"] => {
@@ -78,17 +79,26 @@ pub fn part_number(text: &str) -> Result<u16, S3Error> {
         S3Error::invalid_argument(
             "partNumber",
             text.chars().take(64).collect::<String>(),
-            "Part number must be an integer between 1 and 10000, inclusive",
+            "Part number must be an integer between 1 and 10000, inclusive.",
         )
     })
+}
+
+/// Reads a part's number in the list of parts.
+fn listed_number(text: &str) -> Result<u16, S3Error> {
+    match text.parse::<i64>() {
+        Ok(..1) => Err(S3Error::invalid_argument("PartNumber", text, "PartNumber must be >= 1")),
+        _ => part_number(text),
+    }
 }
 
 fn once<T>(slot: &mut Option<T>, value: T) -> Result<(), S3Error> {
     if slot.replace(value).is_some() { Err(malformed()) } else { Ok(()) }
 }
 
-fn invalid_checksum(algorithm: Algorithm) -> S3Error {
-    S3Error::with(Code::InvalidRequest, format!("The value of {} is not valid.", algorithm.element()))
+fn invalid_checksum() -> S3Error {
+    let text = "Invalid Base64 or multiple checksums present in request";
+    S3Error::with(Code::InvalidArgument, text).field("ArgumentName", "Checksum")
 }
 
 #[cfg(test)]
@@ -153,7 +163,10 @@ mod tests {
         );
         let parts = parse_complete(body.as_bytes()).unwrap();
         assert_eq!((parts.len(), parts[0].checksum), (1, Some(value)));
-        assert_eq!(code(&body.replace(&value.to_base64(), "xx")), Code::InvalidRequest);
+        assert_eq!(code(&body.replace(&value.to_base64(), "xx")), Code::InvalidArgument);
+        let second =
+            format!("<ChecksumSHA1>{}</ChecksumSHA1>", Checksum::of(Algorithm::Sha1, b"x").to_base64());
+        assert_eq!(code(&body.replace("<ChecksumCRC32/>", &second)), Code::InvalidArgument);
     }
 
     /// Case 15: more than 1,000 parts.
@@ -169,6 +182,8 @@ mod tests {
         assert_eq!(code(&list([2, 1].into_iter())), Code::InvalidPartOrder);
         assert_eq!(code(&list([1, 1].into_iter())), Code::InvalidPartOrder);
         assert_eq!(code(&list([0].into_iter())), Code::InvalidArgument);
+        let zero = parse_complete(list([0].into_iter()).as_bytes()).unwrap_err();
+        assert_eq!(zero.message(), "PartNumber must be >= 1");
         assert_eq!(code(&" ".repeat(MAX_BYTES + 1)), Code::MaxMessageLengthExceeded);
         let good = list([1].into_iter());
         for bad in [

@@ -24,7 +24,9 @@ pub fn parse_cors(body: &[u8]) -> Result<Cors, S3Error> {
             ["CORSRule", "AllowedHeader"] => rule.headers.push(text.to_ascii_lowercase()),
             ["CORSRule", "ExposeHeader"] => rule.exposed.push(text.to_owned()),
             ["CORSRule", "MaxAgeSeconds"] => {
-                rule.max_age = Some(text.parse().map_err(|_| malformed())?);
+                let seconds: i64 = text.parse().map_err(|_| malformed())?;
+                // S3 takes less than nothing too: it is not told.
+                rule.max_age = u32::try_from(seconds).ok();
             }
             ["CORSRule"] if rules.len() == MAX_RULES => return Err(malformed()),
             ["CORSRule"] => rules.push(std::mem::take(&mut rule)),
@@ -55,7 +57,9 @@ mod tests {
         assert_eq!((cors.rules[1].origins[0].as_str(), cors.rules[1].headers[0].as_str()), ("b", "x-*"));
         assert_eq!((cors.rules[0].exposed[0].as_str(), cors.rules[0].max_age), ("ETag", Some(7)));
         assert!(parse_cors(document(&rule("a").repeat(101)).as_bytes()).is_err());
-        assert!(parse_cors(document(&rule("a").replace('7', "-7")).as_bytes()).is_err());
+        let negative = parse_cors(document(&rule("a").replace('7', "-7")).as_bytes()).unwrap();
+        assert_eq!(negative.rules[0].max_age, None);
+        assert!(parse_cors(document(&rule("a").replace('7', "x")).as_bytes()).is_err());
         assert!(parse_cors(b"<Other/>").is_err());
     }
 }

@@ -175,7 +175,7 @@ mod tests {
         );
         let outcomes =
             [Deleted::Done(&a, Gone::default()), Deleted::Failed(&b, S3Error::new(Code::AccessDenied))];
-        let failed = "<Error><Key></Key><Code>AccessDenied</Code><Message>Access Denied</Message></Error></DeleteResult>";
+        let failed = "<Error><Key></Key><Code>AccessDenied</Code><Message>Access Denied.</Message></Error></DeleteResult>";
         assert!(
             delete_result(&outcomes, false)
                 .ends_with(&format!("<Deleted><Key>a&lt;</Key></Deleted>{failed}"))
