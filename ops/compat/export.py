@@ -207,6 +207,10 @@ def all_versions_to_an_s3_server(t):
         t.put("again", b"two")
         export.run(status=2)
         server.put_bucket_versioning(Bucket=there, **enabled)
+        if t.target.backend.name == "versitygw":
+            # It lists delete markers behind all versions of a page. Nothing is exported rather than something in a wrong order.
+            equal(export.run(status=1)[0]["objects"], 0, "objects exported in an order that nobody knows")
+            return
         equal(export.run()[0]["objects"], 7, "versions and markers exported")
         t.put("kept", b"third")
         equal(export.run()[0] | {"bytes": 0}, {"objects": 1, "bytes": 0, "there": 7, "failed": 0}, "the second run")
