@@ -42,11 +42,16 @@ class Export:
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         return lines[-1], {line["failed"]: line for line in lines if "error" in line}
 
+    def written_so_far(self) -> int:
+        """Objects in the manifest of an export that runs: its last line may be half written."""
+        with open(self.manifest) as file:
+            return sum('"key":' in line and line.endswith("\n") for line in file)
+
     def written(self) -> dict[str, dict]:
         """The manifest's last line about each key."""
         with open(self.manifest) as file:
             lines = [json.loads(line) for line in file]
-        return {line["key"]: line for line in lines[1:]}
+        return {line["key"]: line for line in lines[1:] if "key" in line}
 
 
 @contextlib.contextmanager
@@ -87,6 +92,16 @@ def into_a_directory_and_again(t):
         equal(export.run()[0]["objects"], 2, "objects of the third run")
         with open(f"{directory}/out/objects/exported/1", "rb") as file:
             equal(file.read(), b"changed", "what changed")
+        # Killed between an object's file and its line: that file is the key's own. One that the manifest does not know is nobody's.
+        with open(export.manifest) as file:
+            lines = [json.loads(line) for line in file]
+        for lost, summary in (("key",), (1, 0)), (("key", "begins"), (0, 1)):
+            with open(export.manifest, "w") as file:
+                file.writelines(json.dumps(line) + "\n" for line in lines if not any(line.get(name) == "described" for name in lost))
+            found, _ = export.run(status=summary[1])
+            equal((found["objects"], found["failed"]), summary, f"what became of an object without {lost} in the manifest")
+        with open(f"{directory}/out/objects/described", "rb") as file:
+            equal(file.read(), b"described", "what was there before")
         # A manifest of another export is not gone on with.
         other = Export(t, directory, "elsewhere", "--manifest", "out/manifest.jsonl")
         done = subprocess.run(other.command(), cwd=directory, env=other.environment(), capture_output=True, text=True, stdin=subprocess.DEVNULL)
@@ -147,9 +162,10 @@ def an_export_that_was_killed_goes_on(t):
         process = subprocess.Popen(export.command(), cwd=directory, env=export.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < deadline:
-            if os.path.exists(export.manifest) and len(open(export.manifest).readlines()) > 1:
+            if os.path.exists(export.manifest) and export.written_so_far():
                 process.kill()
                 break
+            time.sleep(0.01)
         process.wait()
         before = len(export.written())
         summary, _ = export.run()
@@ -207,6 +223,10 @@ def all_versions_to_an_s3_server(t):
         t.put("again", b"two")
         export.run(status=2)
         server.put_bucket_versioning(Bucket=there, **enabled)
+        if t.target.backend.name == "versitygw":
+            # It lists delete markers behind all versions of a page. Nothing is exported rather than something in a wrong order.
+            equal(export.run(status=1)[0]["objects"], 0, "objects exported in an order that nobody knows")
+            return
         equal(export.run()[0]["objects"], 7, "versions and markers exported")
         t.put("kept", b"third")
         equal(export.run()[0] | {"bytes": 0}, {"objects": 1, "bytes": 0, "there": 7, "failed": 0}, "the second run")

@@ -22,6 +22,8 @@ from s3_multipart import FIVE, Upload
 
 RUNBOOK = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "runbooks", "raw-copies.md")
 SECONDS = 300
+# CI has no time for awscli beside rclone, nor for tar beside cp.
+LONG = ("acceptance",)
 
 
 def block(name: str) -> str:
@@ -122,7 +124,7 @@ def rclone_from_bucket_to_bucket_keeps_all(t):
         at.run(block("verify"))
 
 
-@case(seconds=SECONDS)
+@case(seconds=SECONDS, sizes=LONG)
 def aws_s3_sync_from_bucket_to_bucket_keeps_all(t):
     if not t.target.backend:
         return
@@ -133,7 +135,7 @@ def aws_s3_sync_from_bucket_to_bucket_keeps_all(t):
         reads(t, wanted)
 
 
-@case(seconds=SECONDS)
+@case(seconds=SECONDS, sizes=LONG)
 def awscli_1_loses_metadata_of_what_it_copies_in_parts(t):
     """Above its `multipart_threshold`, 8 MB unless it is told otherwise. Copied again in one piece such an object is whole."""
     if not t.target.backend:
@@ -151,7 +153,7 @@ def awscli_1_loses_metadata_of_what_it_copies_in_parts(t):
         reads(t, wanted)
 
 
-@case(seconds=SECONDS)
+@case(seconds=SECONDS, sizes=LONG)
 def aws_s3_sync_through_a_directory_loses_metadata(t):
     """The gateway refuses what it cannot prove, `inspect` says why and what to do, and doing it gives every byte."""
     if not t.target.backend:
@@ -205,7 +207,7 @@ def a_plain_file_copy_keeps_all(t):
         at.run(block("verify"))
 
 
-@case(seconds=SECONDS)
+@case(seconds=SECONDS, sizes=LONG)
 def tar_without_attributes_keeps_all(t):
     """Neither owner nor times nor extended attributes mean anything: all is in the files."""
     if t.target.backend:

@@ -32,7 +32,8 @@ impl Registry {
         let state = self.state();
         if let Some(bucket) = state.buckets.get(name) {
             return match (bucket.tenant == tenant, bucket.state) {
-                (true, BucketState::Creating) => Ok(Arc::clone(bucket)),
+                // One that is being adopted is not the caller's to make, and to unmake when that fails.
+                (true, BucketState::Creating) if bucket.adopted.is_none() => Ok(Arc::clone(bucket)),
                 (true, _) => Err(Error::AlreadyExists("owned".to_owned())),
                 (false, _) => Err(Error::AlreadyExists("taken".to_owned())),
             };

@@ -60,15 +60,19 @@ pub async fn adopt_pending(node: &Node, backends: &Backends, seen: &mut HashMap<
     for adoption in &snapshot.adoptions {
         let bucket = &adoption.bucket;
         let looks = seen.get(&bucket.id).copied().unwrap_or_default();
-        adopting.insert(bucket.id, looks.wrapping_add(1));
-        let Some(backend) = backends.get(&bucket.backend).filter(|_| looks % LOOKS == 0) else { continue };
+        let Some(backend) = backends.get(&bucket.backend).filter(|_| looks % LOOKS == 0) else {
+            adopting.insert(bucket.id, looks.wrapping_add(1));
+            continue;
+        };
         let name = &bucket.name;
+        // One that is over is not remembered: the operator may come again with the same id, for another place, at once.
         match adopt(node, adoption, backend, snapshot.work_bucket(&bucket.backend)).await {
             Ok(()) => {
                 info!(target: "audit", bucket = name, backend_bucket = bucket.backend_bucket, "bucket adopted")
             }
             Err(Stopped::Later(reason)) => {
                 warn!(bucket = name, reason, "a bucket cannot be adopted now; it is tried again");
+                adopting.insert(bucket.id, looks.wrapping_add(1));
             }
             Err(Stopped::Gone) => leave(adoption, backend.as_ref()).await,
             Err(Stopped::Refused(reason)) => {

@@ -229,7 +229,10 @@ impl Export<'_> {
             return Ok(None);
         }
         let line = match &self.target {
-            Target::Directory(directory) => directory.export(self.client, &from, was_here).await?,
+            Target::Directory(directory) => {
+                let begin = || self.manifest.borrow_mut().begin(&from.key);
+                directory.export(self.client, &from, was_here, begin).await?
+            }
             Target::Server(server) => server.export(self.client, &from, Of::Current).await?,
         };
         self.manifest.borrow_mut().add(&line)?;

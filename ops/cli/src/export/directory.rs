@@ -47,30 +47,43 @@ impl Directory {
         Ok(about.is_ok_and(|about| if key.ends_with('/') { about.is_dir() } else { about.len() == size }))
     }
 
-    /// Brings an object there. `was_here`: what lies under its name may be replaced, since it is this key's.
+    /// Brings an object there. `was_here`: what lies under its name may be replaced, since it is this key's. Otherwise the name must be
+    /// free; it is taken by an empty file, which no second key can take on any file system, and `begin` writes that down.
     ///
     /// # Errors
     /// [`Exit::Usage`] for a key that has no file name, else the gateway's and the file system's.
-    pub async fn export(&self, client: &Client, from: &Location, was_here: bool) -> Outcome<Line> {
+    pub async fn export(
+        &self,
+        client: &Client,
+        from: &Location,
+        was_here: bool,
+        begin: impl FnOnce() -> Outcome<()>,
+    ) -> Outcome<Line> {
         let path = self.path(&from.key)?;
         let taken = |error: io::Error| match error.kind() {
             io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
-                refused(&from.key, "another key has its file name here")
+                refused(&from.key, "something lies under its file name already")
             }
             io::ErrorKind::InvalidFilename => refused(&from.key, "its file name would be too long"),
             _ => Failure::file(&path, &error),
         };
         let marker = from.key.ends_with('/');
         self.directories(if marker { &path } else { path.parent().unwrap_or(&path) }).map_err(taken)?;
-        if !marker {
-            match fs::symlink_metadata(&path) {
-                Ok(about) if about.is_file() && was_here => {}
-                // Of an earlier key that this file system takes for the same, of another export, or a directory.
-                Ok(_) => return Err(refused(&from.key, "something lies under its file name already")),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(taken(error)),
+        let reserved = match (marker, was_here) {
+            (true, _) => None,
+            (false, true) => {
+                let about = fs::symlink_metadata(&path);
+                if about.is_ok_and(|about| !about.is_file()) {
+                    return Err(taken(io::ErrorKind::AlreadyExists.into()));
+                }
+                None
             }
-        }
+            (false, false) => {
+                let reserved = Reserved::new(&path).map_err(taken)?;
+                begin()?;
+                Some(reserved)
+            }
+        };
         let target = if marker { Target::Nowhere } else { Target::open(&path)? };
         let mut hashed = Hashed { target, hash: Sha256::new(), bytes: 0 };
         let meta = fetch(client, from, None, &mut hashed, |_| ProgressBar::hidden()).await?;
@@ -80,6 +93,7 @@ impl Directory {
         let tags = tags(client, from, &meta, &Of::Current).await?;
         let about = About { meta, tags };
         hashed.target.commit()?;
+        reserved.map(Reserved::keep);
         Ok(about.line(&from.key, Of::Current, Some(hex::encode(hashed.hash.finalize()))))
     }
 
@@ -131,6 +145,28 @@ fn unsafe_part(key: &str) -> Option<&'static str> {
 fn refused(key: &str, why: &str) -> Failure {
     Failure::new(Exit::Usage, format!("{key:?} cannot be a file below the directory: {why}"))
         .hint("export to an S3 server, which takes every key, or `sealgate get` it under another name")
+}
+
+/// A file name that was free; free again when nothing came there.
+struct Reserved(Option<PathBuf>);
+
+impl Reserved {
+    fn new(path: &Path) -> io::Result<Self> {
+        fs::OpenOptions::new().write(true).create_new(true).open(path)?;
+        Ok(Self(Some(path.to_owned())))
+    }
+
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            let _ = fs::remove_file(path);
+        }
+    }
 }
 
 /// Writes and hashes.

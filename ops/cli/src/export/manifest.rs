@@ -1,4 +1,5 @@
-//! What was exported: a file of JSON lines. The first says from where to where, each other one is an object in its place.
+//! What was exported: a file of JSON lines. The first says from where to where; one with `begins` takes a file's name for a key, each
+//! other one is an object in its place.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
@@ -118,6 +119,11 @@ impl Manifest {
                     let name = (key.to_owned(), read["version"].as_str().map(str::to_owned));
                     etags.insert(name, etag.to_owned());
                 }
+                (_, None, None) if read["begins"].is_string() => {
+                    let key = read["begins"].as_str().unwrap_or_default().to_owned();
+                    // Never an object's ETag: it is exported anew.
+                    etags.entry((key, None)).or_default();
+                }
                 _ => {
                     return Err(Failure::integrity(&path.display(), &"a line is no object of an export")
                         .hint("remove the line, or begin anew with another --manifest"));
@@ -140,6 +146,14 @@ impl Manifest {
     /// The ETag under which an object was exported.
     pub fn etag(&self, key: &str, of: &Of) -> Option<&str> {
         self.etags.get(&(key.to_owned(), of.version_id().map(str::to_owned))).map(String::as_str)
+    }
+
+    /// Notes that what lies under a key's file name is this key's, before the object is there.
+    ///
+    /// # Errors
+    /// The file's.
+    pub fn begin(&mut self, key: &str) -> Outcome<()> {
+        self.write(&json!({"begins": key}))
     }
 
     /// Adds an object that is whole in its place.

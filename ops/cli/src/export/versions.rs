@@ -1,6 +1,8 @@
 //! All versions, to an S3 server whose bucket has versions too: of each key the oldest first, and where a delete marker lies, a deletion.
 //! The server gives them ids and times of its own.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::{HeaderMap, Method};
@@ -9,7 +11,7 @@ use sealgate_data_plane::backend::{Backend as _, Conditions, Forward, VersionEnt
 use super::manifest::{Line, Of};
 use super::server::Server;
 use super::{Export, IN_FLIGHT, Target};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Exit, Failure, Outcome};
 use crate::location::Location;
 
 impl Export<'_> {
@@ -21,6 +23,7 @@ impl Export<'_> {
         server.must_have_versions().await?;
         let mut next = Some((String::new(), String::new()));
         let mut open: Vec<VersionEntry> = Vec::new();
+        let mut before: HashSet<String> = HashSet::new();
         while let Some((key_marker, version_id_marker)) = next {
             let options = VersionListOptions {
                 prefix: from.key.clone(),
@@ -31,13 +34,19 @@ impl Export<'_> {
             };
             let page = self.client.backend.list_versions(&from.bucket, options).await;
             let page = page.map_err(|error| Failure::s3(from, &error))?;
-            let mut keys = Vec::new();
+            let (mut keys, mut closed) = (Vec::new(), HashSet::new());
             for entry in page.entries {
-                if open.last().is_some_and(|last| last.object.key != entry.object.key) {
+                if let Some(last) = open.last().filter(|last| last.object.key != entry.object.key) {
+                    closed.insert(last.object.key.clone());
                     keys.push(std::mem::take(&mut open));
+                }
+                let key = &entry.object.key;
+                if closed.contains(key) || before.contains(key) {
+                    return Err(apart(key));
                 }
                 open.push(entry);
             }
+            before = closed;
             next = page.next;
             if next.is_none() {
                 // The last key of the last page: no other page goes on with it.
@@ -82,6 +91,15 @@ impl Export<'_> {
         self.manifest.borrow_mut().add(&line)?;
         Ok(Some(line))
     }
+}
+
+/// Some servers (versitygw) list a page's versions first and its delete markers behind them: times are too coarse to tell what came
+/// after what, and in a wrong order another object would be the current one.
+fn apart(key: &str) -> Failure {
+    let what = format!(
+        "{key:?}: the storage lists versions and delete markers apart, so that their order is not known"
+    );
+    Failure::new(Exit::Failure, what).hint("leave --all-versions out: the current versions can be exported")
 }
 
 impl Server {

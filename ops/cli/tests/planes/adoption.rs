@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use sealgate_control_plane::Handle;
+use sealgate_control_plane::registry::adoption::{Adopt, Adopted};
+use sealgate_control_plane::{Error, Handle};
 use sealgate_data_plane::backend::fs::FsBackend;
 use sealgate_data_plane::backend::{Backend as _, Conditions, GetOptions, PutOptions};
 use sealgate_data_plane::pipeline;
@@ -348,4 +349,35 @@ async fn a_plain_bucket_comes_in_as_it_is() {
     assert_eq!(status, 409, "{problem}");
     assert_eq!(client.put("/legacy", "").await.status, 409);
     gateway.stop().await;
+}
+
+/// A node that makes a bucket takes its id out again when that fails: a replica would lose what it is known by.
+#[actix_rt::test]
+async fn a_bucket_that_is_being_adopted_is_not_for_requests_to_make() {
+    let world = World::new();
+    let control = world.control().await;
+    tenant(&control).await;
+    let registry = control.registry();
+    let tenant = registry.state().tenant_named("tests").unwrap().id;
+    let (name, empty) = ("adopted".to_owned(), String::new());
+    let adopt = Adopt {
+        name: name.clone(),
+        tenant,
+        region: empty.clone(),
+        backend: empty,
+        backend_bucket: "legacy".to_owned(),
+        rules: Vec::new(),
+        what: Adopted::Plain,
+    };
+    let adopting = registry.begin_adopt(adopt.clone()).unwrap();
+    let made = registry.begin_create(tenant, &name, "");
+    assert!(matches!(&made, Err(Error::AlreadyExists(why)) if why == "owned"), "{made:?}");
+    let taken = registry.begin_create(tenant, "legacy", "");
+    assert!(matches!(&taken, Err(Error::AlreadyExists(why)) if why == "taken"), "{taken:?}");
+    assert!(matches!(registry.commit_create(adopting.id), Err(Error::Precondition(_))));
+    let again = registry.begin_adopt(Adopt { name: "other".to_owned(), ..adopt });
+    assert!(matches!(&again, Err(Error::AlreadyExists(_))), "{again:?}");
+    registry.abort_create(adopting.id).unwrap();
+    assert!(registry.state().buckets.is_empty());
+    control.stop().await;
 }
