@@ -25,6 +25,8 @@ pub(crate) struct BucketsService {
     pub(crate) leases: Leases,
 }
 
+type Step = fn(&Registry, BucketId) -> Result<Version, Error>;
+
 impl BucketsService {
     /// One step on a bucket of the node's tenants. One that is gone is left to the step: it may be done already.
     async fn step(

@@ -138,6 +138,7 @@ impl Registry {
             rules,
             created: self.now(),
             adopted: Some(adopted),
+            frozen: false,
         })
     }
 
