@@ -160,8 +160,8 @@ def page(results: dict) -> str:
     late = [f"- `{name}`, `{mutant}`" for name, entry in sorted(results.items()) for mutant in entry["timeout"]]
     lines = [
         "# Mutants of the object format", "",
-        "Made by `just mutants` (`ops/mutants/run`). Each mutant is the crate with one thing altered; it is caught when a test fails. What",
-        "does not compile is no mutant. CI runs those on lines that changed since.", "",
+        "Made by `just mutants` (`ops/mutants/run`). Each mutant is the crate with one thing altered; it is caught when a test fails. One that",
+        "does not compile shows nothing. CI runs those on lines that changed since; what was not run, `just mutants` begins with.", "",
         "| file | commit | mutants | caught | timed out | do not compile | missed | not run |", "|---|---|---|---|---|---|---|---|",
         *rows, f"| all | | {' | '.join(map(str, total))} |", "",
     ]
