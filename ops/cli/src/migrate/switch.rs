@@ -43,11 +43,11 @@ impl Migration<'_> {
         }
         // From here on only what the registry says counts: the names may have been exchanged although no answer came.
         self.froze.set(false);
-        if let Err(failure) = self.admin.switch(from, to, &source.id).await {
-            if self.admin.bucket(from).await?.id == source.id {
-                self.froze.set(true);
-                return Err(failure);
-            }
+        if let Err(failure) = self.admin.switch(from, to, &source.id).await
+            && self.admin.bucket(from).await?.id == source.id
+        {
+            self.froze.set(true);
+            return Err(failure);
         }
         self.end_with(json!({"keys": last.keys, "versions": last.versions, "bytes": last.bytes}), Some(began))
             .await
