@@ -8,7 +8,7 @@ use super::admin::{Bucket, Settled};
 use super::{LOOK_AGAIN, Migration, Passes, uploads};
 use crate::failure::{Exit, Failure, Outcome};
 
-/// Most passes under the freeze: the second finds nothing, unless something went wrong in the first.
+/// Most passes under the freeze: the second has nothing to do, unless something went wrong in the first.
 const FROZEN_PASSES: u32 = 3;
 
 impl Migration<'_> {
@@ -29,7 +29,8 @@ impl Migration<'_> {
         uploads::abort(passes.copier.backend, from, &open).await?;
         let mut last = passes.run(true, !self.arguments.tags_unchanged).await?;
         for left in (0..FROZEN_PASSES).rev() {
-            if last.repaired == 0 && last.changed == 0 {
+            // Copies are compared in their own pass, deletions only in the next.
+            if last.repaired == 0 && last.changed == 0 && last.deleted == 0 {
                 break;
             }
             if left == 0 {
@@ -43,11 +44,11 @@ impl Migration<'_> {
         }
         // From here on only what the registry says counts: the names may have been exchanged although no answer came.
         self.froze.set(false);
-        if let Err(failure) = self.admin.switch(from, to, &source.id).await {
-            if self.admin.bucket(from).await?.id == source.id {
-                self.froze.set(true);
-                return Err(failure);
-            }
+        if let Err(failure) = self.admin.switch(from, to, &source.id).await
+            && self.admin.bucket(from).await?.id == source.id
+        {
+            self.froze.set(true);
+            return Err(failure);
         }
         self.end_with(json!({"keys": last.keys, "versions": last.versions, "bytes": last.bytes}), Some(began))
             .await
