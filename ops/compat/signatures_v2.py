@@ -227,6 +227,12 @@ def one_parameter_that_spells_two(t):
         forged = presigned(t, "PUT", t.path("witness"), [("partNumber", "1"), ("uploadId", "u")], body=b"part",
                            alter=lambda query: [("partNumber", "1&uploadId=u"), *query[2:]])
         refused(forged, 400, "InvalidArgument")
+        # Else the answer would be the current version, where the URL was made for another.
+        older = presigned(t, "GET", t.path("witness"), [("response-content-type", "a/b"), ("versionId", "older")],
+                          alter=lambda query: [("response-content-type", "a/b&versionId=older"), *query[2:]])
+        refused(older, 400, "InvalidArgument")
+        for answer in (forged, older):
+            true(b"cannot be told from another parameter" in answer.body, f"refused for something else: {answer}")
 
 
 @case
