@@ -199,7 +199,8 @@ fn what_is_signed_cannot_be_changed() {
     let to_sign = format!("PUT\n\ntext/plain\n{DATE}\nx-amz-meta-a:1\n/awsexamplebucket1/k");
     let good = [("date", DATE), ("content-type", "text/plain"), ("x-amz-meta-a", "1")];
     assert!(header("PUT", "/k", &good, &to_sign).is_ok());
-    let changes: [(&str, &str, [(&str, &str); 4]); 6] = [
+    type Change<'a> = (&'a str, &'a str, [(&'a str, &'a str); 4]);
+    let changes: [Change<'_>; 6] = [
         ("GET", "/k", [good[0], good[1], good[2], ("x", "y")]),
         ("PUT", "/other", [good[0], good[1], good[2], ("x", "y")]),
         ("PUT", "/k", [good[0], ("content-type", "text/html"), good[2], ("x", "y")]),
