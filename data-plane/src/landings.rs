@@ -94,3 +94,16 @@ impl Drop for Landing {
         self.node.landings.ended.send_replace(());
     }
 }
+
+/// Demands of a request that writes nothing, after a body that may have taken long, that its bucket's name still stands for the
+/// same bucket.
+///
+/// # Errors
+/// NoSuchBucket.
+pub fn still_there(node: &Node, bucket: &Bucket) -> Result<(), S3Error> {
+    let now = node.snapshot();
+    match now.as_ref().and_then(|now| now.bucket(&bucket.name)) {
+        Some(now) if now.id == bucket.id => Ok(()),
+        _ => Err(S3Error::no_such_bucket(&*bucket.name)),
+    }
+}
