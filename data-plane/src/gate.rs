@@ -408,18 +408,6 @@ impl Admitted {
         Ok((bucket, backend))
     }
 
-    /// Demands, after a body that may have taken long, that a bucket's name still stands for the same bucket.
-    ///
-    /// # Errors
-    /// NoSuchBucket.
-    pub fn still_there(&self, bucket: &Bucket) -> Result<(), S3Error> {
-        let now = self.worker.node.snapshot();
-        match now.as_ref().and_then(|now| now.bucket(&bucket.name)) {
-            Some(now) if now.id == bucket.id => Ok(()),
-            _ => Err(S3Error::no_such_bucket(&*bucket.name)),
-        }
-    }
-
     /// A header's text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())

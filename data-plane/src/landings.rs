@@ -71,10 +71,7 @@ impl Landing {
         let snapshot = node.snapshot();
         let now = snapshot.as_ref().and_then(|snapshot| snapshot.bucket(&bucket.name));
         if now.is_none_or(|now| now.id != bucket.id || now.state != BucketState::Active) {
-            return Err(S3Error::with(
-                Code::OperationAborted,
-                "The bucket was deleted while the request was under way.",
-            ));
+            return Err(ended());
         }
         *counts.entry(bucket.id).or_default() += 1;
         Ok(Self { node: Arc::clone(node), bucket: bucket.id })
@@ -92,5 +89,23 @@ impl Drop for Landing {
         }
         drop(counts);
         self.node.landings.ended.send_replace(());
+    }
+}
+
+/// What a write is told whose bucket takes none any more.
+pub fn ended() -> S3Error {
+    S3Error::with(Code::OperationAborted, "The bucket was deleted while the request was under way.")
+}
+
+/// Demands of a request that writes nothing, after a body that may have taken long, that its bucket's name still stands for the
+/// same bucket.
+///
+/// # Errors
+/// NoSuchBucket.
+pub fn still_there(node: &Node, bucket: &Bucket) -> Result<(), S3Error> {
+    let now = node.snapshot();
+    match now.as_ref().and_then(|now| now.bucket(&bucket.name)) {
+        Some(now) if now.id == bucket.id => Ok(()),
+        _ => Err(S3Error::no_such_bucket(&*bucket.name)),
     }
 }

@@ -12,6 +12,7 @@ use crate::body::plan::needs_digest;
 use crate::etags;
 use crate::forwarding::{in_its_words, judged};
 use crate::gate::{Admitted, no_content, refuse_folded, refuse_hidden};
+use crate::landings::still_there;
 use crate::refusal::backend_failed;
 use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
@@ -64,7 +65,7 @@ pub async fn delete(admitted: &Admitted) -> Result<Reply, S3Error> {
 pub async fn delete_many(admitted: &Admitted, body: ClientBody) -> Result<Reply, S3Error> {
     let (bucket, backend) = admitted.bucket()?;
     let document = admitted.document(body, MAX_BYTES).await?;
-    admitted.still_there(&bucket)?;
+    still_there(&admitted.worker.node, &bucket)?;
     // A list that was altered on its way would delete something else.
     needs_digest(&admitted.headers)?;
     let request = parse_delete(&document)?;

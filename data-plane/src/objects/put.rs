@@ -17,7 +17,8 @@ use crate::backend::{Backend, Conditions, PutOptions, Upload};
 use crate::body::{BodyPlan, ClientBody, Verified};
 use crate::etags;
 use crate::gate::Admitted;
-use crate::keys::NodeKey;
+use crate::keys::{KeyError, NodeKey};
+use crate::landings::ended;
 use crate::large::Large;
 use crate::multipart::notes::to_format;
 use crate::pipeline;
@@ -121,9 +122,13 @@ pub async fn store(admitted: &Admitted, body: Feed, plan: BodyPlan) -> Result<Re
 /// The bucket's key for new objects.
 ///
 /// # Errors
-/// ServiceUnavailable or AccessDenied.
+/// ServiceUnavailable, AccessDenied, or OperationAborted for a bucket that was deleted meanwhile.
 pub async fn active_key(admitted: &Admitted, bucket: &Arc<Bucket>) -> Result<Arc<NodeKey>, S3Error> {
-    admitted.worker.node.keys.active(bucket).await.map_err(|error| admitted.key_failed(&error))
+    admitted.worker.node.keys.active(bucket).await.map_err(|error| match error {
+        // Of a write nothing is stored yet that could be forged: the control plane knows the bucket no more.
+        KeyError::Unknown => ended(),
+        error => admitted.key_failed(&error),
+    })
 }
 
 /// Headers that pass to the backend, of which the tags are held against S3's limits.

@@ -80,6 +80,35 @@ async fn deletions_whose_list_took_long_do_not_touch_the_next_bucket() {
     steering.stop().await;
 }
 
+/// What has no body of the client's that could be held back is not sent to the storage at all.
+#[actix_rt::test]
+async fn copies_and_changes_of_a_deleted_bucket_do_not_reach_the_next_one() {
+    let steering = Rc::new(Steering::start().await);
+    steering.plain.put("/second", "").await.ok();
+    steering.plain.put("/second/source", "text").await.ok();
+    let meanwhile = Rc::clone(&steering);
+    steering.backend.once(Moment::Before, Call::Head, "source", move || async move {
+        replace_bucket(&meanwhile).await;
+        Ok(())
+    });
+    let source = [("x-amz-copy-source", "/second/source".to_owned())];
+    let refused = steering.steered.send_with("PUT", "/bucket/copy", &source, "").await;
+    assert_eq!((refused.status.as_u16(), refused.tag("Code").as_str()), (409, "OperationAborted"));
+    assert_eq!(steering.plain.get("/bucket/copy").await.tag("Code"), "NoSuchKey");
+
+    let document =
+        Bytes::from("<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>".to_owned());
+    let stream = begin(&steering.steered, "/bucket?versioning=", &document, 9).await;
+    steering.steered.get("/bucket").await.ok();
+    replace_bucket(&steering).await;
+    let answer = end(stream, &document[document.len() - 9..]).await;
+    assert!(answer.starts_with("HTTP/1.1 409 ") && answer.contains("OperationAborted"), "{answer}");
+    let state = steering.plain.get("/bucket?versioning=").await.ok().text();
+    assert!(!state.contains("Enabled"), "{state}");
+    steering.backend.assert_done();
+    Rc::into_inner(steering).unwrap().stop().await;
+}
+
 /// Who waits until a bucket takes no more writes must not hear so while one has only its last step before it.
 #[actix_rt::test]
 async fn a_config_that_ends_a_bucket_is_acknowledged_after_the_last_write() {
