@@ -69,7 +69,7 @@ pub(super) fn headers(parts: &Parts, signed: &str) -> Result<Vec<u8>, S3Error> {
     if !unsigned.is_empty() {
         return Err(S3Error::with(
             Code::AccessDenied,
-            "There were headers present in the request which were not signed.",
+            "There were headers present in the request which were not signed",
         )
         .field("HeadersNotSigned", unsigned.join(", ")));
     }

@@ -38,7 +38,7 @@ pub fn authenticate_form(
     let algorithm = need("x-amz-algorithm")?;
     if algorithm != ALGORITHM {
         let why = "Only AWS4-HMAC-SHA256 is supported";
-        return Err(S3Error::invalid_argument("x-amz-algorithm", algorithm, why));
+        return Err(S3Error::invalid_argument("X-Amz-Algorithm", algorithm, why));
     }
     let credential_text = need("x-amz-credential")?;
     let (timestamp, signature) = (need("x-amz-date")?, need("x-amz-signature")?);
@@ -80,7 +80,7 @@ fn signed(fields: &Fields) -> bool {
 }
 
 fn wrong_date(value: &str, why: &'static str) -> S3Error {
-    S3Error::invalid_argument("x-amz-date", value, why)
+    S3Error::invalid_argument("X-Amz-Date", value, why)
 }
 
 #[cfg(test)]

@@ -66,8 +66,8 @@ impl ChunkedDecoder {
     /// Takes the next piece of the body and appends the plaintext in it to `out`, as slices of the input.
     ///
     /// # Errors
-    /// SignatureDoesNotMatch, IncompleteBody (more or less data than declared), MalformedTrailerError, InvalidRequest
-    /// (broken framing, anything after the end). After an error nothing more is taken, and what came out before is void.
+    /// SignatureDoesNotMatch, IncompleteBody (more or less data than declared, broken framing, anything after the end),
+    /// MalformedTrailerError. After an error nothing more is taken, and what came out before is void.
     pub fn push(&mut self, input: Bytes, out: &mut Vec<Bytes>) -> Result<(), S3Error> {
         if self.failed {
             return Err(malformed("it has already failed"));
@@ -125,7 +125,7 @@ impl ChunkedDecoder {
                 Ok(self.trailers.map(TrailerReader::into_trailers).unwrap_or_default())
             }
             _ if self.failed => Err(malformed("it has already failed")),
-            _ => Err(S3Error::new(Code::IncompleteBody)),
+            _ => Err(malformed("it ends before its last chunk")),
         }
     }
 
@@ -211,8 +211,10 @@ fn parse_size(text: &str) -> Option<u64> {
     u64::from_str_radix(text, 16).ok()
 }
 
+/// S3's error for broken framing: what follows cannot be told from an end that never comes.
 fn malformed(why: &str) -> S3Error {
-    S3Error::with(Code::InvalidRequest, format!("The aws-chunked body is malformed: {why}."))
+    S3Error::with(Code::IncompleteBody, "The request body terminated unexpectedly")
+        .field("Reason", format!("The aws-chunked body is malformed: {why}."))
 }
 
 #[cfg(test)]

@@ -63,8 +63,11 @@ impl Named {
         let path = text_of(path)?;
         let path = path.strip_prefix('/').unwrap_or(&path);
         let (bucket, key) = path.split_once('/').ok_or_else(|| not_a_source(text))?;
-        if bucket.is_empty() || key.is_empty() {
+        if bucket.is_empty() {
             return Err(not_a_source(text));
+        }
+        if key.is_empty() {
+            return Err(S3Error::invalid_argument(COPY_SOURCE, text, "Invalid copy source object key"));
         }
         check_bucket_name(bucket)
             .map_err(|_| S3Error::invalid_argument(COPY_SOURCE, text, "Invalid copy source bucket name"))?;

@@ -45,7 +45,7 @@ const RACES: usize = 3;
 pub async fn complete(admitted: &Rc<Admitted>, body: ClientBody) -> Result<Reply, S3Error> {
     let document = admitted.complete_document(body, MAX_DOCUMENT).await?;
     let parts = parse_complete(&document)?;
-    check_headers(&admitted)?;
+    check_headers(admitted)?;
     late::answer(admitted.request.raw_path.clone(), finish(Rc::clone(admitted), parts)).await
 }
 

@@ -82,6 +82,8 @@ PARAMETERS = ("Query-string authentication version 4 requires the X-Amz-Algorith
     no_signature=(signed(lambda text: text.replace("Signature=", "Other=")), MALFORMED + "missing Signature."),
     another_terminal=(signed(lambda text: text.replace("aws4_request", "aws5_request")),
                       MALFORMED + 'incorrect terminal "aws5_request". This endpoint uses "aws4_request".'),
+    a_credential_too_long=(signed(lambda text: text.replace("aws4_request", "aws4_request/more")), MALFORMED +
+                           'the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".'),
     another_service=(signed(lambda text: text.replace("/s3/", "/ec2/")),
                      MALFORMED + 'incorrect service "ec2". This endpoint belongs to "s3".'),
     another_date=(signed(lambda text: re.sub(r"/\d{8}/", "/3223423234/", text)),
@@ -94,6 +96,8 @@ PARAMETERS = ("Query-string authentication version 4 requires the X-Amz-Algorith
     presigned_no_number=(presigned(Expires="x"), "X-Amz-Expires should be a number"),
     presigned_above_a_week=(presigned(Expires="604801"), "X-Amz-Expires must be less than a week (in seconds); that is, the given "
                             "X-Amz-Expires must be less than 604800 seconds"),
+    not_signed=(lambda t: t.raw.request("GET", present(t), alter=lambda headers: headers.update({"x-amz-meta-later": "x"})),
+                "There were headers present in the request which were not signed"),
     a_token=(lambda t: t.raw.request("GET", present(t), headers={"x-amz-security-token": "t"}),
              "The provided token is malformed or otherwise invalid."),
 )
@@ -109,6 +113,7 @@ def of_a_signature(t, ask, text):
     part_number=(get([("partNumber", "-3")]), "Part number must be an integer between 1 and 10000, inclusive."),
     part_number_and_range=(get([("partNumber", "1")], {"range": "bytes=0-1"}),
                            "Cannot specify both Range header and partNumber query parameter"),
+    no_locks_here=(get([("retention", "")]), "Bucket is missing Object Lock Configuration"),
     negative_page=(listing(("max-keys", "-5")), "Argument -5 must be an integer between 0 and 2147483647"),
     negative_page_of_versions=(listing(("versions", ""), ("max-keys", "-5")), "max-keys cannot be negative"),
     too_many_buckets=(lambda t: t.raw.request("GET", "/", [("max-buckets", "-3")]),

@@ -152,6 +152,18 @@ fn promises_that_cannot_be_read_are_refused() {
     assert_eq!(refused(&mixed, "UNSIGNED-PAYLOAD"), Code::InvalidRequest);
 }
 
+/// Ignored, it would be a promise that nobody kept.
+#[test]
+fn a_checksum_that_s3_does_not_have_is_refused() {
+    for name in ["x-amz-checksum-crc16", "x-amz-checksum-"] {
+        let headers = [("content-length", "5"), (name, "AAAA")];
+        assert_eq!(refused(&headers, "UNSIGNED-PAYLOAD"), Code::InvalidRequest, "{name}");
+    }
+    for name in ["x-amz-checksum-algorithm", "x-amz-checksum-mode", "x-amz-checksum-type"] {
+        assert!(plan(&[("content-length", "5"), (name, "x")], "UNSIGNED-PAYLOAD").is_ok(), "{name}");
+    }
+}
+
 #[test]
 fn a_checksum_is_computed_when_the_upload_needs_one() {
     let make = plan(&[("content-length", "5")], "UNSIGNED-PAYLOAD").unwrap().compute(Algorithm::Crc64Nvme);

@@ -179,6 +179,16 @@ fn forms_are_known_by_their_type() {
     assert_eq!(unimplemented_name("POST", "/bucket"), "POST on a bucket");
 }
 
+/// Dropped, the condition would abort whatever is there.
+#[test]
+fn a_condition_on_an_abort_is_refused() {
+    let header = ("x-amz-if-match-initiated-time", "Mon, 23 Nov 2026 10:00:00 GMT");
+    let asked = with("DELETE", "/bucket/k?uploadId=u", &[header]).unwrap();
+    assert_eq!(asked, Operation::NotImplemented("the header x-amz-if-match-initiated-time".to_owned()));
+    let plain = with("DELETE", "/bucket/k?uploadId=u", &[("x-amz-date", "x")]).unwrap();
+    assert_eq!(plain, Operation::AbortMultipartUpload);
+}
+
 #[test]
 fn headers_that_promise_something_are_refused() {
     let refuses = |target: &str, name: &str, value: &str| {
