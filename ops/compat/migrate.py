@@ -367,3 +367,19 @@ def what_goes_with_an_object_goes_with_its_copy(t):
         equal(answer["Body"].read(), wanted, key)
         found = t.s3.get_object_tagging(Bucket=migration.source, Key=key)["TagSet"]
         equal({tag["Key"]: tag["Value"] for tag in found}, tags, f"tags of {key}")
+
+
+@case(seconds=600, gateway_only=True, sizes=("acceptance",))
+def an_object_that_is_too_large_for_one_put(t):
+    migration = Migration(t)
+    block, blocks = data(1 << 20, "large"), 300
+    upload = t.s3.create_multipart_upload(Bucket=migration.source, Key="large", ContentType="text/x-mine")
+    parts = []
+    for number in range(1, blocks // 50 + 1):
+        etag = t.s3.upload_part(Bucket=migration.source, Key="large", UploadId=upload["UploadId"], PartNumber=number, Body=block * 50)["ETag"]
+        parts.append({"PartNumber": number, "ETag": etag})
+    t.s3.complete_multipart_upload(Bucket=migration.source, Key="large", UploadId=upload["UploadId"], MultipartUpload={"Parts": parts})
+    migration.run()
+    answer = t.s3.get_object(Bucket=migration.source, Key="large")
+    equal((answer["ContentLength"], answer["ContentType"]), (blocks << 20, "text/x-mine"), "size and type")
+    true(all(answer["Body"].read(1 << 20) == block for _ in range(blocks)), "the body differs")
