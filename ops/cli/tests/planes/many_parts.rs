@@ -80,7 +80,7 @@ fn invent(keys: &ObjectKeys, record: &RecordName, id: &str) -> Invented {
     let mut invented = Invented { notes_prefix: record.notes_prefix(), ..Invented::default() };
     for number in 1..COUNT {
         let note = note(number);
-        let name = NoteName::seal(keys, record.clone(), id, number, &etag(number), &note).unwrap();
+        let name = NoteName::seal(keys, *record, id, number, &etag(number), &note).unwrap();
         invented.notes.push(ListEntry {
             key: name.to_key(),
             size: 0,
