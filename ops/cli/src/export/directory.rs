@@ -93,7 +93,9 @@ impl Directory {
         let tags = tags(client, from, &meta, &Of::Current).await?;
         let about = About { meta, tags };
         hashed.target.commit()?;
-        reserved.map(Reserved::keep);
+        if let Some(reserved) = reserved {
+            reserved.keep();
+        }
         Ok(about.line(&from.key, Of::Current, Some(hex::encode(hashed.hash.finalize()))))
     }
 
