@@ -3,6 +3,7 @@
 
 use super::check::{ALGORITHM, Claim, MAX_SKEW, no_token, single};
 use super::credential::Credential;
+use super::sigv4::ASYMMETRIC;
 use super::{Authenticated, Lookup};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::request::{Query, S3Request};
@@ -20,8 +21,15 @@ pub(super) fn authenticate(
     lookup: impl FnMut(&str, &str, &str) -> Lookup,
 ) -> Result<Authenticated, S3Error> {
     let query = &request.query;
-    if need(query, "X-Amz-Algorithm")? != ALGORITHM {
-        return Err(wrong("X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256 and AWS4-ECDSA-P256-SHA256\""));
+    match need(query, "X-Amz-Algorithm")? {
+        ALGORITHM => {}
+        // S3's own sentence would send its reader in a circle.
+        ASYMMETRIC => return Err(wrong("X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\"")),
+        _ => {
+            return Err(wrong(
+                "X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256 and AWS4-ECDSA-P256-SHA256\"",
+            ));
+        }
     }
     let credential = Credential::parse(need(query, "X-Amz-Credential")?)
         .map_err(|why| wrong(format!("Error parsing the X-Amz-Credential parameter; {why}")))?;

@@ -10,7 +10,7 @@ use http::request::Parts;
 use std::borrow::Cow;
 
 /// Signature Version 4A.
-const ASYMMETRIC: &str = "AWS4-ECDSA-P256-SHA256";
+pub(super) const ASYMMETRIC: &str = "AWS4-ECDSA-P256-SHA256";
 /// The longest header that is looked at, in bytes.
 const MAX_HEADER: usize = 8 * 1024;
 

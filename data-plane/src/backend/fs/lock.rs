@@ -245,8 +245,10 @@ pub(crate) fn fuzz(body: &[u8]) {
     }
 }
 
+/// Demands a bucket with locks, for the operations on them: of headers S3 says the same in other words.
 fn need_configuration(bucket: &Bucket) -> Result<(), BackendError> {
-    documents::read(bucket, Document::ObjectLock)?.map(drop).ok_or_else(no_lock_here)
+    let none = || invalid("InvalidRequest", "Bucket is missing Object Lock Configuration");
+    documents::read(bucket, Document::ObjectLock)?.map(drop).ok_or_else(none)
 }
 
 fn nothing_set() -> BackendError {
@@ -257,15 +259,9 @@ fn nothing_set() -> BackendError {
     )
 }
 
-/// As S3 says it of what is read, in other words than of what is written.
-fn need_locks(bucket: &Bucket) -> Result<(), BackendError> {
-    let none = || invalid("InvalidRequest", "Bucket is missing Object Lock Configuration");
-    documents::read(bucket, Document::ObjectLock)?.map(drop).ok_or_else(none)
-}
-
 /// GetObjectRetention.
 pub(crate) fn get_retention(bucket: &Bucket, head: &Head) -> Result<String, BackendError> {
-    need_locks(bucket)?;
+    need_configuration(bucket)?;
     let (Some(mode), Some(until)) = (head.headers.get(MODE), head.headers.get(UNTIL)) else {
         return Err(nothing_set());
     };
@@ -277,7 +273,7 @@ pub(crate) fn get_retention(bucket: &Bucket, head: &Head) -> Result<String, Back
 
 /// GetObjectLegalHold.
 pub(crate) fn get_hold(bucket: &Bucket, head: &Head) -> Result<String, BackendError> {
-    need_locks(bucket)?;
+    need_configuration(bucket)?;
     let hold = head.headers.get(HOLD).ok_or_else(nothing_set)?;
     let mut document = xml::Document::document("LegalHold");
     document.text("Status", hold);
