@@ -149,10 +149,11 @@ impl Client {
             }
         });
         let mut sending = std::pin::pin!(connection.sender.send_request(request));
+        connection.driven.by_hand();
         let response = loop {
             let (deadline, expires) = progress.deadline(self.config.answer_timeout, self.config.idle_timeout);
             tokio::select! {
-                response = &mut sending => break response,
+                response = connection.driven.until(&mut sending) => break response,
                 () = sleep_until(deadline) => {
                     let (now, still) = progress.deadline(self.config.answer_timeout, self.config.idle_timeout);
                     if progress.is_asked() {
@@ -186,6 +187,7 @@ impl Client {
     fn answer(&self, response: http::Response<Incoming>, connection: Connection, pool: &Rc<Pool>) -> Answer {
         let (head, incoming) = response.into_parts();
         crate::access_log::note_storage(&head.headers);
+        connection.driven.by_hand();
         let body = AnswerBody {
             incoming,
             connection: Some(connection),
@@ -285,7 +287,9 @@ impl AnswerBody {
                 self.release();
                 return None;
             }
-            let frame = match timeout(self.idle, self.incoming.frame()).await {
+            let Some(connection) = &self.connection else { return None };
+            let frame = connection.driven.until(self.incoming.frame());
+            let frame = match timeout(self.idle, frame).await {
                 Ok(Some(Ok(frame))) => frame,
                 Ok(Some(Err(error))) => return Some(Err(StreamError::Truncated(error.to_string()))),
                 Ok(None) => {
