@@ -143,7 +143,9 @@ mod tests {
         let seen = counted.polls.get();
         let polls = Rc::clone(&counted);
         driven
-            .until(std::future::poll_fn(|_| if polls.polls.get() > seen { Poll::Ready(()) } else { Poll::Pending }))
+            .until(std::future::poll_fn(|_| {
+                if polls.polls.get() > seen { Poll::Ready(()) } else { Poll::Pending }
+            }))
             .await;
         assert_eq!(counted.polls.get(), seen + 1);
 
