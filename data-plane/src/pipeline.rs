@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
+use sealgate_envelope::size::STORED_CHUNK;
 
 use crate::backend::{BackendError, ByteStream, StreamError, Upload};
 
@@ -14,6 +15,15 @@ pub mod pool;
 pub mod seal;
 pub mod source;
 pub mod tables;
+
+/// What a node reads of an object, at most, for a client that takes nothing, in bytes. Shared out below: a storage is read
+/// only when the client's connection asks for more, and all that was read before has been opened and handed to it, but for
+/// the beginning of a chunk.
+pub const HELD: usize = 1 << 20;
+/// What is read of a storage before a client's connection asks for more, in bytes.
+pub const AHEAD: usize = 512 << 10;
+/// What a client's connection gathers before it writes, in bytes; with less it asks for more.
+pub const GATHERED: usize = HELD - AHEAD - STORED_CHUNK;
 
 /// A body that is in memory already.
 pub fn upload(bytes: impl Into<Bytes>) -> Upload {

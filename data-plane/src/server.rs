@@ -20,6 +20,7 @@ use tracing::{debug, error};
 
 use crate::access_log::{Peer, logged};
 use crate::node::Node;
+use crate::pipeline::GATHERED;
 use crate::tls::Certificates;
 use crate::worker::{Backends, Worker};
 
@@ -27,7 +28,7 @@ use crate::worker::{Backends, Worker};
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// What one connection buffers, either way: large reads and writes are what saves CPU, small ones what bounds memory. A
 /// write takes one frame more, a read at most twice this (the buffer may double once when a head came in pieces).
-const BUFFER: usize = 384 << 10;
+const BUFFER: usize = GATHERED;
 /// A head beyond this is refused by the HTTP parser itself, with a bare 431. S3's own limit is far below and checked after:
 /// what lies between is read so that it gets S3's own error, and no more, since nobody is known to be a client yet.
 const HEAD_LIMIT: usize = 128 << 10;

@@ -8,6 +8,7 @@ mod client;
 mod config;
 mod connection;
 mod copy;
+mod driven;
 mod forward;
 mod framing;
 #[cfg(feature = "fuzz")]

@@ -8,13 +8,12 @@ use futures_util::{StreamExt as _, stream};
 use sealgate_envelope::PartReader;
 use sealgate_envelope::size::{CHUNK, CHUNK_OVERHEAD};
 
-use super::pool::Buffer;
+use super::pool::{BATCH, Buffer};
 use crate::backend::{ByteStream, StreamError};
 use crate::metrics::Metrics;
 
-/// Plaintext that is handed on at a time, in bytes. A connection's write gathers several such frames; a small one bounds
-/// what a client that stalls makes the node hold.
-const FRAME: usize = 2 * CHUNK;
+/// Plaintext that is handed on at a time, in bytes: what a buffer has room for. A connection's write gathers several.
+const FRAME: usize = BATCH * CHUNK;
 
 /// An object that is not what was written.
 #[derive(Debug, thiserror::Error)]

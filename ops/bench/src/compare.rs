@@ -89,11 +89,13 @@ pub async fn run(
 
 async fn measure(contender: &Contender, work: Work, round: usize) -> Result<Sample, CompareError> {
     let used =
-        || cpu::seconds(contender.pid).map_err(|error| CompareError::Process(contender.name.clone(), error));
+        || cpu::used(contender.pid).map_err(|error| CompareError::Process(contender.name.clone(), error));
     let before = used()?;
     let outcome = load::run(contender.target.clone(), work)
         .await
         .map_err(|error| CompareError::Load(contender.name.clone(), error))?;
-    let cpu_seconds = used()? - before;
-    Ok(Sample { target: contender.name.clone(), round, work, cpu_seconds, outcome })
+    let after = used()?;
+    let (user, system_seconds) = (after.user - before.user, after.system - before.system);
+    let cpu_seconds = user + system_seconds;
+    Ok(Sample { target: contender.name.clone(), round, work, cpu_seconds, system_seconds, outcome })
 }

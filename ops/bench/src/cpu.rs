@@ -6,11 +6,20 @@ use std::path::PathBuf;
 /// `utime` and `stime` are counted in these for user space, whatever the kernel's own tick is (proc(5), USER_HZ).
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// CPU-seconds, user and system, of a process and of all its threads since it began. Resolution 10 ms.
+/// CPU-seconds of a process and of all its threads. Resolution 10 ms.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Used {
+    /// In the program itself.
+    pub user: f64,
+    /// In the kernel on its behalf.
+    pub system: f64,
+}
+
+/// What a process has used since it began.
 ///
 /// # Errors
 /// When there is no such process.
-pub fn seconds(pid: u32) -> io::Result<f64> {
+pub fn used(pid: u32) -> io::Result<Used> {
     let text = std::fs::read_to_string(proc_file(pid, "stat"))?;
     parse_stat(&text).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unreadable stat line"))
 }
@@ -42,11 +51,11 @@ fn proc_file(pid: u32, name: &str) -> PathBuf {
 }
 
 /// Fields 14 and 15; the command name before them may itself contain spaces and parentheses.
-fn parse_stat(text: &str) -> Option<f64> {
+fn parse_stat(text: &str) -> Option<Used> {
     let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(11);
     let user: f64 = fields.next()?.parse().ok()?;
     let system: f64 = fields.next()?.parse().ok()?;
-    Some((user + system) / TICKS_PER_SECOND)
+    Some(Used { user: user / TICKS_PER_SECOND, system: system / TICKS_PER_SECOND })
 }
 
 #[cfg(test)]
@@ -57,6 +66,6 @@ mod tests {
     #[test]
     fn user_and_system_time_are_fields_14_and_15() {
         let line = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 150 50 9 9 20 0 1 0 5 6 7";
-        assert_eq!(parse_stat(line), Some(2.0));
+        assert_eq!(parse_stat(line), Some(Used { user: 1.5, system: 0.5 }));
     }
 }

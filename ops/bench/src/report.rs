@@ -19,6 +19,8 @@ pub struct Sample {
     pub work: Work,
     /// CPU-seconds that the target's process used meanwhile.
     pub cpu_seconds: f64,
+    /// Those of them that it spent in the kernel.
+    pub system_seconds: f64,
     /// What the clients saw.
     pub outcome: Outcome,
 }
@@ -29,12 +31,13 @@ impl Sample {
         let Self { round, work, target, .. } = self;
         let [p50, p99] = self.outcome.latency_ms;
         format!(
-            "round {round}: {:?} {} × {} {target}: {:.3} {}, {:.0} MB/s, p50 {p50:.1} ms, p99 {p99:.1} ms",
+            "round {round}: {:?} {} × {} {target}: {:.3} {} ({:.0} % system), {:.0} MB/s, p50 {p50:.1} ms, p99 {p99:.1} ms",
             work.operation,
             size(work.size),
             work.concurrency,
             self.cost(),
             unit(work),
+            100.0 * self.system_seconds / self.cpu_seconds,
             self.outcome.megabytes_per_second,
         )
     }
@@ -191,7 +194,7 @@ mod tests {
             latency_ms: [0.0; 2],
             first_byte_ms: [0.0; 2],
         };
-        Sample { target: target.to_owned(), round, work, cpu_seconds, outcome }
+        Sample { target: target.to_owned(), round, work, cpu_seconds, system_seconds: 0.0, outcome }
     }
 
     #[test]

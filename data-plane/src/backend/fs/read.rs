@@ -14,9 +14,10 @@ use super::record::{Id, Kind, Record};
 use super::space::{self, Bucket};
 use super::{sweep, versions};
 use crate::backend::{BackendError, ByteStream, StoredRange, StreamError};
+use crate::pipeline::AHEAD;
 
-/// Bytes a read from disk. One such piece is read ahead.
-const PIECE: usize = 256 * 1024;
+/// Bytes a read from disk. Another such piece is read meanwhile: a disk does not read by itself as a server sends.
+const PIECE: usize = AHEAD / 2;
 /// How often a reader may lose against writers of the same key before it gives up.
 const ATTEMPTS: usize = 64;
 

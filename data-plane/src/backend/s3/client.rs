@@ -24,9 +24,13 @@ use super::progress::Progress;
 use super::request::{Call, Payload, header_value};
 use super::{answer, xml};
 use crate::backend::{BackendError, ByteStream, LengthMismatch, StreamError, Upload};
+use crate::pipeline::AHEAD;
 
 /// Bodies up to this many bytes are collected before they are sent.
 pub(super) const COLLECTED: u64 = 256 * 1024;
+
+/// Bytes of an answer after which others have their turn.
+const TURN: usize = AHEAD / 2;
 
 /// What a success means that comes before the body's end, or although the server stopped taking bytes.
 const NOT_WHOLE: &str = "success for a body that was not taken whole";
@@ -149,10 +153,11 @@ impl Client {
             }
         });
         let mut sending = std::pin::pin!(connection.sender.send_request(request));
+        connection.driven.by_hand();
         let response = loop {
             let (deadline, expires) = progress.deadline(self.config.answer_timeout, self.config.idle_timeout);
             tokio::select! {
-                response = &mut sending => break response,
+                response = connection.driven.until(&mut sending) => break response,
                 () = sleep_until(deadline) => {
                     let (now, still) = progress.deadline(self.config.answer_timeout, self.config.idle_timeout);
                     if progress.is_asked() {
@@ -186,11 +191,13 @@ impl Client {
     fn answer(&self, response: http::Response<Incoming>, connection: Connection, pool: &Rc<Pool>) -> Answer {
         let (head, incoming) = response.into_parts();
         crate::access_log::note_storage(&head.headers);
+        connection.driven.by_hand();
         let body = AnswerBody {
             incoming,
             connection: Some(connection),
             pool: Rc::clone(pool),
             idle: self.config.idle_timeout,
+            turn: 0,
             reusable: true,
         };
         Answer { status: head.status, headers: head.headers, body }
@@ -275,17 +282,27 @@ pub(super) struct AnswerBody {
     connection: Option<Connection>,
     pool: Rc<Pool>,
     idle: Duration,
+    /// Bytes that came since others had their turn.
+    turn: usize,
     reusable: bool,
 }
 
 impl AnswerBody {
+    /// The next bytes. A server and a client that are both fast must not keep a worker to themselves, so that now and then
+    /// others have their turn before a read.
     async fn next(&mut self) -> Option<Result<Bytes, StreamError>> {
         loop {
             if self.incoming.is_end_stream() {
                 self.release();
                 return None;
             }
-            let frame = match timeout(self.idle, self.incoming.frame()).await {
+            let Some(connection) = &self.connection else { return None };
+            if self.turn >= TURN {
+                self.turn = 0;
+                tokio::task::yield_now().await;
+            }
+            let frame = connection.driven.until(self.incoming.frame());
+            let frame = match timeout(self.idle, frame).await {
                 Ok(Some(Ok(frame))) => frame,
                 Ok(Some(Err(error))) => return Some(Err(StreamError::Truncated(error.to_string()))),
                 Ok(None) => {
@@ -295,6 +312,7 @@ impl AnswerBody {
                 Err(_) => return Some(Err(StreamError::Truncated("no byte in time".to_owned()))),
             };
             if let Ok(data) = frame.into_data() {
+                self.turn += data.len();
                 if self.incoming.is_end_stream() {
                     self.release();
                 }

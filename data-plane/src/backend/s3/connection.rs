@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use futures_util::FutureExt as _;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
@@ -15,17 +16,17 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::config::S3Config;
+use super::driven::Driven;
 use super::framing::OutBody;
 use crate::backend::BackendError;
+use crate::pipeline::AHEAD;
 
-/// Bytes read from a socket at a time. Two such reads wait for a client that takes nothing: one that is being opened and
-/// one that hyper has read ahead.
-const READ: usize = 256 << 10;
+/// Bytes read from a socket at a time. The next are read when these have been handed on.
+const READ: usize = AHEAD;
 
 /// What a connection for uploads gathers before it writes; it takes one frame more.
 const WRITE: usize = 512 << 10;
@@ -36,8 +37,9 @@ const MAX_HEAD: usize = 64 << 10;
 /// A connection that takes one request after another. Dropping it closes it.
 pub(super) struct Connection {
     pub(super) sender: SendRequest<OutBody>,
+    /// What makes it go.
+    pub(super) driven: Driven,
     seen: Rc<Seen>,
-    task: AbortHandle,
     /// Whether it has served a request before: then the server may have closed it meanwhile.
     pub(super) reused: bool,
 }
@@ -51,12 +53,6 @@ impl Connection {
     /// Whether the server stopped taking bytes: not all that was sent has arrived.
     pub(super) fn is_broken(&self) -> bool {
         self.seen.broken.get()
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 
@@ -106,6 +102,7 @@ impl Pool {
         if connection.sender.is_closed() || connection.is_broken() {
             return;
         }
+        connection.driven.by_itself();
         let mut idle = self.idle.borrow_mut();
         while idle.front().is_some_and(|(since, _)| since.elapsed() >= self.config.keep_alive)
             || idle.len() >= self.config.max_idle.max(1)
@@ -143,12 +140,12 @@ impl Pool {
             .handshake(io)
             .await
             .map_err(|error| unreachable(error.to_string()))?;
-        let task = tokio::task::spawn_local(async move {
-            if let Err(error) = connection.await {
+        let driven = Driven::start(connection.map(|ended| {
+            if let Err(error) = ended {
                 tracing::debug!(%error, "backend connection ended");
             }
-        });
-        Ok(Connection { sender, seen, task: task.abort_handle(), reused: false })
+        }));
+        Ok(Connection { sender, driven, seen, reused: false })
     }
 }
 

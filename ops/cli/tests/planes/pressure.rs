@@ -21,8 +21,9 @@ use tokio::sync::Semaphore;
 use super::s3::{Client, bytes};
 use super::world::{World, identity, issue, soon, tenant};
 
-/// The most that a node may hold for a client that stalls, in bytes: a full buffer of the client's connection (384 KiB), the
-/// frame that filled it (128), the piece that is being opened (256) and the one that is read ahead (256).
+/// The most that a node may hold for a client that stalls, in bytes: what its connection gathered before it asked for more
+/// (448 KiB less 28 bytes), the beginning of a chunk (64 KiB and 28 bytes), and what is read then (512 KiB: at once from a
+/// server, in two pieces from a disk).
 const GET_BOUND: u64 = 1 << 20;
 /// The most for a backend that stalls: a full buffer of the listener's connection, one read of it that waits to be sealed,
 /// a batch of chunks, and a full buffer of the backend's connection with the frame that filled it.
