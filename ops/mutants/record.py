@@ -121,10 +121,10 @@ def unexplained(name: str, entry: dict) -> list[str]:
 
 
 def stale(results: dict) -> list[str]:
-    """Explanations of mutants that do not survive, or are gone."""
+    """Explanations of mutants that do not survive, or are gone, as far as their file was run."""
     missed = {(name, nameless(mutant)) for name, entry in results.items() for mutant in entry["missed"]}
     return [f"{EXPLAINED}: {name}: {mutant}: does not survive" for name, each in explanations().items() for mutant in each
-            if name in results and (name, mutant) not in missed]
+            if name in results and not results[name]["not_run"] and (name, mutant) not in missed]
 
 
 def summary(entry: dict) -> str:
