@@ -13,6 +13,8 @@ PACKAGE = "sealgate-envelope"
 SOURCE = "data-plane/envelope/src"
 RESULTS, PAGE = "docs/results/mutants.json", "docs/results/mutants.md"
 EXPLAINED = "ops/mutants/equivalent.json"
+# What can come of a mutant.
+KINDS = ("CaughtMutant", "Unviable", "Timeout", "MissedMutant")
 # Unit tests lie at the end of a file, and changing them changes no mutant.
 TESTS = "\n#[cfg(test)]\nmod tests {"
 
@@ -86,7 +88,7 @@ def split(mutant: str) -> tuple[str, str]:
 
 def entry(name: str, outcomes: dict, not_run: int) -> dict:
     of = {kind: [split(mutant)[1] for mutant, outcome in outcomes.items() if outcome == kind]
-          for kind in ("CaughtMutant", "Unviable", "Timeout", "MissedMutant")}
+          for kind in KINDS}
     return {"commit": head()[:12], "code": digest(code(name)), "caught": len(of["CaughtMutant"]), "unviable": len(of["Unviable"]),
             "timeout": of["Timeout"], "missed": of["MissedMutant"], "not_run": not_run}
 
