@@ -179,7 +179,6 @@ impl Subscriber {
             }
         };
         self.answer(answer);
-        self.report_frozen();
     }
 
     /// Says what is still being written into frozen buckets, where there are any.
@@ -208,7 +207,7 @@ impl Subscriber {
         let snapshot = self.node.snapshot();
         let ending = snapshot.map_or_else(Vec::new, |snapshot| self.node.landings.outlasting(&snapshot));
         if ending.is_empty() {
-            self.answer(ack);
+            self.acknowledged(ack);
             return;
         }
         let node = Arc::clone(&self.node);
@@ -220,7 +219,12 @@ impl Subscriber {
                 );
             }
         };
-        ctx.spawn(settling.into_actor(self).map(|(), actor, _| actor.answer(ack)));
+        ctx.spawn(settling.into_actor(self).map(|(), actor, _| actor.acknowledged(ack)));
+    }
+
+    fn acknowledged(&self, ack: wire::node_message::Message) {
+        self.answer(ack);
+        self.report_frozen();
     }
 
     fn answer(&self, message: wire::node_message::Message) {

@@ -1,12 +1,15 @@
 //! How often a bucket's storage is asked for its CORS configuration: requests that anybody may send must not multiply there.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::future::{join, join_all};
 use http::Request;
 use http_body_util::Full;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
 
-use super::s3::{Answer, exchange};
+use super::s3::{Answer, Client, exchange};
 use super::steered::{Call, Moment};
 use super::steering::{Steering, unavailable};
 
@@ -20,7 +23,14 @@ fn document(origin: &str) -> String {
 }
 
 async fn configure(steering: &Steering, origin: &str) {
-    steering.steered.send("PUT", "/bucket?cors=", document(origin)).await.ok();
+    put(&steering.steered, origin).await.ok();
+}
+
+/// Configures with the digest that S3 demands.
+async fn put(client: &Client, origin: &str) -> Answer {
+    let document = document(origin);
+    let digest = STANDARD.encode(Sha256::digest(&document));
+    client.send_with("PUT", "/bucket?cors=", &[("x-amz-checksum-sha256", digest)], document).await
 }
 
 /// A preflight, as a browser sends it: unsigned.
@@ -73,7 +83,7 @@ async fn a_storage_that_fails_is_not_asked_by_each_request() {
     }
     let asked = steering.backend.count(Call::Forward, "cors", MOST);
     // A change counts at once, whatever was known before. It meets the second fault, the next one does not.
-    assert_eq!(steering.steered.send("PUT", "/bucket?cors=", document("http://two")).await.status, 503);
+    assert_eq!(put(&steering.steered, "http://two").await.status, 503);
     preflight(&steering, "http://one").await.ok();
     assert_eq!(asked.get(), 1);
     steering.backend.forget_rules();
@@ -87,7 +97,7 @@ async fn an_answer_that_a_change_overtakes_is_not_kept() {
     configure(&steering, "http://one").await;
     let client = steering.steered.clone();
     steering.backend.once(Moment::After, Call::Forward, "cors", move || async move {
-        client.send("PUT", "/bucket?cors=", document("http://two")).await.ok();
+        put(&client, "http://two").await.ok();
         Ok(())
     });
     preflight(&steering, "http://one").await.ok();
