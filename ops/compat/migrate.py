@@ -42,7 +42,7 @@ class Migration:
 
     def command(self, *arguments) -> list[str]:
         return [self.t.target.binary, "--json", "migrate", "--from", f"s3://{self.source}", "--to", f"s3://{self.copy}",
-                "--admin", self.t.target.welcome("Admin API"), "--token-file", os.path.join(self.t.target.data, "control-plane", "admin-token"),
+                "--admin-url", self.t.target.welcome("Admin API"), "--admin-token-file", os.path.join(self.t.target.data, "control-plane", "admin-token"),
                 "--data", self.t.target.data, "--state", os.path.join(self.directory, "state"), *arguments]
 
     def start(self, *arguments) -> subprocess.Popen:

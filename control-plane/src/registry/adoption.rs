@@ -213,9 +213,10 @@ impl Registry {
     /// stay in the store.
     ///
     /// # Errors
-    /// [`Error::Precondition`] unless it is in use.
+    /// [`Error::Precondition`] unless it is in use, or while it is frozen: a migration would lose it.
     pub fn release(&self, id: BucketId) -> Result<Version, Error> {
         let bucket = self.known(id)?;
+        buckets::not_frozen(&bucket)?;
         match bucket.state {
             BucketState::Active => self.remove(&bucket),
             _ => Err(Error::Precondition("the bucket is being made or deleted: see `abort`".to_owned())),

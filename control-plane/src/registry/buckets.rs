@@ -128,9 +128,7 @@ impl Registry {
     /// [`Error::Precondition`] when it is still being created, or frozen.
     pub fn begin_delete(&self, id: BucketId) -> Result<Version, Error> {
         let bucket = self.known(id)?;
-        if bucket.frozen {
-            return Err(Error::Precondition("the bucket is frozen: end the freeze first".to_owned()));
-        }
+        not_frozen(&bucket)?;
         match bucket.state {
             BucketState::Active | BucketState::Restoring => self.set_state(&bucket, BucketState::Deleting),
             BucketState::Deleting => Ok(self.version()),
@@ -186,9 +184,7 @@ impl Registry {
     pub fn set_rules(&self, name: &str, rules: Vec<RuleRecord>) -> Result<Version, Error> {
         let state = self.state();
         let bucket = state.buckets.get(name).ok_or_else(|| Error::NotFound("no such bucket".to_owned()))?;
-        if bucket.frozen {
-            return Err(Error::Precondition("the bucket is frozen: end the freeze first".to_owned()));
-        }
+        not_frozen(bucket)?;
         let mut record = BucketRecord::clone(bucket);
         record.rules = checked(rules)?;
         self.put(&record)
@@ -231,4 +227,15 @@ pub(super) fn checked(mut rules: Vec<RuleRecord>) -> Result<Vec<RuleRecord>, Err
         return Err(Error::Invalid("a prefix has at most 1024 bytes".to_owned()));
     }
     Ok(rules)
+}
+
+/// Refuses what would change a bucket under a migration.
+///
+/// # Errors
+/// [`Error::Precondition`] while its writes are frozen.
+pub(super) fn not_frozen(bucket: &BucketRecord) -> Result<(), Error> {
+    match bucket.frozen {
+        true => Err(Error::Precondition("the bucket is frozen: end the freeze first".to_owned())),
+        false => Ok(()),
+    }
 }

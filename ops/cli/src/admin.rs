@@ -10,9 +10,8 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::ServerName;
+use sealgate_data_plane::backend::s3::client_tls;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -39,9 +38,6 @@ pub struct AdminArguments {
     /// Certificates (PEM) to trust for it instead of the system's
     #[arg(long, value_name = "FILE")]
     admin_ca: Option<PathBuf>,
-    /// The directory of a `sealgate dev` that runs: takes URL and token from there
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
 }
 
 /// A way to the admin API. Not printable: it holds the token.
@@ -52,12 +48,12 @@ pub struct Admin {
 }
 
 impl AdminArguments {
-    /// Finds URL and token; connects to nothing yet.
+    /// Finds URL and token, `data` being the directory of a `sealgate dev` that runs; connects to nothing yet.
     ///
     /// # Errors
     /// When one is missing, cannot be read, or the token would cross a network in clear.
-    pub fn open(&self) -> Outcome<Admin> {
-        let url = match (&self.admin_url, &self.data) {
+    pub fn open(&self, data: Option<&Path>) -> Outcome<Admin> {
+        let url = match (&self.admin_url, data) {
             (Some(url), _) => url.clone(),
             (None, Some(data)) => {
                 let path = data.join("config");
@@ -73,7 +69,7 @@ impl AdminArguments {
                     .hint("give --admin-url URL and --admin-token-file FILE, or --data DIR"));
             }
         };
-        let in_data = self.data.as_ref().map(|data| data.join("control-plane").join("admin-token"));
+        let in_data = data.map(|data| data.join("control-plane").join("admin-token"));
         let token = self.admin_token_file.clone().or(in_data).ok_or_else(|| {
             Failure::usage("no token for the admin API").hint("give --admin-token-file FILE")
         })?;
@@ -104,7 +100,7 @@ fn read(path: &Path) -> Outcome<String> {
 }
 
 impl Admin {
-    /// One request; gives status and document of a success.
+    /// One request, waited for; gives status and document of a success.
     ///
     /// # Errors
     /// What the control plane says is wrong.
@@ -113,12 +109,16 @@ impl Admin {
             .enable_all()
             .build()
             .map_err(|error| Failure::io(&"runtime", &error))?;
-        let answered = async {
-            tokio::time::timeout(TIMEOUT, self.send(method, path, body))
-                .await
-                .unwrap_or_else(|_| Err(self.unreachable(&"no answer in time")))
-        };
-        let (status, bytes) = runtime.block_on(answered)?;
+        runtime.block_on(self.ask(method, path, body))
+    }
+
+    /// One request; gives status and document of a success.
+    ///
+    /// # Errors
+    /// As [`Admin::call`].
+    pub async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Outcome<(StatusCode, Value)> {
+        let answered = tokio::time::timeout(TIMEOUT, self.send(method, path, body)).await;
+        let (status, bytes) = answered.unwrap_or_else(|_| Err(self.unreachable(&"no answer in time")))?;
         let document = serde_json::from_slice(&bytes);
         if status.is_success() {
             return match document {
@@ -163,7 +163,9 @@ impl Admin {
             return self.exchange(stream, request).await;
         }
         let name = ServerName::try_from(bare.to_owned()).map_err(|error| self.unreachable(&error))?;
-        let tls = TlsConnector::from(Arc::new(self.tls()?)).connect(name, stream).await;
+        let config = client_tls(self.ca_pem.as_deref())
+            .map_err(|error| Failure::usage(format!("--admin-ca: {error}")))?;
+        let tls = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
         self.exchange(tls.map_err(|error| self.unreachable(&error))?, request).await
     }
 
@@ -182,34 +184,11 @@ impl Admin {
                 Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| self.unreachable(&error))?;
             Ok((head.status, body.to_bytes()))
         };
-        tokio::pin!(connection);
+        let mut answered = std::pin::pin!(answered);
         tokio::select! {
-            answered = answered => answered,
-            ended = &mut connection => Err(self.unreachable(&match ended {
-                Ok(()) => "the connection was closed".to_owned(),
-                Err(error) => error.to_string(),
-            })),
+            done = &mut answered => done,
+            // The server may close the connection before the last of its answer was taken.
+            _ = connection => answered.await,
         }
-    }
-
-    fn tls(&self) -> Outcome<ClientConfig> {
-        let mut roots = RootCertStore::empty();
-        match &self.ca_pem {
-            Some(pem) => {
-                for certificate in CertificateDer::pem_slice_iter(pem) {
-                    let added = certificate.map(|certificate| roots.add(certificate).is_ok());
-                    if !added.unwrap_or(false) {
-                        return Err(Failure::usage("--admin-ca: not a certificate"));
-                    }
-                }
-            }
-            None => {
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let config = config.map_err(|error| self.unreachable(&error))?;
-        Ok(config.with_root_certificates(roots).with_no_client_auth())
     }
 }

@@ -54,7 +54,7 @@ pub struct Adopt {
     #[arg(long, value_name = "PREFIX")]
     plain_prefix: Vec<String>,
     #[command(flatten)]
-    admin: AdminArguments,
+    place: Place,
 }
 
 /// Arguments of `sealgate bucket release`.
@@ -63,7 +63,23 @@ pub struct Release {
     /// The bucket's name for clients
     name: String,
     #[command(flatten)]
+    place: Place,
+}
+
+/// Which control plane.
+#[derive(Args, Debug)]
+struct Place {
+    #[command(flatten)]
     admin: AdminArguments,
+    /// The directory of a `sealgate dev` that runs: takes URL and token from there
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl Place {
+    fn open(&self) -> Outcome<Admin> {
+        self.admin.open(self.data.as_deref())
+    }
 }
 
 /// Runs one of the commands.
@@ -75,7 +91,7 @@ pub fn run(command: &Command, out: Output) -> Outcome<()> {
 }
 
 fn adopt(arguments: &Adopt, out: Output) -> Outcome<()> {
-    let admin = arguments.admin.open()?;
+    let admin = arguments.place.open()?;
     let mut adopt = json!({
         "backend_bucket": arguments.backend_bucket.as_deref().unwrap_or(&arguments.name),
         "backend": arguments.backend.clone().unwrap_or_default(),
@@ -152,7 +168,7 @@ fn known_tenant(admin: &Admin, arguments: &Adopt, id: &str, card: &RecoveryCard)
 
 fn release(arguments: &Release, out: Output) -> Outcome<()> {
     let path = format!("/v1/buckets/{}/release", arguments.name);
-    let (_, mut released) = arguments.admin.open()?.call("POST", &path, Some(&json!({})))?;
+    let (_, mut released) = arguments.place.open()?.call("POST", &path, Some(&json!({})))?;
     if !out.is_json() {
         eprintln!("released; keep the card below: it is what adopts the bucket again");
         let card = released["recovery_card"].take();

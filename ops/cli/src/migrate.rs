@@ -27,11 +27,12 @@ use sealgate_data_plane::backend::s3::S3Backend;
 use sealgate_data_plane::backend::{Backend as _, BackendError, Forward};
 use serde_json::json;
 
-use self::admin::{Admin, AdminArguments, Bucket};
+use self::admin::Bucket;
 use self::copy::Copier;
 use self::pass::{Counts, Pass};
 use self::retry::persist;
 use self::state::{About, State};
+use crate::admin::{Admin, AdminArguments};
 use crate::connection::Client;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::location::Location;
@@ -93,7 +94,7 @@ pub fn run(arguments: &Arguments, out: Output) -> Outcome<()> {
     if arguments.from == arguments.to {
         return Err(Failure::usage("--from and --to are one bucket"));
     }
-    let (client, admin) = (arguments.server.client()?, Admin::new(&arguments.admin)?);
+    let (client, admin) = (arguments.server.client()?, arguments.admin.open(arguments.server.data())?);
     let froze = Cell::new(false);
     let migration = Migration { arguments, client: &client, admin: &admin, out, froze: &froze };
     let done = client.run_until_signal(async {
@@ -104,7 +105,7 @@ pub fn run(arguments: &Arguments, out: Output) -> Outcome<()> {
     });
     let Err(failure) = done else { return Ok(()) };
     // Nobody waits behind a migration that is over.
-    if froze.get() && client.run(admin.freeze(&arguments.from.bucket, false)).is_err() {
+    if froze.get() && client.run(admin::freeze(&admin, &arguments.from.bucket, false)).is_err() {
         let text = format!("{}; and s3://{} is still frozen", failure.what(), arguments.from.bucket);
         return Err(Failure::new(failure.exit(), text)
             .hint("end the freeze with --unfreeze, or run the command again"));
@@ -126,7 +127,7 @@ impl Migration<'_> {
         let arguments = self.arguments;
         let backend = &self.client.backend;
         let (from, to) = (&*arguments.from.bucket, &*arguments.to.bucket);
-        let (source, target) = (self.admin.bucket(from).await?, self.admin.bucket(to).await?);
+        let (source, target) = (admin::bucket(self.admin, from).await?, admin::bucket(self.admin, to).await?);
         let default = || PathBuf::from(format!("sealgate-migrate-{from}"));
         let path = arguments.state.clone().unwrap_or_else(default);
         // A dry run leaves nothing behind.

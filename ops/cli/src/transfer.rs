@@ -6,7 +6,7 @@ pub mod presign;
 pub mod put;
 pub mod upload;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -26,6 +26,12 @@ pub struct ServerArguments {
 impl ServerArguments {
     fn settings(&self) -> Outcome<Settings> {
         Settings::find(&self.connection, self.data.as_deref())
+    }
+
+    /// The directory of a `sealgate dev`, where one was named.
+    #[must_use]
+    pub fn data(&self) -> Option<&Path> {
+        self.data.as_deref()
     }
 
     /// A client for the server.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::admin::{Bucket, Settled};
+use super::admin::{self, Bucket, Settled};
 use super::{LOOK_AGAIN, Migration, Passes, uploads};
 use crate::failure::{Exit, Failure, Outcome};
 
@@ -16,7 +16,7 @@ impl Migration<'_> {
         let (from, to) = (&*self.arguments.from.bucket, &*self.arguments.to.bucket);
         let began = Instant::now();
         self.froze.set(true);
-        let first = self.admin.freeze(from, true).await?;
+        let first = admin::freeze(self.admin, from, true).await?;
         self.drained(from, first).await?;
         let open = uploads::list(passes.copier.backend, from).await?;
         if !open.is_empty() && !self.arguments.abort_uploads {
@@ -44,8 +44,8 @@ impl Migration<'_> {
         }
         // From here on only what the registry says counts: the names may have been exchanged although no answer came.
         self.froze.set(false);
-        if let Err(failure) = self.admin.switch(from, to, &source.id).await
-            && self.admin.bucket(from).await?.id == source.id
+        if let Err(failure) = admin::switch(self.admin, from, to, &source.id).await
+            && admin::bucket(self.admin, from).await?.id == source.id
         {
             self.froze.set(true);
             return Err(failure);
@@ -61,15 +61,15 @@ impl Migration<'_> {
 
     async fn end_with(&self, copied: serde_json::Value, began: Option<Instant>) -> Outcome<()> {
         let (from, to) = (&*self.arguments.from.bucket, &*self.arguments.to.bucket);
-        if self.admin.bucket(from).await?.frozen {
-            let first = self.admin.settled(from).await?;
+        if admin::bucket(self.admin, from).await?.frozen {
+            let first = admin::settled(self.admin, from).await?;
             self.wait(from, first, |waited| {
                 Failure::new(Exit::Unavailable, format!("s3://{from} is the copy now, and frozen still: {waited}")).hint(
                     "bring those nodes back, or revoke them (DELETE /v1/nodes/NAME), and run the command again; --unfreeze does not wait for them",
                 )
             })
             .await?;
-            self.admin.freeze(from, false).await?;
+            admin::freeze(self.admin, from, false).await?;
         }
         let frozen = began.map_or(0.0, |began| began.elapsed().as_secs_f64());
         let text = format!(
@@ -83,7 +83,7 @@ impl Migration<'_> {
 
     pub(super) async fn unfreeze(&self) -> Outcome<()> {
         let from = &*self.arguments.from.bucket;
-        self.admin.freeze(from, false).await?;
+        admin::freeze(self.admin, from, false).await?;
         self.out.line(&format!("s3://{from} takes writes"), &json!({"bucket": from, "frozen": false}))
     }
 
@@ -109,7 +109,7 @@ impl Migration<'_> {
             }
             self.say(&format!("waiting: {}", found.text()));
             tokio::time::sleep(LOOK_AGAIN).await;
-            found = self.admin.settled(name).await?;
+            found = admin::settled(self.admin, name).await?;
         }
         Ok(())
     }

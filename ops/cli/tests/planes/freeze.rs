@@ -93,6 +93,7 @@ async fn a_frozen_bucket_takes_no_writes_and_is_read() {
     for (method, path, body) in [
         ("DELETE", "/v1/buckets/bucket", Value::Null),
         ("PUT", "/v1/buckets/bucket/rules", json!({ "rules": [] })),
+        ("POST", "/v1/buckets/bucket/release", json!({})),
     ] {
         let (status, text) = operator.refused(method, path, body).await;
         assert!(status == 409 && text.contains("frozen"), "{text}");
