@@ -203,7 +203,7 @@ def anonymous_requests(t):
 def authorization_headers_that_are_none(t):
     if not t.target.is_gateway:
         return  # Each server has codes of its own here; these are S3's.
-    for value, status, code in (("AWS4-HMAC-SHA256", 400, "InvalidRequest"), ("AWS4-HMAC-SHA256 Credential=a", 400, "AuthorizationHeaderMalformed"),
+    for value, status, code in (("AWS4-HMAC-SHA256", 400, "InvalidArgument"), ("AWS4-HMAC-SHA256 Credential=a", 400, "AuthorizationHeaderMalformed"),
                                 ("Bearer token", 400, "InvalidArgument"), ("AWS key:signature", 400, "InvalidRequest")):
         refused(bare(t, "GET", t.path(), [("Authorization", value)]), status, code)
     scope = f"{t.credentials.access_key}/{sigv4.scope(t.credentials, sigv4.timestamp())}"
