@@ -169,7 +169,9 @@ def a_restart_finds_everything(t):
     t.target.restart()
     for name, text in files.items():
         with open(os.path.join(t.target.data, name)) as file:
-            equal(file.read(), text, name)
+            # The admin API of these gateways takes whatever port is free.
+            same = [[line for line in each.splitlines() if not line.startswith("sealgate_admin_url")] for each in (file.read(), text)]
+            equal(same[0], same[1], name)
     answer = t.s3.get_object(Bucket=t.bucket, Key="before")
     true(answer["Body"].read() == data(200_000, "restart") and answer["Metadata"] == {"a": "b"}, "the object is another")
     second = t.s3.upload_part(**place, PartNumber=2, Body=b"two")["ETag"]

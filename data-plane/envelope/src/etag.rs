@@ -103,6 +103,8 @@ mod tests {
             ("*".to_owned(), "*".to_owned()),
             ("é\"".to_owned(), "é\"".to_owned()),
             ("0x8D4BCC2E4835CD0".to_owned(), "0x8D4BCC2E4835CD0".to_owned()),
+            // As long as a digest, but none.
+            ("z".repeat(32), "z".repeat(32)),
         ] {
             assert_eq!(to_client(&backend), client);
             assert_eq!(to_backend(&client), backend);
