@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::admin::Bucket;
 use crate::failure::{Exit, Failure, Outcome};
 
 /// What is kept of it in memory, in bytes.
@@ -55,6 +56,13 @@ pub struct About {
     pub pass: u32,
     /// Whether what was in the target before is compared instead of being refused.
     pub adopting: bool,
+}
+
+impl About {
+    /// Whether these two, not exchanged yet, are its buckets.
+    pub fn is_of(&self, source: &Bucket, target: &Bucket) -> bool {
+        (&self.from_id, &self.to_id) == (&source.id, &target.id)
+    }
 }
 
 /// See the module.
