@@ -408,6 +408,9 @@ def what_goes_with_an_object_goes_with_its_copy(t):
     migration = Migration(t)
     headers = {"ContentType": "text/x-mine", "CacheControl": "no-store", "ContentDisposition": "inline", "ContentLanguage": "de",
                "Metadata": {"mine": "1"}}
+    if not t.target.backend:
+        # Not every server keeps one of a plain object.
+        headers["WebsiteRedirectLocation"] = "/elsewhere"
     body = data(70_000, "about")
     t.s3.put_object(Bucket=migration.source, Key="a b/ü+?&=", Body=body, Tagging="one=1%202&two=", **headers)
     upload = t.s3.create_multipart_upload(Bucket=migration.source, Key="parts", **headers)

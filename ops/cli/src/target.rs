@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Stdout, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Exit, Failure, Outcome};
@@ -39,9 +40,11 @@ impl Target {
         getrandom::fill(&mut random)
             .map_err(|_| Failure::new(Exit::Failure, "the system gives no randomness"))?;
         let temporary = path.with_file_name(format!(".sealgate-{}.partial", hex::encode(random)));
+        // Plaintext: for whoever asked for it, unless they say otherwise.
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
+            .mode(0o600)
             .open(&temporary)
             .map_err(|error| Failure::file(path, &error))?;
         Ok(Self::File { file, temporary, path: path.to_owned() })

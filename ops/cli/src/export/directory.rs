@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
@@ -154,7 +154,7 @@ struct Reserved(Option<PathBuf>);
 
 impl Reserved {
     fn new(path: &Path) -> io::Result<Self> {
-        fs::OpenOptions::new().write(true).create_new(true).open(path)?;
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         Ok(Self(Some(path.to_owned())))
     }
 

@@ -9,20 +9,14 @@ use http::{HeaderMap, HeaderValue, Method};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sealgate_data_plane::backend::s3::S3Backend;
 use sealgate_data_plane::backend::{Backend as _, BackendError, Forward, GetOptions, ObjectMeta, PutOptions};
+use sealgate_data_plane::s3::headers::metadata::SYSTEM;
 use sealgate_data_plane::s3::xml::tags::parse_tags;
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// What the client said of the content.
-const CONTENT: &[&str] = &[
-    "cache-control",
-    "content-disposition",
-    "content-encoding",
-    "content-language",
-    "content-type",
-    "expires",
-];
+/// What the client said of the content: all that S3 stores with an object and gives back.
+const CONTENT: &[&str] = SYSTEM;
 const CLASS: &str = "x-amz-storage-class";
 const TAGGING: &str = "x-amz-tagging";
 const HOLD: &str = "x-amz-object-lock-legal-hold";
