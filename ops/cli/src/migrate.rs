@@ -172,11 +172,10 @@ impl Migration<'_> {
         let bar =
             if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
         let copier = Copier { backend, from, to, versioned, bar };
-        let open = uploads::list(backend, from).await?;
-        if !open.is_empty() {
+        let open = uploads::count(backend, from).await?;
+        if open > 0 {
             self.say(&format!(
-                "{} uploads are in progress in s3://{from}; they cannot be moved, and must end before the switch",
-                open.len()
+                "{open} uploads are in progress in s3://{from}; they cannot be moved, and must end before the switch"
             ));
         }
         let empty = match known {
@@ -188,7 +187,7 @@ impl Migration<'_> {
                 .hint("name an empty bucket; or, if what is in it is of an earlier run, give --overwrite: what is the same stays, everything else in it is deleted"));
         }
         let Some(state) = state.filter(|_| !arguments.dry_run) else {
-            return self.count(&copier, open.len()).await;
+            return self.count(&copier, open).await;
         };
         let about = known.unwrap_or(About {
             from_id: source.id.clone(),

@@ -18,15 +18,17 @@ impl Migration<'_> {
         self.freeze.set(Freeze::Own);
         let first = admin::freeze(self.admin, from, true).await?;
         self.drained(from, first).await?;
-        let open = uploads::list(passes.copier.backend, from).await?;
-        if !open.is_empty() && !self.arguments.abort_uploads {
+        let open = uploads::count(passes.copier.backend, from).await?;
+        if open > 0 && !self.arguments.abort_uploads {
             return Err(Failure::new(
                 Exit::Failure,
-                format!("s3://{from}: {} uploads are in progress; the bucket is as it was", open.len()),
+                format!("s3://{from}: {open} uploads are in progress; the bucket is as it was"),
             )
             .hint("let them be completed, or give --abort-uploads"));
         }
-        uploads::abort(passes.copier.backend, from, &open).await?;
+        if open > 0 {
+            uploads::abort_all(passes.copier.backend, from).await?;
+        }
         let mut last = passes.run(true, !self.arguments.tags_unchanged).await?;
         for left in (0..FROZEN_PASSES).rev() {
             // Copies are compared in their own pass, deletions only in the next.
