@@ -1,5 +1,6 @@
 """`sealgate migrate` under load: what was acknowledged before, during and after it is in the copy, once and with its own bytes."""
 
+import concurrent.futures
 import contextlib
 import datetime
 import hashlib
@@ -401,6 +402,15 @@ def uploads_in_progress_are_not_lost_unasked(t):
     migration.run("--abort-uploads")
     with raises("NoSuchUpload", status=404):
         t.s3.list_parts(Bucket=migration.source, Key="upload", UploadId=made["UploadId"])
+
+
+@case(seconds=300, gateway_only=True, sizes=("acceptance",))
+def more_uploads_than_a_page_of_their_listing_has(t):
+    migration = Migration(t)
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda number: t.s3.create_multipart_upload(Bucket=migration.source, Key=f"{number}"), range(1_001)))
+    migration.run("--abort-uploads")
+    equal(t.s3.list_multipart_uploads(Bucket=migration.copy).get("Uploads", []), [], "uploads in the old bucket")
 
 
 @case(seconds=120, gateway_only=True)

@@ -111,6 +111,9 @@ pub fn run(arguments: &Arguments, out: Output) -> Outcome<()> {
     let client = arguments.server.client()?;
     let (target, manifest) = target(arguments)?;
     let manifest = RefCell::new(open(arguments, &manifest)?);
+    if let Target::Directory(directory) = &target {
+        directory.tidy()?;
+    }
     let (summary, unavailable, told) = (RefCell::default(), Cell::new(0), Cell::new(Instant::now()));
     let export = Export {
         client: &client,
