@@ -439,6 +439,7 @@ def what_goes_with_an_object_goes_with_its_copy(t):
         equal(answer["Body"].read(), wanted, key)
         found = t.s3.get_object_tagging(Bucket=migration.source, Key=key)["TagSet"]
         equal({tag["Key"]: tag["Value"] for tag in found}, tags, f"tags of {key}")
+    equal(os.stat(os.path.join(migration.directory, "state")).st_mode & 0o077, 0, "what others may do in the state")
 
 
 @case(seconds=600, gateway_only=True, sizes=("acceptance",))
