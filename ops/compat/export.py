@@ -65,7 +65,7 @@ def described(t):
     """An object with all that goes along."""
     t.s3.put_object(Bucket=t.bucket, Key="described", Body=b"described", ContentType="text/x-mine", CacheControl="max-age=7",
                     ContentDisposition='attachment; filename="x"', Metadata={"of": "the export", "more": "ü".encode().hex()},
-                    Tagging="a%20b=c%3Ad&e=")
+                    Tagging="a%20b=c%3Ad&e=", **({} if t.target.backend else {"WebsiteRedirectLocation": "/elsewhere"}))
 
 
 @case(seconds=SECONDS)
@@ -85,6 +85,11 @@ def into_a_directory_and_again(t):
         line = lines["described"]
         equal((line["headers"]["content-type"], line["headers"]["cache-control"], line["metadata"]["of"], line["tags"]),
               ("text/x-mine", "max-age=7", "the export", {"a b": "c:d", "e": ""}), "what goes along")
+        if not t.target.backend:
+            equal(line["headers"]["x-amz-website-redirect-location"], "/elsewhere", "the redirect")
+        for place, _, files in os.walk(f"{directory}/out"):
+            modes = {name: os.stat(os.path.join(place, name)).st_mode & 0o077 for name in [*files, "."]}
+            equal({name: mode for name, mode in modes.items() if mode}, {}, f"what others may do in {place}")
         equal(export.run()[0] | {"bytes": 0}, {"objects": 0, "bytes": 0, "there": len(wanted), "failed": 0}, "the summary of the second run")
         # What changed comes again, and so does what is missing; nothing else.
         t.put("exported/1", b"changed")
@@ -153,6 +158,34 @@ def what_is_damaged_is_named_and_not_written(t):
 
 
 @case(seconds=SECONDS)
+def what_the_gateway_cannot_read_is_named_and_the_others_go_on(t):
+    if t.target.backend:
+        return
+    with bucket(t) as directory:
+        (root,) = t.target.raw_roots()
+        place = os.path.join(root, "buckets", decryptor.backend_bucket(os.listdir(os.path.join(root, "buckets")), t.bucket))
+        for key in ("b", "c"):
+            t.put(key, key.encode())
+        known = {entry.path for entry in raw_copies.bodies(place)}
+        t.put("a", data(200_000, "a"))
+        (new,) = [entry.path for entry in raw_copies.bodies(place) if entry.path not in known]
+        os.remove(new)
+        os.mkdir(new)
+        summary, failed = Export(t, directory, "out").run(status=1)
+        equal((summary["objects"], {key: line["error"] for key, line in failed.items()}), (2, {"a": "unavailable"}), "what failed")
+        # All of them: the run does not try a whole bucket in vain.
+        known = {entry.path for entry in raw_copies.bodies(place)}
+        for number in range(30):
+            t.put(f"more/{number}", data(100_000, number))
+        for entry in raw_copies.bodies(place):
+            if entry.path not in known:
+                os.remove(entry.path)
+                os.mkdir(entry.path)
+        summary, failed = Export(t, directory, "out").run(status=6)
+        true(20 <= len(failed) < 31 and summary["failed"] == len(failed), f"what failed before it ended: {summary} {sorted(failed)}")
+
+
+@case(seconds=SECONDS)
 def an_export_that_was_killed_goes_on(t):
     with bucket(t) as directory:
         wanted = {f"object-{number:02}": data(3_000_000, number) for number in range(12)}
@@ -168,11 +201,11 @@ def an_export_that_was_killed_goes_on(t):
             time.sleep(0.01)
         process.wait()
         before = len(export.written())
+        with open(f"{directory}/out/objects/.sealgate-{secrets.token_hex(8)}.partial", "wb") as file:
+            file.write(b"half written")
         summary, _ = export.run()
         true(summary["there"] >= before >= 1 and summary["there"] + summary["objects"] == len(wanted), f"{before} were there: {summary}")
-        # What the kill left half written is no object: it keeps its name for the time being.
-        there = sorted(name for name in os.listdir(f"{directory}/out/objects") if not name.endswith(".partial"))
-        equal(there, sorted(wanted), "files")
+        equal(sorted(os.listdir(f"{directory}/out/objects")), sorted(wanted), "files: nothing that the kill left half written")
         for key, body in wanted.items():
             with open(f"{directory}/out/objects/{key}", "rb") as file:
                 true(file.read() == body, f"{key} after both runs")

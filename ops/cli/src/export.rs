@@ -3,7 +3,7 @@
 //!
 //! What was written stands in a manifest, a line an object, added when the object is whole in its place. So an export that was
 //! interrupted goes on where it was, and one that is run again brings what has changed. An object that cannot be exported is named,
-//! and the others go on; what would fail for all of them ends the run.
+//! and the others go on; what fails for all of them ends the run: listings, credentials, a server that is away.
 
 mod directory;
 mod manifest;
@@ -19,6 +19,7 @@ use clap::Args;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::{HeaderMap, Method};
 use sealgate_data_plane::backend::{Backend as _, Forward, ListEntry, ListFrom, ListOptions, ObjectMeta};
+use sealgate_data_plane::s3::headers::metadata::SYSTEM;
 use sealgate_data_plane::s3::xml::tags::parse_tags;
 use serde_json::json;
 
@@ -33,17 +34,10 @@ use crate::transfer::ServerArguments;
 
 /// Objects on their way at a time.
 const IN_FLIGHT: usize = 8;
+/// So many objects in a row for which nothing can be reached end the run: it would be so for the others too.
+const MOST_UNAVAILABLE: u32 = 20;
 /// Between two words about how far it is.
 const PROGRESS: Duration = Duration::from_secs(10);
-/// Headers of an object that go along.
-const HEADERS: [&str; 6] = [
-    "cache-control",
-    "content-disposition",
-    "content-encoding",
-    "content-language",
-    "content-type",
-    "expires",
-];
 
 /// Arguments of `sealgate export`.
 #[derive(Args, Debug)]
@@ -105,6 +99,8 @@ struct Export<'a> {
     target: Target,
     manifest: RefCell<Manifest>,
     summary: RefCell<Summary>,
+    /// Objects since the last one for which all could be reached.
+    unavailable: Cell<u32>,
     /// When it was last said how far it is.
     told: Cell<Instant>,
     out: Output,
@@ -115,9 +111,20 @@ pub fn run(arguments: &Arguments, out: Output) -> Outcome<()> {
     let client = arguments.server.client()?;
     let (target, manifest) = target(arguments)?;
     let manifest = RefCell::new(open(arguments, &manifest)?);
-    let (summary, told) = (RefCell::default(), Cell::new(Instant::now()));
-    let export =
-        Export { client: &client, bucket: &arguments.from.bucket, target, manifest, summary, told, out };
+    if let Target::Directory(directory) = &target {
+        directory.tidy()?;
+    }
+    let (summary, unavailable, told) = (RefCell::default(), Cell::new(0), Cell::new(Instant::now()));
+    let export = Export {
+        client: &client,
+        bucket: &arguments.from.bucket,
+        target,
+        manifest,
+        summary,
+        unavailable,
+        told,
+        out,
+    };
     let ended = match arguments.all_versions {
         true => client.run_until_signal(export.all_versions(&arguments.from)),
         false => client.run_until_signal(export.all(&arguments.from)),
@@ -197,6 +204,7 @@ impl Export<'_> {
     fn count(&self, key: &str, exported: Outcome<Option<Line>>) -> Outcome<()> {
         match exported {
             Ok(Some(line)) => {
+                self.unavailable.set(0);
                 let mut summary = self.summary.borrow_mut();
                 summary.objects += 1;
                 summary.bytes += line.size;
@@ -206,8 +214,10 @@ impl Export<'_> {
                 self.summary.borrow_mut().there += 1;
                 Ok(())
             }
-            Err(failure) if matches!(failure.exit(), Exit::Unavailable | Exit::Denied) => Err(failure),
+            Err(failure) if failure.is_of_credentials() => Err(failure),
             Err(failure) => {
+                let unavailable = failure.exit() == Exit::Unavailable;
+                self.unavailable.set(if unavailable { self.unavailable.get() + 1 } else { 0 });
                 let mut summary = self.summary.borrow_mut();
                 summary.failed += 1;
                 summary.damaged += u64::from(failure.exit() == Exit::Integrity);
@@ -215,7 +225,8 @@ impl Export<'_> {
                 self.out.line(
                     &format!("FAILED {error}: {}", one_line(failure.what())),
                     &json!({"failed": key, "error": error, "message": failure.what(), "help": failure.advice()}),
-                )
+                )?;
+                if self.unavailable.get() >= MOST_UNAVAILABLE { Err(failure) } else { Ok(()) }
             }
         }
     }
@@ -292,7 +303,7 @@ async fn tags(
 impl About {
     /// The headers that go along.
     fn headers(&self) -> HeaderMap {
-        let own = self.meta.headers.iter().filter(|(name, _)| HEADERS.contains(&name.as_str()));
+        let own = self.meta.headers.iter().filter(|(name, _)| SYSTEM.contains(&name.as_str()));
         own.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 

@@ -45,6 +45,7 @@ pub struct Failure {
     exit: Exit,
     what: String,
     hint: Option<String>,
+    of_credentials: bool,
 }
 
 /// What commands give back.
@@ -53,7 +54,7 @@ pub type Outcome<T> = Result<T, Failure>;
 impl Failure {
     /// With a text that says what is wrong and where.
     pub fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self { exit, what: what.into(), hint: None }
+        Self { exit, what: what.into(), hint: None, of_credentials: false }
     }
 
     /// A command line that cannot be.
@@ -85,6 +86,11 @@ impl Failure {
     /// What to do about it.
     pub fn advice(&self) -> Option<&str> {
         self.hint.as_deref()
+    }
+
+    /// Whether an S3 server refuses whoever asks, and not only what is asked for.
+    pub fn is_of_credentials(&self) -> bool {
+        self.of_credentials
     }
 
     /// A local file.
@@ -130,8 +136,9 @@ impl Failure {
         match error {
             BackendError::S3 { status, code, message, .. } => {
                 let text = if message.is_empty() { String::new() } else { format!(": {message}") };
-                let failure =
+                let mut failure =
                     Self::new(exit_of(*status, code), format!("{place}: {code} (HTTP {status}){text}"));
+                failure.of_credentials = OF_CREDENTIALS.contains(&code.as_str());
                 match hint_for(code) {
                     Some(hint) => failure.hint(hint),
                     None => failure,
@@ -144,6 +151,18 @@ impl Failure {
         }
     }
 }
+
+/// What S3 answers to every request of a caller.
+const OF_CREDENTIALS: [&str; 8] = [
+    "AuthorizationHeaderMalformed",
+    "ExpiredToken",
+    "InvalidAccessKeyId",
+    "InvalidToken",
+    "NotSignedUp",
+    "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+];
 
 fn exit_of(status: u16, code: &str) -> Exit {
     match (status, code) {
@@ -175,5 +194,21 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)?;
         self.hint.as_ref().map_or(Ok(()), |hint| write!(f, "\n  help: {hint}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_refused_is_not_whoever_asks() {
+        let of = |status, code| Failure::s3(&"s3://bucket/key", &BackendError::s3(status, code, "no"));
+        for code in ["InvalidAccessKeyId", "SignatureDoesNotMatch"] {
+            assert!(of(403, code).is_of_credentials(), "{code}");
+        }
+        for (status, code) in [(403, "AccessDenied"), (503, "SlowDown"), (404, "NoSuchKey")] {
+            assert!(!of(status, code).is_of_credentials(), "{code}");
+        }
     }
 }

@@ -95,8 +95,8 @@ pub fn run(arguments: &Arguments, out: Output) -> Outcome<()> {
         return Err(Failure::usage("--from and --to are one bucket"));
     }
     let (client, admin) = (arguments.server.client()?, arguments.admin.open(arguments.server.data())?);
-    let froze = Cell::new(false);
-    let migration = Migration { arguments, client: &client, admin: &admin, out, froze: &froze };
+    let freeze = Cell::new(Freeze::Nobodys);
+    let migration = Migration { arguments, client: &client, admin: &admin, out, freeze: &freeze };
     let done = client.run_until_signal(async {
         match arguments.unfreeze {
             true => migration.unfreeze().await,
@@ -104,13 +104,30 @@ pub fn run(arguments: &Arguments, out: Output) -> Outcome<()> {
         }
     });
     let Err(failure) = done else { return Ok(()) };
+    let from = &*arguments.from.bucket;
     // Nobody waits behind a migration that is over.
-    if froze.get() && client.run(admin::freeze(&admin, &arguments.from.bucket, false)).is_err() {
-        let text = format!("{}; and s3://{} is still frozen", failure.what(), arguments.from.bucket);
-        return Err(Failure::new(failure.exit(), text)
-            .hint("end the freeze with --unfreeze, or run the command again"));
+    let left = match freeze.get() {
+        Freeze::Nobodys => false,
+        Freeze::Own => client.run(admin::freeze(&admin, from, false)).is_err(),
+        Freeze::PastSwitch => true,
+    };
+    if !left {
+        return Err(failure);
     }
-    Err(failure)
+    let advice = failure.advice().map_or_else(String::new, |advice| format!("{advice}; "));
+    Err(Failure::new(failure.exit(), format!("{}; and s3://{from} is still frozen", failure.what()))
+        .hint(format!("{advice}run the command again, or end the freeze with --unfreeze")))
+}
+
+/// Whose the freeze of the source is, when the migration ends before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Freeze {
+    /// None, or not of this migration.
+    Nobodys,
+    /// Its own, this time's or that of a run that was killed: the bucket may be given back to its clients.
+    Own,
+    /// The names may have been exchanged. What ends the freeze must wait for every node then, so it is named and left.
+    PastSwitch,
 }
 
 struct Migration<'a> {
@@ -118,8 +135,7 @@ struct Migration<'a> {
     client: &'a Client,
     admin: &'a Admin,
     out: Output,
-    /// Whether the source is frozen and may be given back to its clients.
-    froze: &'a Cell<bool>,
+    freeze: &'a Cell<Freeze>,
 }
 
 impl Migration<'_> {
@@ -136,18 +152,30 @@ impl Migration<'_> {
         if let Some(known) = &known
             && (&known.to_id, &known.from_id) == (&source.id, &target.id)
         {
+            if arguments.dry_run {
+                return Err(Failure::usage(format!(
+                    "s3://{from} and s3://{to}: have exchanged their names already"
+                ))
+                .hint("run the command without --dry-run: it ends the freeze if there still is one"));
+            }
+            if source.frozen {
+                self.freeze.set(Freeze::PastSwitch);
+            }
             return self.end().await;
+        }
+        let goes_on = known.as_ref().is_some_and(|known| known.is_of(&source, &target) && known.pass > 0);
+        if source.frozen && goes_on && !arguments.dry_run {
+            self.freeze.set(Freeze::Own);
         }
         check(&source, &target, known.as_ref())?;
         let versioned = self.versions(backend, from, to).await?;
         let bar =
             if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
         let copier = Copier { backend, from, to, versioned, bar };
-        let open = uploads::list(backend, from).await?;
-        if !open.is_empty() {
+        let open = uploads::count(backend, from).await?;
+        if open > 0 {
             self.say(&format!(
-                "{} uploads are in progress in s3://{from}; they cannot be moved, and must end before the switch",
-                open.len()
+                "{open} uploads are in progress in s3://{from}; they cannot be moved, and must end before the switch"
             ));
         }
         let empty = match known {
@@ -159,7 +187,7 @@ impl Migration<'_> {
                 .hint("name an empty bucket; or, if what is in it is of an earlier run, give --overwrite: what is the same stays, everything else in it is deleted"));
         }
         let Some(state) = state.filter(|_| !arguments.dry_run) else {
-            return self.count(&copier, open.len()).await;
+            return self.count(&copier, open).await;
         };
         let about = known.unwrap_or(About {
             from_id: source.id.clone(),
@@ -173,8 +201,11 @@ impl Migration<'_> {
         if passes.about.pass == 0 && !empty && versioned {
             passes.next(false, false).clear_unknown().await?;
         }
+        if source.frozen && arguments.prepare {
+            self.unfreeze().await?;
+        }
         // One that was killed in its freeze goes on there: clients are waiting.
-        if !source.frozen {
+        if !source.frozen || arguments.prepare {
             passes.until_short(arguments.passes).await?;
         }
         if arguments.prepare {
@@ -282,7 +313,7 @@ fn check(source: &Bucket, target: &Bucket, known: Option<&About>) -> Outcome<()>
         ));
     }
     match known {
-        Some(known) if (&known.from_id, &known.to_id) != (&source.id, &target.id) => {
+        Some(known) if !known.is_of(source, target) => {
             Err(Failure::usage("--state: belongs to a migration of two other buckets")
                 .hint("name another directory"))
         }

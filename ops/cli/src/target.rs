@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Stdout, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Exit, Failure, Outcome};
@@ -23,6 +24,15 @@ pub enum Target {
     Nowhere,
 }
 
+const PREFIX: &str = ".sealgate-";
+const SUFFIX: &str = ".partial";
+
+/// Whether a name is one that files have while they are written.
+pub fn is_partial(name: &str) -> bool {
+    let random = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX));
+    random.is_some_and(|random| random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 impl Target {
     /// A file, or stdout for `-`.
     ///
@@ -38,13 +48,38 @@ impl Target {
         let mut random = [0_u8; 8];
         getrandom::fill(&mut random)
             .map_err(|_| Failure::new(Exit::Failure, "the system gives no randomness"))?;
-        let temporary = path.with_file_name(format!(".sealgate-{}.partial", hex::encode(random)));
+        let temporary = path.with_file_name(format!("{PREFIX}{}{SUFFIX}", hex::encode(random)));
+        // Plaintext: for whoever asked for it, unless they say otherwise.
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
+            .mode(0o600)
             .open(&temporary)
             .map_err(|error| Failure::file(path, &error))?;
+        // Says to others that somebody is at it still. A file system without locks has none to ask for either.
+        let _ = file.try_lock();
         Ok(Self::File { file, temporary, path: path.to_owned() })
+    }
+
+    /// Removes what a run that was killed left in a directory; what a process has open stays. Gives its subdirectories.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn tidy(directory: &Path) -> io::Result<Vec<PathBuf>> {
+        let mut below = Vec::new();
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                below.push(entry.path());
+            } else if kind.is_file() && entry.file_name().to_str().is_some_and(is_partial) {
+                let file = OpenOptions::new().write(true).open(entry.path())?;
+                if file.try_lock().is_ok() {
+                    fs::remove_file(entry.path())?;
+                }
+            }
+        }
+        Ok(below)
     }
 
     /// Whether stdout is taken by the data.
@@ -108,6 +143,8 @@ impl Drop for Target {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -125,5 +162,23 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"whole");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         assert!(Target::open(dir.path()).is_err());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_removed_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = dir.path().join(".sealgate-0123456789abcdef.partial");
+        let others = ["sealgate-0123456789abcdef.partial", ".sealgate-0123.partial", "object"];
+        for name in others {
+            fs::write(dir.path().join(name), "mine").unwrap();
+        }
+        fs::create_dir(dir.path().join("below")).unwrap();
+        let at_work = Target::open(&dir.path().join("out")).unwrap();
+        fs::write(&left, "half").unwrap();
+        assert_eq!(Target::tidy(dir.path()).unwrap(), [dir.path().join("below")]);
+        assert!(!left.exists() && others.iter().all(|name| dir.path().join(name).exists()));
+        at_work.commit().unwrap();
+        assert!(dir.path().join("out").exists());
     }
 }

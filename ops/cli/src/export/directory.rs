@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
@@ -14,7 +14,7 @@ use super::{About, tags};
 use crate::connection::Client;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::location::Location;
-use crate::target::Target;
+use crate::target::{Target, is_partial};
 use crate::transfer::get::fetch;
 
 /// Of a component, in bytes: every common file system's.
@@ -36,6 +36,19 @@ impl Directory {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&objects);
         made.map_err(|error| Failure::file(&objects, &error))?;
         Ok(Self { objects })
+    }
+
+    /// Removes what a run that was killed left half written.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn tidy(&self) -> Outcome<()> {
+        let mut directories = vec![self.objects.clone()];
+        while let Some(directory) = directories.pop() {
+            let below = Target::tidy(&directory);
+            directories.extend(below.map_err(|error| Failure::file(&directory, &error))?);
+        }
+        Ok(())
     }
 
     /// Whether a key's file is there with this size.
@@ -139,6 +152,7 @@ fn unsafe_part(key: &str) -> Option<&'static str> {
     key.split('/').find_map(|component| match component {
         "" => Some("it begins with / or holds //"),
         "." | ".." => Some("it holds . or .. as a directory"),
+        partial if is_partial(partial) => Some("files that are being written have such names"),
         long if long.len() > MAX_NAME => Some("a component has more than 255 bytes"),
         _ => None,
     })
@@ -154,7 +168,7 @@ struct Reserved(Option<PathBuf>);
 
 impl Reserved {
     fn new(path: &Path) -> io::Result<Self> {
-        fs::OpenOptions::new().write(true).create_new(true).open(path)?;
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         Ok(Self(Some(path.to_owned())))
     }
 
@@ -201,9 +215,22 @@ mod tests {
     #[test]
     fn no_key_leaves_the_directory() {
         let long = "x".repeat(256);
-        for key in
-            ["../x", "a/../../x", "/etc/passwd", "a//b", ".", "..", "a/./b", "a\0b", "", "/", "a//", &long]
-        {
+        let partial = "a/.sealgate-0123456789abcdef.partial";
+        for key in [
+            "../x",
+            "a/../../x",
+            "/etc/passwd",
+            "a//b",
+            ".",
+            "..",
+            "a/./b",
+            "a\0b",
+            "",
+            "/",
+            "a//",
+            &long,
+            partial,
+        ] {
             assert!(unsafe_part(key).is_some(), "{key:?}");
         }
         for key in ["a", "a/b", "a/", "..a/b..", ".hidden", "ä ö/日本", "C:\\x"] {

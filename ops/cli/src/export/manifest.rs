@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -99,7 +100,9 @@ impl Manifest {
     /// When it is another export's, or cannot be read or written.
     pub fn open(path: &Path, from: &str, to: &str, versions: bool) -> Outcome<Self> {
         let failed = |error| Failure::file(path, &error);
-        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(failed)?;
+        // It tells what is in the bucket: for whoever exports it.
+        let mut file = OpenOptions::new();
+        let mut file = file.read(true).append(true).create(true).mode(0o600).open(path).map_err(failed)?;
         let first = json!({"export": from, "to": to, "versions": versions});
         let (mut etags, mut whole) = (HashMap::new(), 0);
         let mut reader = BufReader::new(&file);

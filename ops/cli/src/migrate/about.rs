@@ -9,20 +9,14 @@ use http::{HeaderMap, HeaderValue, Method};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sealgate_data_plane::backend::s3::S3Backend;
 use sealgate_data_plane::backend::{Backend as _, BackendError, Forward, GetOptions, ObjectMeta, PutOptions};
+use sealgate_data_plane::s3::headers::metadata::SYSTEM;
 use sealgate_data_plane::s3::xml::tags::parse_tags;
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// What the client said of the content.
-const CONTENT: &[&str] = &[
-    "cache-control",
-    "content-disposition",
-    "content-encoding",
-    "content-language",
-    "content-type",
-    "expires",
-];
+/// What the client said of the content: all that S3 stores with an object and gives back.
+const CONTENT: &[&str] = SYSTEM;
 const CLASS: &str = "x-amz-storage-class";
 const TAGGING: &str = "x-amz-tagging";
 const HOLD: &str = "x-amz-object-lock-legal-hold";
@@ -78,8 +72,7 @@ impl About {
     pub fn options(&self) -> PutOptions {
         let mut headers = self.content.clone();
         headers.extend(self.settings.clone());
-        let until = headers.get(UNTIL).and_then(|until| until.to_str().ok());
-        let until = until.and_then(|until| OffsetDateTime::parse(until, &Rfc3339).ok());
+        let until = headers.get(UNTIL).and_then(until);
         if until.is_none_or(|until| SystemTime::from(until) <= SystemTime::now()) {
             headers.remove(UNTIL);
             headers.remove(MODE);
@@ -91,6 +84,22 @@ impl About {
     pub fn same_content(&self, copy: &ObjectMeta) -> bool {
         let copy = Self::new(copy, None);
         self.content == copy.content && self.metadata == copy.metadata
+    }
+
+    /// Whether there are tags, locks or a storage class.
+    pub fn has_settings(&self) -> bool {
+        !self.settings.is_empty()
+    }
+
+    /// Whether a copy has the tags, locks and storage class that were asked for. It may have more: a bucket's default retention.
+    pub fn has_lost_nothing(&self, copy: &Self) -> bool {
+        let wanted = self.options().headers;
+        let same = |name: &str| match (wanted.get(name), copy.settings.get(name)) {
+            (None, _) => true,
+            (Some(wanted), Some(found)) if name == UNTIL => until(wanted) == until(found),
+            (wanted, found) => wanted == found,
+        };
+        [CLASS, TAGGING, HOLD, MODE, UNTIL].into_iter().all(same)
     }
 
     /// A hash of all of it.
@@ -112,6 +121,11 @@ impl About {
         }
         hex::encode(hash.finalize())
     }
+}
+
+/// When a retention ends: servers write the moment in more than one way.
+fn until(value: &HeaderValue) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(value.to_str().ok()?, &Rfc3339).ok()
 }
 
 /// An object's tags as one header, sorted; none without any, and where the storage has no tags.
@@ -186,5 +200,48 @@ fn about_object(method: Method, bucket: &str, key: &str, what: &str, version: &s
         query,
         headers: HeaderMap::new(),
         body: Bytes::copy_from_slice(body.as_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn about(pairs: &[(&'static str, &'static str)], tags: Option<&str>) -> About {
+        let headers = pairs
+            .iter()
+            .map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value)));
+        let meta = ObjectMeta {
+            size: 0,
+            etag: String::new(),
+            last_modified: SystemTime::UNIX_EPOCH,
+            version_id: None,
+            metadata: BTreeMap::new(),
+            headers: headers.collect(),
+        };
+        About::new(&meta, tags)
+    }
+
+    #[test]
+    fn a_copy_without_what_was_asked_for_is_none() {
+        let all = [(CLASS, "GLACIER"), (HOLD, "ON"), (MODE, "GOVERNANCE"), (UNTIL, "2999-01-01T00:00:00Z")];
+        let wanted = about(&all, Some("a=b"));
+        assert!(wanted.has_settings() && wanted.has_lost_nothing(&wanted));
+        let other =
+            [(CLASS, "GLACIER"), (HOLD, "ON"), (MODE, "GOVERNANCE"), (UNTIL, "2999-01-01T00:00:00.000Z")];
+        assert!(wanted.has_lost_nothing(&about(&other, Some("a=b"))), "the same moment");
+        for tags in [None, Some("a=c")] {
+            assert!(!wanted.has_lost_nothing(&about(&all, tags)), "{tags:?}");
+        }
+        for lost in 0..all.len() {
+            let mut left = all.to_vec();
+            left.remove(lost);
+            assert!(!wanted.has_lost_nothing(&about(&left, Some("a=b"))), "{:?}", all[lost]);
+        }
+        assert!(about(&[], None).has_lost_nothing(&wanted), "a default retention");
+        let over = about(&[(MODE, "GOVERNANCE"), (UNTIL, "2001-01-01T00:00:00Z")], None);
+        assert!(over.has_lost_nothing(&about(&[], None)), "a retention that is over");
     }
 }

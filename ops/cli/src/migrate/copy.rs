@@ -196,7 +196,19 @@ impl Copier<'_> {
         };
         let copy = if self.versioned { exactly(target, "") } else { exactly("", target) };
         let back = self.backend.get(self.to, key, self.reading(&copy, None)).await?;
-        Ok(about.same_content(&back.meta) && self.digest(back.body).await? == *hash)
+        let mut meta = back.meta;
+        if !about.same_content(&meta) || self.digest(back.body).await? != *hash {
+            return Ok(false);
+        }
+        // Two more requests, but only for the few that have something to lose.
+        if !about.has_settings() {
+            return Ok(true);
+        }
+        if self.versioned {
+            meta = self.backend.head(self.to, key, self.reading(&copy, None)).await?;
+        }
+        let tags = tags(self.backend, self.to, key, &copy.id).await?;
+        Ok(about.has_lost_nothing(&About::new(&meta, tags.as_deref())))
     }
 
     /// Exactly this version.

@@ -3,10 +3,13 @@
 //! Nothing here is believed for long: what is not written down is compared or copied again, and after each pass all of it is
 //! held against the listings of both buckets.
 
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::admin::Bucket;
 use crate::failure::{Exit, Failure, Outcome};
 
 /// What is kept of it in memory, in bytes.
@@ -57,6 +60,13 @@ pub struct About {
     pub adopting: bool,
 }
 
+impl About {
+    /// Whether these two, not exchanged yet, are its buckets.
+    pub fn is_of(&self, source: &Bucket, target: &Bucket) -> bool {
+        (&self.from_id, &self.to_id) == (&source.id, &target.id)
+    }
+}
+
 /// See the module.
 pub struct State {
     file: sled::Db,
@@ -71,6 +81,12 @@ impl State {
     /// When it cannot be, or another process has it.
     pub fn open(path: &Path) -> Outcome<Self> {
         let name = path.display().to_string();
+        // It tells what is in the bucket: for whoever migrates it.
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|error| Failure::file(path, &error))?;
         let file = sled::Config::new().path(path).cache_capacity(CACHE).open().map_err(|error| {
             failed(&name, &error)
                 .hint("is another `sealgate migrate` at it? Else name another directory with --state")

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::admin::{self, Bucket, Settled};
-use super::{LOOK_AGAIN, Migration, Passes, uploads};
+use super::{Freeze, LOOK_AGAIN, Migration, Passes, uploads};
 use crate::failure::{Exit, Failure, Outcome};
 
 /// Most passes under the freeze: the second has nothing to do, unless something went wrong in the first.
@@ -15,18 +15,20 @@ impl Migration<'_> {
     pub(super) async fn switch(&self, passes: &mut Passes<'_>, source: &Bucket) -> Outcome<()> {
         let (from, to) = (&*self.arguments.from.bucket, &*self.arguments.to.bucket);
         let began = Instant::now();
-        self.froze.set(true);
+        self.freeze.set(Freeze::Own);
         let first = admin::freeze(self.admin, from, true).await?;
         self.drained(from, first).await?;
-        let open = uploads::list(passes.copier.backend, from).await?;
-        if !open.is_empty() && !self.arguments.abort_uploads {
+        let open = uploads::count(passes.copier.backend, from).await?;
+        if open > 0 && !self.arguments.abort_uploads {
             return Err(Failure::new(
                 Exit::Failure,
-                format!("s3://{from}: {} uploads are in progress; the bucket is as it was", open.len()),
+                format!("s3://{from}: {open} uploads are in progress; the bucket is as it was"),
             )
             .hint("let them be completed, or give --abort-uploads"));
         }
-        uploads::abort(passes.copier.backend, from, &open).await?;
+        if open > 0 {
+            uploads::abort_all(passes.copier.backend, from).await?;
+        }
         let mut last = passes.run(true, !self.arguments.tags_unchanged).await?;
         for left in (0..FROZEN_PASSES).rev() {
             // Copies are compared in their own pass, deletions only in the next.
@@ -43,12 +45,16 @@ impl Migration<'_> {
             last = passes.run(true, false).await?;
         }
         // From here on only what the registry says counts: the names may have been exchanged although no answer came.
-        self.froze.set(false);
-        if let Err(failure) = admin::switch(self.admin, from, to, &source.id).await
-            && admin::bucket(self.admin, from).await?.id == source.id
-        {
-            self.froze.set(true);
-            return Err(failure);
+        self.freeze.set(Freeze::PastSwitch);
+        if let Err(failure) = admin::switch(self.admin, from, to, &source.id).await {
+            match admin::bucket(self.admin, from).await {
+                Ok(bucket) if bucket.id == source.id => {
+                    self.freeze.set(Freeze::Own);
+                    return Err(failure);
+                }
+                Ok(_) => {}
+                Err(_) => return Err(failure),
+            }
         }
         self.end_with(json!({"keys": last.keys, "versions": last.versions, "bytes": last.bytes}), Some(began))
             .await
@@ -62,15 +68,17 @@ impl Migration<'_> {
     async fn end_with(&self, copied: serde_json::Value, began: Option<Instant>) -> Outcome<()> {
         let (from, to) = (&*self.arguments.from.bucket, &*self.arguments.to.bucket);
         if admin::bucket(self.admin, from).await?.frozen {
+            self.freeze.set(Freeze::PastSwitch);
             let first = admin::settled(self.admin, from).await?;
             self.wait(from, first, |waited| {
-                Failure::new(Exit::Unavailable, format!("s3://{from} is the copy now, and frozen still: {waited}")).hint(
-                    "bring those nodes back, or revoke them (DELETE /v1/nodes/NAME), and run the command again; --unfreeze does not wait for them",
+                Failure::new(Exit::Unavailable, format!("s3://{from} is the copy now: {waited}")).hint(
+                    "bring those nodes back, or revoke them (DELETE /v1/nodes/NAME): --unfreeze does not wait for them",
                 )
             })
             .await?;
             admin::freeze(self.admin, from, false).await?;
         }
+        self.freeze.set(Freeze::Nobodys);
         let frozen = began.map_or(0.0, |began| began.elapsed().as_secs_f64());
         let text = format!(
             "s3://{from} is the copy now; what it was is s3://{to}, frozen (clients waited {frozen:.1} s)"
@@ -84,6 +92,7 @@ impl Migration<'_> {
     pub(super) async fn unfreeze(&self) -> Outcome<()> {
         let from = &*self.arguments.from.bucket;
         admin::freeze(self.admin, from, false).await?;
+        self.freeze.set(Freeze::Nobodys);
         self.out.line(&format!("s3://{from} takes writes"), &json!({"bucket": from, "frozen": false}))
     }
 
