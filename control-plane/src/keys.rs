@@ -6,6 +6,7 @@
 mod cache;
 mod limiter;
 mod service;
+mod unopened;
 mod unwrapper;
 
 pub(crate) use limiter::Limiter;

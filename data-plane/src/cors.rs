@@ -94,8 +94,8 @@ impl Known {
         state.kept.insert(bucket, (Instant::now(), found));
     }
 
-    /// Forgets a bucket's configuration: it has been changed.
-    fn forget(&self, bucket: BucketId) {
+    /// Forgets a bucket's configuration: it has been changed, or the bucket lies elsewhere.
+    pub fn forget(&self, bucket: BucketId) {
         let mut state = self.lock();
         state.changes += 1;
         state.kept.remove(&bucket);

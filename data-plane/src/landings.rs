@@ -1,8 +1,9 @@
 //! Writes on their last step: from where the storage gets what makes it store, to its answer.
 //!
 //! A body may take hours, and its bucket may be deleted meanwhile, and another made under the same name: what was sealed for the
-//! one must not come to lie in the other, where nothing opens it and another tenant may be at home. So a write asks again,
-//! before its last chunk leaves, whether its bucket is still the one that it was let into. And a node acknowledges a config in
+//! one must not come to lie in the other, where nothing opens it and another tenant may be at home. Or it is released, and a
+//! replica adopted in its place: what is acknowledged must not lie in the old one. So a write asks again, before its last chunk
+//! leaves, whether its bucket is still the one that it was let into, and still there. And a node acknowledges a config in
 //! which a bucket takes no more writes when none is on its last step there: who waits for that knows that none comes any more.
 
 use std::collections::{HashMap, HashSet};
@@ -15,9 +16,12 @@ use crate::node::Node;
 use crate::s3::error::{Code, S3Error};
 use crate::snapshot::{Bucket, BucketState, Snapshot};
 
+/// A bucket's id, its backend and its name there.
+pub type Place = (BucketId, String, String);
+
 /// How many writes are on their last step, by bucket.
 pub struct Landings {
-    counts: Mutex<HashMap<BucketId, usize>>,
+    counts: Mutex<HashMap<Place, usize>>,
     ended: watch::Sender<()>,
 }
 
@@ -30,26 +34,26 @@ impl Default for Landings {
 impl Landings {
     /// The buckets in which writes are on their last step, and that take none by this snapshot, which the node runs on already.
     #[must_use]
-    pub fn outlasting(&self, snapshot: &Snapshot) -> Vec<BucketId> {
+    pub fn outlasting(&self, snapshot: &Snapshot) -> Vec<Place> {
         let counts = self.lock();
         if counts.is_empty() {
             return Vec::new();
         }
         let active = snapshot.buckets().filter(|bucket| bucket.state == BucketState::Active);
-        let active: HashSet<_> = active.map(|bucket| bucket.id).collect();
-        counts.keys().filter(|id| !active.contains(id)).copied().collect()
+        let active: HashSet<_> = active.map(|bucket| bucket.place()).collect();
+        counts.keys().filter(|(id, backend, name)| !active.contains(&(*id, backend, name))).cloned().collect()
     }
 
     /// Waits until none is on its last step in any of these.
-    pub async fn settled(&self, buckets: &[BucketId]) {
+    pub async fn settled(&self, buckets: &[Place]) {
         let mut ended = self.ended.subscribe();
-        while buckets.iter().any(|id| self.lock().contains_key(id)) {
+        while buckets.iter().any(|place| self.lock().contains_key(place)) {
             // The sender lives as long as this.
             let _ = ended.changed().await;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<BucketId, usize>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Place, usize>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -57,7 +61,7 @@ impl Landings {
 /// A write on its last step, counted until it is dropped.
 pub struct Landing {
     node: Arc<Node>,
-    bucket: BucketId,
+    place: Place,
 }
 
 impl Landing {
@@ -70,21 +74,23 @@ impl Landing {
         let mut counts = node.landings.lock();
         let snapshot = node.snapshot();
         let now = snapshot.as_ref().and_then(|snapshot| snapshot.bucket(&bucket.name));
-        if now.is_none_or(|now| now.id != bucket.id || now.state != BucketState::Active) {
+        if now.is_none_or(|now| now.place() != bucket.place() || now.state != BucketState::Active) {
             return Err(ended());
         }
-        *counts.entry(bucket.id).or_default() += 1;
-        Ok(Self { node: Arc::clone(node), bucket: bucket.id })
+        let (id, backend, backend_bucket) = bucket.place();
+        let place = (id, backend.to_owned(), backend_bucket.to_owned());
+        *counts.entry(place.clone()).or_default() += 1;
+        Ok(Self { node: Arc::clone(node), place })
     }
 }
 
 impl Drop for Landing {
     fn drop(&mut self) {
         let mut counts = self.node.landings.lock();
-        if let Some(count) = counts.get_mut(&self.bucket) {
+        if let Some(count) = counts.get_mut(&self.place) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(&self.bucket);
+                counts.remove(&self.place);
             }
         }
         drop(counts);
@@ -105,7 +111,7 @@ pub fn ended() -> S3Error {
 pub fn still_there(node: &Node, bucket: &Bucket) -> Result<(), S3Error> {
     let now = node.snapshot();
     match now.as_ref().and_then(|now| now.bucket(&bucket.name)) {
-        Some(now) if now.id == bucket.id => Ok(()),
+        Some(now) if now.place() == bucket.place() => Ok(()),
         _ => Err(S3Error::no_such_bucket(&*bucket.name)),
     }
 }

@@ -99,8 +99,16 @@ impl Node {
         }
         let ids: HashSet<_> = snapshot.buckets().map(|bucket| bucket.id).collect();
         self.keys.retain(|id| ids.contains(&id));
-        self.uploads.retain(|id| ids.contains(&id));
-        self.lent.retain(|id| ids.contains(&id));
+        // What is known of a place goes with it: a replica that is adopted has the bucket's id, and the same keys.
+        let places: HashSet<_> = snapshot.buckets().map(|bucket| bucket.place()).collect();
+        let known = self.snapshot();
+        let known = known.iter().flat_map(|known| known.buckets());
+        let left: HashSet<_> =
+            known.filter(|bucket| !places.contains(&bucket.place())).map(|bucket| bucket.id).collect();
+        self.uploads.retain(|id| ids.contains(&id) && !left.contains(&id));
+        self.lent.retain(|id| ids.contains(&id) && !left.contains(&id));
+        self.tables.forget(&left);
+        left.iter().for_each(|id| self.cors.forget(*id));
         self.metrics.buckets.retain(&snapshot.buckets().map(|bucket| &*bucket.label).collect());
         let frozen = snapshot.buckets().filter(|bucket| bucket.frozen).map(|bucket| bucket.id).collect();
         // The names first: where a freeze ends, nobody may come in under a name that the bucket had before.

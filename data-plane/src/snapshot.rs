@@ -257,6 +257,16 @@ impl Bucket {
         })
     }
 
+    /// Its id, and where it lies: a replica that takes its place has its name and its id too.
+    pub fn place(&self) -> (BucketId, &str, &str) {
+        (self.id, &self.backend, &self.backend_bucket)
+    }
+
+    /// Whether everything in it is plain.
+    pub fn encrypts_nothing(&self) -> bool {
+        self.rules.iter().any(|rule| rule.prefix.is_empty()) && self.rules.iter().all(|rule| rule.plain)
+    }
+
     /// Whether an object of this key is stored encrypted.
     pub fn encrypts(&self, key: &str) -> bool {
         policies::encryption(&self.rules, key) == policies::Encryption::Encrypted

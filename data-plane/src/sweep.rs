@@ -229,7 +229,7 @@ pub async fn replace_missing_records(node: &Node, backends: &Backends) {
     let mut tally = Tally::default();
     for bucket in snapshot.buckets().filter(|bucket| bucket.state == BucketState::Active) {
         let Some(backend) = backends.get(&bucket.backend) else { continue };
-        match records_once(node, bucket, backend).await {
+        match records_once(node, bucket, backend, Known::ByName).await {
             Ok((objects, bytes)) => tally.add(&bucket.label, Hidden::KeyRecord, objects, bytes),
             Err(error) => {
                 tally.incomplete(&bucket.label);
@@ -240,6 +240,15 @@ pub async fn replace_missing_records(node: &Node, backends: &Backends) {
     node.metrics.buckets.hidden(&tally, node.clock.unix());
 }
 
+/// When a record in a bucket is taken for the one that belongs there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// By its name: gateways wrote it.
+    ByName,
+    /// By its bytes: whoever made the replica may have damaged or planted it.
+    ByBytes,
+}
+
 /// The same for one bucket: how many records lie in it afterwards, and their bytes.
 ///
 /// # Errors
@@ -248,6 +257,7 @@ pub(crate) async fn records_once(
     node: &Node,
     bucket: &Bucket,
     backend: &Rc<dyn Backend>,
+    known: Known,
 ) -> Result<(u64, u64), String> {
     let request = sealgate_proto::v1::RecordsRequest { bucket_id: bucket.id.as_bytes().to_vec() };
     let answer = node
@@ -265,7 +275,14 @@ pub(crate) async fn records_once(
         let record = sealgate_envelope::IkRecord::parse(&bytes).map_err(|error| error.to_string())?;
         let name = hidden::ik_record_name(&record).map_err(|error| error.to_string())?;
         // Those of other buckets were lent to this one: copies in it name them.
-        if record.context.tenant == bucket.tenant && !there.contains(&name) {
+        if record.context.tenant != bucket.tenant {
+            continue;
+        }
+        if there.contains(&name) {
+            if known == Known::ByBytes {
+                restore(backend.as_ref(), bucket, &name, &bytes).await.map_err(|error| error.to_string())?;
+            }
+        } else {
             crate::keys::fetch::put_record(backend.as_ref(), &bucket.backend_bucket, &record, &bytes)
                 .await
                 .map_err(|error| error.to_string())?;
@@ -274,4 +291,22 @@ pub(crate) async fn records_once(
         }
     }
     Ok((objects, size))
+}
+
+/// Writes a key record over what lies under its name, unless that is the same.
+async fn restore(
+    backend: &dyn Backend,
+    bucket: &Bucket,
+    name: &str,
+    bytes: &[u8],
+) -> Result<(), BackendError> {
+    let place = &bucket.backend_bucket;
+    let there = backend.get(place, name, GetOptions::default()).await?;
+    let same = there.meta.size == bytes.len() as u64;
+    if same && pipeline::collect(there.body, bytes.len()).await? == bytes {
+        return Ok(());
+    }
+    backend.put(place, name, PutOptions::default(), pipeline::upload(bytes.to_vec())).await?;
+    warn!(bucket = bucket.name, name, "another record lay under a key record's name and was written over");
+    Ok(())
 }

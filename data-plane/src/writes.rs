@@ -102,7 +102,7 @@ impl Drop for Write {
 /// themselves: a migration is about to give the name to another bucket, and takes writes again after it.
 ///
 /// # Errors
-/// SlowDown while the bucket is frozen, or when it has given its name away since the request came.
+/// SlowDown while the bucket is frozen, or when it has given its name away since the request came, or lies elsewhere now.
 pub fn let_in(
     node: &Node,
     snapshot: &Snapshot,
@@ -113,8 +113,9 @@ pub fn let_in(
     let Some(bucket) = bucket.filter(|_| operation.writes()) else { return Ok(None) };
     let entered = node.writes.enter(bucket.id);
     // The node's config may have changed since the request took its own.
-    let current = node.snapshot().and_then(|newest| newest.bucket(&bucket.name).map(|bucket| bucket.id));
-    entered.filter(|_| current == Some(bucket.id)).map(Some).ok_or_else(|| {
+    let newest = node.snapshot();
+    let current = newest.as_ref().and_then(|newest| newest.bucket(&bucket.name)).map(|bucket| bucket.place());
+    entered.filter(|_| current == Some(bucket.place())).map(Some).ok_or_else(|| {
         S3Error::with(Code::SlowDown, "The bucket takes no writes for a moment. Please try again.")
             .retry_after(2)
     })

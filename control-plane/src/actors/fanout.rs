@@ -52,7 +52,7 @@ struct Push {
 
 pub(super) struct Subscriber {
     pub(super) id: u64,
-    identity: Arc<Identity>,
+    pub(super) identity: Arc<Identity>,
     out: mpsc::Sender<Outgoing>,
     outstanding: Option<Push>,
 }

@@ -1,17 +1,19 @@
 //! Which nodes may still write into a frozen bucket.
 //!
 //! Only a node's own word counts, on the stream that it has now: it runs a config with the freeze, and what it had let in
-//! before has ended. A node that is not connected may be serving on what it knew before, so it counts as one that may write.
+//! before has ended. A node that is not connected may be serving on what it knew before, so it counts as one that may write:
+//! also when its certificate is over, since its clients' signing keys and its keys outlast that. Only the operator's word, the
+//! revocation, takes it off.
 
 use std::collections::HashMap;
 
 use actix::{Handler, Message};
-use sealgate_envelope::BucketId;
+use sealgate_envelope::{BucketId, TenantId};
 use sealgate_proto::v1;
 use serde::Serialize;
 
 use super::Fanout;
-use crate::registry::Version;
+use crate::registry::{Version, records::NodeRecord};
 
 /// What a node said of its frozen buckets last.
 pub(crate) struct FrozenWrites {
@@ -58,7 +60,7 @@ pub(crate) struct Unsettled {
 /// Nothing in it: nobody writes any more.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, actix::MessageResponse)]
 pub(crate) struct Unsettling {
-    /// Nodes with a valid certificate for the bucket's tenant that have not said that they refuse writes.
+    /// Nodes that have, or had, a certificate for the bucket's tenant, are not revoked, and have not said that they refuse writes.
     pub(crate) pending: Vec<String>,
     /// Writes that were let in before, on all nodes that refuse them by now.
     pub(crate) writes_in_flight: u64,
@@ -72,10 +74,8 @@ impl Handler<Unsettled> for Fanout {
         let state = self.registry.state();
         let mut found = Unsettling::default();
         let Some(tenant) = state.bucket(bucket).map(|bucket| bucket.tenant) else { return found };
-        let now = self.registry.now();
         for (name, node) in &state.nodes {
-            let valid = node.issued.iter().any(|issued| now < issued.not_after);
-            if !valid || !node.tenants.contains(tenant) {
+            if node.issued.is_empty() || !self.may_serve(node, tenant) {
                 continue;
             }
             let word = self.frozen.get(name).filter(|word| word.version >= since);
@@ -85,5 +85,18 @@ impl Handler<Unsettled> for Fanout {
             }
         }
         found
+    }
+}
+
+impl Fanout {
+    /// Whether a process of the node may serve a tenant. What it served before its tenants were changed, it may serve until one
+    /// is here with a certificate of now: there is one process of a name.
+    fn may_serve(&self, node: &NodeRecord, tenant: TenantId) -> bool {
+        let renewed = || {
+            let stream = self.streams.get(&node.name);
+            stream.is_some_and(|stream| node.issued.iter().any(|it| it.serial == stream.identity.serial))
+        };
+        node.tenants.contains(tenant)
+            || node.former.as_ref().is_some_and(|former| former.contains(tenant)) && !renewed()
     }
 }

@@ -28,7 +28,17 @@ pub(crate) struct BucketsService {
 type Step = fn(&Registry, BucketId) -> Result<Version, Error>;
 
 impl BucketsService {
-    /// One step on a bucket of the node's tenants. One that is gone is left to the step: it may be done already.
+    /// Demands that the bucket is one of the node's tenants'. One that is gone is left to the step: it may be done already.
+    fn own(&self, identity: &Identity, id: BucketId) -> Result<(), Error> {
+        match self.registry.state().bucket(id) {
+            Some(bucket) if !identity.tenants.contains(bucket.tenant) => {
+                Err(Error::NotFound("no such bucket".to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// One step on a bucket of the node's tenants.
     async fn step(
         &self,
         request: Request<v1::BucketRef>,
@@ -37,11 +47,7 @@ impl BucketsService {
     ) -> Result<Response<v1::Applied>, Status> {
         let identity = Identity::of(&request, &self.registry)?;
         let id = bucket_id(&request.into_inner().bucket_id)?;
-        if let Some(bucket) = self.registry.state().bucket(id)
-            && !identity.tenants.contains(bucket.tenant)
-        {
-            return Err(Error::NotFound("no such bucket".to_owned()).into());
-        }
+        self.own(&identity, id)?;
         let result = self.writer.send(Run::new(move |registry: &Registry| step(registry, id))).await?;
         tracing::info!(target: "audit", node = identity.node, bucket = %id, step = name, ok = result.is_ok(), "bucket");
         let Version { epoch, version } = result?;
@@ -56,8 +62,10 @@ impl BucketsService {
         name: &'static str,
         last: bool,
     ) -> Result<Response<v1::Applied>, Status> {
-        let node = Identity::of(&request, &self.registry)?.node.clone();
-        let id = bucket_id(&request.get_ref().bucket_id)?;
+        let identity = Identity::of(&request, &self.registry)?;
+        let (node, id) = (identity.node.clone(), bucket_id(&request.get_ref().bucket_id)?);
+        // Before the lease: another tenant's node neither takes it nor learns of it.
+        self.own(&identity, id)?;
         if !self.leases.take(id, &node, self.registry.now()) {
             return Err(Error::Conflict("another node is deleting the bucket".to_owned()).into());
         }

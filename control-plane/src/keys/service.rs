@@ -11,6 +11,7 @@ use sealgate_kms::Kms;
 use super::{
     ACTIVE_GRACE, ACTIVE_LIFE, GRACE_PORTION, HARD, PROVE_AFTER,
     cache::{Held, Owner},
+    unopened::{Look, MAX_UNOPENED, Unopened},
     unwrapper::Unwrapper,
 };
 use crate::{
@@ -48,6 +49,7 @@ pub(crate) struct KeyService {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     making: Mutex<HashMap<BucketId, Arc<tokio::sync::Mutex<()>>>>,
+    unopened: Unopened,
 }
 
 impl KeyService {
@@ -59,7 +61,15 @@ impl KeyService {
         metrics: Arc<Metrics>,
     ) -> Self {
         let unwrapper = Arc::new(Unwrapper::new(kms, Arc::clone(&clock), Arc::clone(&metrics)));
-        Self { registry, writer, unwrapper, clock, metrics, making: Mutex::new(HashMap::new()) }
+        Self {
+            registry,
+            writer,
+            unwrapper,
+            clock,
+            metrics,
+            making: Mutex::new(HashMap::new()),
+            unopened: Unopened::default(),
+        }
     }
 
     /// The task that proves KEKs again and evicts keys at their time.
@@ -186,7 +196,8 @@ impl KeyService {
     }
 
     /// Takes in key records that lie in a bucket which is being adopted; how many, and how many not. Those that the operator's
-    /// card does not allow never reach the KMS.
+    /// card does not allow never reach the KMS, nor does one that the store has otherwise, or that did not open before. A
+    /// bucket with too many that do not open is refused.
     pub(crate) async fn import(
         &self,
         identity: &Identity,
@@ -205,13 +216,21 @@ impl KeyService {
                 refused += 1;
                 continue;
             };
-            let context = record.context.clone();
-            let known = self.read(move |registry| registry.has_imported(bucket, &context)).await?;
-            if !known && !self.unwrapper.opens(&record).await? {
+            let (context, ik, found) = (record.context.clone(), record.context.ik, bytes.clone());
+            let (known, other) = self
+                .read(move |registry| {
+                    Ok((registry.has_imported(bucket, &context)?, registry.contradicts(&context, &found)?))
+                })
+                .await?;
+            if other {
+                tracing::warn!(target: "audit", %bucket, %ik, "a key record in a bucket is not the one that the store has");
                 refused += 1;
                 continue;
             }
-            let ik = record.context.ik;
+            if !known && !self.opens(bucket, &record, bytes).await? {
+                refused += 1;
+                continue;
+            }
             let import = Run::new(move |registry: &Registry| registry.import_ik(bucket, &record));
             if self.writer.send(import).await?? == Imported::Taken {
                 tracing::info!(target: "audit", %bucket, %ik, "a key record was taken in from its bucket");
@@ -219,6 +238,31 @@ impl KeyService {
             taken += 1;
         }
         Ok((taken, refused))
+    }
+
+    /// Whether the KMS opens a record that lies in a bucket. It is asked once of one that does not open, and no more of the
+    /// bucket's when they are too many: whoever holds the storage can plant any number.
+    async fn opens(&self, bucket: BucketId, record: &IkRecord, bytes: &[u8]) -> Result<bool, Error> {
+        let state = self.registry.state();
+        let adopting = |id: &BucketId| state.bucket(*id).is_some_and(|bucket| bucket.adoption().is_some());
+        match self.unopened.look(bucket, bytes, adopting) {
+            Look::Known => return Ok(false),
+            Look::TooMany => {}
+            Look::New if self.unwrapper.opens(record).await? => return Ok(true),
+            Look::New => {
+                self.unopened.add(bucket, bytes);
+                return Ok(false);
+            }
+        }
+        let reason = format!(
+            "more than {MAX_UNOPENED} key records in the bucket are on the recovery card and do not open: is this the keyring \
+             that they were made under? Records that were planted have to be removed from the bucket"
+        );
+        let told = reason.clone();
+        let refuse = Run::new(move |registry: &Registry| registry.refuse_adopt(bucket, &told));
+        self.writer.send(refuse).await??;
+        tracing::warn!(target: "audit", %bucket, reason, "a bucket is not adopted");
+        Err(Error::Precondition(reason))
     }
 
     fn usable(&self, entry: &IkEntry) -> Result<(), Error> {

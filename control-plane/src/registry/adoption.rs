@@ -181,17 +181,26 @@ impl Registry {
         Ok(self.ik(owner, ik)?.is_some() && (owner == target || self.lent(target, ik)?.is_some()))
     }
 
+    /// Whether the store has another record of the same IK: then what lies in the bucket is damaged, or planted.
+    pub(crate) fn contradicts(&self, context: &IkContext, record: &[u8]) -> Result<bool, Error> {
+        Ok(self.ik(context.bucket, context.ik)?.is_some_and(|entry| entry.record != record))
+    }
+
     /// The bucket is what the operator says.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when the intent is gone, [`Error::Precondition`] when it is over.
+    /// [`Error::NotFound`] when the intent is gone, or another node has refused it, [`Error::Precondition`] when it is over.
     pub(crate) fn commit_adopt(&self, id: BucketId, keys: u64, refused_keys: u64) -> Result<Version, Error> {
         let bucket = self.known(id)?;
         if bucket.state == BucketState::Active && bucket.adopted.is_some() {
             return Ok(self.version());
         }
         let mut record = BucketRecord::clone(&*self.adopting(id)?);
-        let plain = record.adopted.is_some_and(|adopted| adopted.plain);
+        let adopted = record.adopted.unwrap_or_default();
+        if !adopted.refusal.is_empty() {
+            return Err(Error::NotFound(format!("another node refused the bucket: {}", adopted.refusal)));
+        }
+        let plain = adopted.plain;
         record.state = BucketState::Active;
         record.adopted = Some(AdoptionRecord { plain, keys, refused_keys, ..AdoptionRecord::default() });
         self.put(&record)

@@ -37,8 +37,18 @@ impl Registry {
         let identity = self.authority().issue_node(name, &tenants.to_texts(), now)?;
         let mut record = match state.nodes.get(name) {
             Some(known) if known.tenants == tenants => NodeRecord::clone(known),
-            Some(known) => NodeRecord { tenants, issued: Vec::new(), ..NodeRecord::clone(known) },
-            None => NodeRecord { name: name.to_owned(), tenants, issued: Vec::new(), created: now },
+            Some(known) => {
+                // Once the node was revoked nobody serves them: that is what the operator says with it.
+                let held = (!known.issued.is_empty()).then_some(&known.tenants);
+                let former = match (held, &known.former) {
+                    (Some(held), Some(former)) => Some(held.and(former)),
+                    (held, former) => held.or(former.as_ref()).cloned(),
+                };
+                NodeRecord { tenants, issued: Vec::new(), former, ..NodeRecord::clone(known) }
+            }
+            None => {
+                NodeRecord { name: name.to_owned(), tenants, issued: Vec::new(), former: None, created: now }
+            }
         };
         record.issued.retain(|issued| issued.not_after > now);
         record.issued.push(Issued { serial: identity.serial.clone(), not_after: identity.not_after });
@@ -92,14 +102,15 @@ impl Registry {
         Ok((certificate, not_after))
     }
 
-    /// Revokes all certificates of a node: its streams end and new connections are refused.
+    /// Revokes all certificates of a node: its streams end and new connections are refused. It also says, for write freezes,
+    /// that no process of this name is running.
     ///
     /// # Errors
     /// [`Error::NotFound`].
     pub fn revoke_node(&self, name: &str) -> Result<Version, Error> {
         let state = self.state();
         let known = state.nodes.get(name).ok_or_else(|| Error::NotFound("no such node".to_owned()))?;
-        let record = NodeRecord { issued: Vec::new(), ..NodeRecord::clone(known) };
+        let record = NodeRecord { issued: Vec::new(), former: None, ..NodeRecord::clone(known) };
         let key = node_key(name);
         self.commit(&[self.unchanged(&key)?], vec![Op::Put(key, encode(&record)?)], true)
     }

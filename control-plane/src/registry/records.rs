@@ -299,6 +299,20 @@ impl Tenants {
         }
     }
 
+    /// These and those.
+    #[must_use]
+    pub fn and(&self, others: &Self) -> Self {
+        match (self, others) {
+            (Self::These(ids), Self::These(others)) => {
+                let mut all = [&ids[..], others].concat();
+                all.sort_unstable();
+                all.dedup();
+                Self::These(all)
+            }
+            _ => Self::All,
+        }
+    }
+
     /// `*`, or the ids in hex.
     #[must_use]
     pub fn to_texts(&self) -> Vec<String> {
@@ -353,8 +367,11 @@ pub struct NodeRecord {
     pub name: String,
     /// The tenants that its certificates name.
     pub tenants: Tenants,
-    /// Its valid certificates; empty once it is revoked.
+    /// Its certificates that are not revoked, those that are over among them until the next one is issued; empty once it is revoked.
     pub issued: Vec<Issued>,
+    /// The tenants of certificates that a change of tenants has revoked: the process that had them may still be serving these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<Tenants>,
     /// Unix seconds of the first certificate.
     pub created: u64,
 }

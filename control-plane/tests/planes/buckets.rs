@@ -1,5 +1,6 @@
 //! The registry of buckets as nodes use it.
 
+use sealgate_control_plane::registry::adoption::{Adopt, Adopted};
 use sealgate_control_plane::registry::records::{BucketState, Tenants};
 use sealgate_proto::v1;
 use tonic::Code;
@@ -119,6 +120,10 @@ async fn one_node_at_a_time_deletes_a_bucket() {
     ] {
         assert_eq!(refused.unwrap_err().code(), Code::Aborted);
     }
+    // Another tenant's node does not learn of it.
+    let (other, _, _) = world.tenant_with_bucket("others", "theirs").await;
+    let mut foreign = world.node("n3", Tenants::These(vec![other])).await.buckets();
+    assert_eq!(foreign.begin_delete(reference.clone()).await.unwrap_err().code(), Code::NotFound);
     // Whose turn it is may ask for more time; whose turn is over, or who is gone for two minutes, leaves it to the next.
     world.clock.advance(100);
     one.begin_delete(reference.clone()).await.unwrap();
@@ -130,5 +135,32 @@ async fn one_node_at_a_time_deletes_a_bucket() {
     one.begin_delete(reference.clone()).await.unwrap();
     assert_eq!(two.commit_delete(reference.clone()).await.unwrap_err().code(), Code::Aborted);
     one.commit_delete(reference).await.unwrap();
+    world.handle.stop().await;
+}
+
+#[actix_rt::test]
+async fn what_one_node_has_refused_to_adopt_another_does_not_bring_into_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = start(dir.path()).await;
+    let (tenant, _, _) = world.tenant_with_bucket("t", "bucket").await;
+    let (mut one, mut two) =
+        (world.node("n1", Tenants::All).await.buckets(), world.node("n2", Tenants::All).await.buckets());
+    let adopt = Adopt {
+        name: "adopted".to_owned(),
+        tenant,
+        region: String::new(),
+        backend: String::new(),
+        backend_bucket: "legacy".to_owned(),
+        rules: Vec::new(),
+        what: Adopted::Plain,
+    };
+    let bucket = world.handle.registry().begin_adopt(adopt).unwrap().id;
+    let bucket_id = bucket.as_bytes().to_vec();
+    let refusal = v1::RefuseAdoptRequest { bucket_id: bucket_id.clone(), reason: "damaged".to_owned() };
+    two.refuse_adopt(refusal).await.unwrap();
+    let commit = v1::CommitAdoptRequest { bucket_id, keys: 0, refused_keys: 0 };
+    let refused = one.commit_adopt(commit).await.unwrap_err();
+    assert!(refused.code() == Code::NotFound && refused.message().contains("damaged"), "{refused}");
+    assert_eq!(world.handle.registry().state().bucket(bucket).unwrap().state, BucketState::Creating);
     world.handle.stop().await;
 }

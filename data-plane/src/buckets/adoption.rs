@@ -17,7 +17,7 @@ use crate::backend::{Backend, BackendError, GetOptions, ListFrom, ListOptions};
 use crate::node::Node;
 use crate::pipeline;
 use crate::snapshot::Adoption;
-use crate::sweep::records_once;
+use crate::sweep::{Known, records_once};
 use crate::worker::Backends;
 
 /// The most key records of a bucket: one a day and bucket that it was copied from, for centuries.
@@ -168,7 +168,7 @@ async fn adopt(
             )));
         }
     };
-    records_once(node, bucket, backend).await.map_err(Stopped::Later)?;
+    records_once(node, bucket, backend, Known::ByBytes).await.map_err(Stopped::Later)?;
     let bucket_id = bucket.id.as_bytes().to_vec();
     let request = wire::CommitAdoptRequest { bucket_id, keys, refused_keys };
     node.control.buckets().commit_adopt(request).await?;
@@ -206,7 +206,8 @@ async fn import(node: &Node, adoption: &Adoption, backend: &dyn Backend) -> Resu
             None => break,
         }
     }
-    if taken == 0 && visible(backend, place).await? {
+    // A plain bucket that was adopted before and released has an id, and no key records.
+    if taken == 0 && !adoption.bucket.encrypts_nothing() && visible(backend, place).await? {
         return Err(Stopped::Refused(format!(
             "{place} holds objects, and none of its {met} key records opens: is this the keyring that they were made under, and \
              are the records under {} complete?",

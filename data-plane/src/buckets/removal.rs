@@ -19,7 +19,7 @@ use crate::pipeline;
 use crate::reply::Reply;
 use crate::s3::error::{Code, S3Error};
 use crate::snapshot::{Bucket, BucketState};
-use crate::sweep::records_once;
+use crate::sweep::{Known, records_once};
 use crate::versions::{any_visible, purge::purge};
 use crate::worker::Backends;
 
@@ -149,7 +149,7 @@ async fn take_back(node: &Node, bucket: &Bucket, backend: &Rc<dyn Backend>) -> R
     put_marker(backend.as_ref(), &bucket.backend_bucket, bucket.id)
         .await
         .map_err(|error| error.to_string())?;
-    records_once(node, bucket, backend).await.map(drop)?;
+    records_once(node, bucket, backend, Known::ByName).await.map(drop)?;
     let reference = wire::BucketRef { bucket_id: bucket.id.as_bytes().to_vec() };
     let aborted = node.control.buckets().abort_delete(reference).await;
     aborted.map(tonic::Response::into_inner).map_err(|status| status.message().to_owned())

@@ -1,6 +1,6 @@
 //! Part tables that this node has read, so that a warm read of a multipart object is one backend request.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sealgate_envelope::Trailer;
@@ -60,6 +60,17 @@ impl Tables {
                 state.parts -= old.trailer.entries().len() + 1;
             }
         }
+    }
+
+    /// Forgets the tables of buckets.
+    pub fn forget(&self, buckets: &HashSet<BucketId>) {
+        if buckets.is_empty() {
+            return;
+        }
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.order.retain(|(bucket, _)| !buckets.contains(bucket));
+        state.tables.retain(|(bucket, _), _| !buckets.contains(bucket));
+        state.parts = state.tables.values().map(|table| table.trailer.entries().len() + 1).sum();
     }
 
     /// Forgets a key's table, when it was found to be another object's.

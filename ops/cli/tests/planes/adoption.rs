@@ -240,6 +240,30 @@ async fn a_record_that_the_card_does_not_allow_never_reaches_the_kms() {
 }
 
 #[actix_rt::test]
+async fn a_bucket_full_of_records_that_do_not_open_is_refused_before_the_kms_has_tried_them_all() {
+    let lost = Lost::new().await;
+    let storage = storage(&lost.world);
+    for _ in 0..1_050 {
+        let context = IkContext {
+            tenant: lost.tenant.parse().unwrap(),
+            bucket: lost.id.parse().unwrap(),
+            ik: IkId::random().unwrap(),
+            created: 1,
+            kek: lost.kek.clone(),
+            kek_version: "1".to_owned(),
+        };
+        let record = IkRecord { context, wrapped: vec![7; 60] };
+        let (name, body) = (hidden::ik_record_name(&record).unwrap(), record.to_bytes().unwrap());
+        storage.put("data", &name, PutOptions::default(), pipeline::upload(body)).await.unwrap();
+    }
+    let gateway = lost.with_tenant().await;
+    let before = gateway.unwraps().await;
+    gateway.refuses(409, "more than 1000 key records", lost.adopt()).await;
+    assert!(gateway.unwraps().await - before < 1_002.5, "and the two that are genuine");
+    gateway.stop().await;
+}
+
+#[actix_rt::test]
 async fn what_is_not_the_bucket_that_the_operator_names_is_refused() {
     let lost = Lost::new().await;
     let gateway = lost.with_tenant().await;
@@ -348,6 +372,53 @@ async fn a_plain_bucket_comes_in_as_it_is() {
         gateway.adopt("again", json!({ "backend_bucket": "legacy", "plain": true })).await;
     assert_eq!(status, 409, "{problem}");
     assert_eq!(client.put("/legacy", "").await.status, 409);
+    // Released, it has an id and no key records, and comes in again by that id.
+    let (status, released) = gateway.admin("/v1/buckets/adopted/release", json!({})).await;
+    assert_eq!(status, 200, "{released}");
+    let known = |rules: Value| json!({ "backend_bucket": "legacy", "id": released["id"], "recovery_card": released["recovery_card"], "rules": rules });
+    let plain = json!([{ "prefix": "", "plain": true }]);
+    let half = json!([{ "prefix": "", "plain": true }, { "prefix": "secret/", "plain": false }]);
+    gateway.refuses(409, "none of its 0 key records", known(half)).await;
+    let (status, bucket) = gateway.adopt("adopted", known(plain)).await;
+    assert_eq!(status, 201, "{bucket}");
+    assert_eq!(client.get("/adopted/report").await.ok().body, "old");
+    gateway.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_damaged_record_of_a_replica_is_not_counted_and_is_written_over() {
+    let world = World::new();
+    let gateway = Gateway::start(&world).await;
+    let client = gateway.client().await;
+    let wanted = fill(&client).await;
+    replicate(&world, "data", "replica").await;
+    let (status, released) = gateway.admin("/v1/buckets/data/release", json!({})).await;
+    assert_eq!(status, 200, "{released}");
+    let storage = storage(&world);
+    let mut damaged = None;
+    for entry in list(&storage, "replica", hidden::IK_PREFIX).await {
+        let found = storage.get("replica", &entry.key, GetOptions::default()).await.unwrap();
+        let genuine = pipeline::collect(found.body, 1 << 16).await.unwrap();
+        let mut record = IkRecord::parse(&genuine).unwrap();
+        if released["id"] == record.context.bucket.to_string() {
+            // Its name is the same: that is made of what the record is for.
+            record.wrapped[0] ^= 1;
+            let body = pipeline::upload(record.to_bytes().unwrap());
+            storage.put("replica", &entry.key, PutOptions::default(), body).await.unwrap();
+            damaged = Some((entry.key, genuine));
+        }
+    }
+    let (key, genuine) = damaged.unwrap();
+    let adopt = json!({ "backend_bucket": "replica", "id": released["id"], "recovery_card": released["recovery_card"] });
+    let (status, bucket) = gateway.adopt("data", adopt).await;
+    assert_eq!(
+        (status, &bucket["adopted"]["keys"], &bucket["adopted"]["refused_keys"]),
+        (201, &json!(1), &json!(1)),
+        "{bucket}"
+    );
+    let found = storage.get("replica", &key, GetOptions::default()).await.unwrap();
+    assert_eq!(pipeline::collect(found.body, 1 << 16).await.unwrap(), genuine);
+    check(&client, "data", &wanted).await;
     gateway.stop().await;
 }
 

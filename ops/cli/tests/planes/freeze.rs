@@ -1,9 +1,12 @@
 //! Write freezes, and buckets that exchange their names.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use sealgate_control_plane::Handle;
+use sealgate_control_plane::registry::records::Tenants;
+use sealgate_control_plane::{Handle, ManualClock};
+use sealgate_data_plane::clock::SystemClock;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -23,6 +26,14 @@ impl Operator {
     fn new(world: &World, control: &Handle) -> Self {
         let token = std::fs::read_to_string(world.path().join("control/admin-token")).unwrap();
         Self { address: control.admin_addr(), token: token.trim().to_owned() }
+    }
+
+    /// With a bucket that no node has made, so that there is none.
+    async fn with_bucket(world: &World, control: &Handle) -> Self {
+        let tenant = control.ensure_tenant("tests").await.unwrap();
+        let bucket = control.registry().begin_create(tenant, "bucket", "").unwrap();
+        control.registry().commit_create(bucket.id).unwrap();
+        Self::new(world, control)
     }
 
     async fn ask(&self, method: &str, path: &str, body: Value) -> Value {
@@ -190,6 +201,41 @@ async fn a_node_that_is_not_heard_from_may_be_writing_until_it_is_revoked() {
     operator.ask("DELETE", "/v1/nodes/away", Value::Null).await;
     check_settled(&operator.ask("POST", "/v1/buckets/bucket/switch", switch).await);
     steering.stop().await;
+}
+
+/// Its clients' signing keys outlast its certificate.
+#[actix_rt::test]
+async fn a_node_whose_certificate_is_over_may_be_writing_until_it_is_revoked() {
+    let world = World::new();
+    let clock = Arc::new(ManualClock::new(SystemClock::shared().unix()));
+    let control = world.control_by(Arc::clone(&clock) as _).await;
+    let operator = Operator::with_bucket(&world, &control).await;
+    issue(&control, "away").await;
+    clock.advance(31 * 24 * 3_600);
+    assert_eq!(operator.freeze("bucket", true).await["pending"], json!(["away"]));
+    operator.ask("DELETE", "/v1/nodes/away", Value::Null).await;
+    check_settled(&operator.ask("GET", "/v1/buckets/bucket/freeze", Value::Null).await);
+    control.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_node_whose_tenants_were_changed_may_serve_the_old_ones_until_it_is_here_as_the_new() {
+    let world = World::new();
+    let control = world.control().await;
+    let operator = Operator::with_bucket(&world, &control).await;
+    let others = control.ensure_tenant("others").await.unwrap();
+    issue(&control, "one").await;
+    let issued = control.issue_node("one", Tenants::These(vec![others])).await.unwrap();
+    assert_eq!(operator.freeze("bucket", true).await["pending"], json!(["one"]));
+    let node = world.node(format!("https://{}", control.grpc_addr()), identity(&issued)).await;
+    check_settled(&operator.ask("GET", "/v1/buckets/bucket/freeze", Value::Null).await);
+    node.stop().await;
+    let asked = async || operator.ask("GET", "/v1/buckets/bucket/freeze", Value::Null).await;
+    until("the stream's end", async || asked().await["pending"] == json!(["one"])).await;
+    operator.ask("DELETE", "/v1/nodes/one", Value::Null).await;
+    control.issue_node("one", Tenants::These(vec![others])).await.unwrap();
+    check_settled(&asked().await);
+    control.stop().await;
 }
 
 #[actix_rt::test]

@@ -4,8 +4,12 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use sealgate_data_plane::backend::BackendError;
+use sealgate_data_plane::backend::{BackendError, GetOptions, PutOptions};
+use sealgate_data_plane::pipeline;
+use sealgate_data_plane::s3::{Operation, S3Request};
+use sealgate_data_plane::writes::let_in;
 use sealgate_proto::v1 as wire;
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -14,7 +18,7 @@ use super::relay::{Relay, Verdict};
 use super::s3::{Client, bytes};
 use super::steered::{Call, Moment, Steered, serve};
 use super::steering::Steering;
-use super::world::{World, issue, soon, tenant};
+use super::world::{World, admin, issue, soon, tenant};
 
 /// Begins a PUT and gives the connection, over which `left` bytes are still to come.
 async fn begin(client: &Client, target: &str, body: &Bytes, left: usize) -> TcpStream {
@@ -60,6 +64,50 @@ async fn a_write_into_a_deleted_bucket_does_not_land_in_the_next_one_of_its_name
         steering.steered.put("/bucket/late", "new").await.ok();
         steering.stop().await;
     }
+}
+
+/// It has the name and the id of the one that it replaces; what is acknowledged has to lie in it.
+#[actix_rt::test]
+async fn a_write_does_not_land_in_a_bucket_whose_replica_was_adopted_meanwhile() {
+    let steering = Steering::start().await;
+    steering.plain.put("/bucket/object", "text").await.ok();
+    steering.storage.create_bucket("replica").await.unwrap();
+    for (key, body) in steering.stored().await {
+        let found = steering.storage.head("bucket", &key, GetOptions::default()).await.unwrap();
+        let options = PutOptions { metadata: found.metadata, ..PutOptions::default() };
+        steering.storage.put("replica", &key, options, pipeline::upload(body)).await.unwrap();
+    }
+    let body = bytes(300_000, 1);
+    let (begun, has_begun) = oneshot::channel();
+    steering.backend.once(Moment::Before, Call::Put, "late", move || async move {
+        begun.send(()).unwrap();
+        Ok(())
+    });
+    let stream = begin(&steering.steered, "/bucket/late", &body, 100).await;
+    soon("the write", has_begun).await.unwrap();
+    let before = steering.other.node().snapshot().unwrap();
+
+    let token = std::fs::read_to_string(steering.world.path().join("control/admin-token")).unwrap();
+    let ask = |path, body| {
+        let (address, token) = (steering.control.admin_addr(), token.trim().to_owned());
+        async move { admin(address, &token, "POST", path, body).await }
+    };
+    let released = ask("/v1/buckets/bucket/release", json!({})).await;
+    let replica = json!({ "backend_bucket": "replica", "id": released["id"], "recovery_card": released["recovery_card"] });
+    let made = ask("/v1/buckets", json!({ "name": "bucket", "tenant": "tests", "adopt": replica })).await;
+    assert_eq!((&made["state"], &made["id"]), (&json!("active"), &released["id"]));
+
+    let answer = end(stream, &body[body.len() - 100..]).await;
+    assert!(answer.starts_with("HTTP/1.1 409 ") && answer.contains("OperationAborted"), "{answer}");
+    assert!(steering.stored().await.iter().all(|(key, _)| key != "late"), "it lies in the old one");
+    // A request that took its config before, and comes to write only now.
+    let parts = http::Request::put("/bucket/new").header("host", "localhost").body(()).unwrap();
+    let request = S3Request::parse(&parts.into_parts().0, &[]).unwrap();
+    let entered = let_in(steering.other.node(), &before, &request, &Operation::PostObject);
+    assert_eq!(entered.err().unwrap().code().as_str(), "SlowDown");
+    assert_eq!(steering.steered.get("/bucket/object").await.ok().body, "text");
+    steering.plain.put("/bucket/late", "new").await.ok();
+    steering.stop().await;
 }
 
 #[actix_rt::test]
