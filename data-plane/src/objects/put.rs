@@ -101,7 +101,7 @@ pub async fn store(admitted: &Admitted, body: Feed, plan: BodyPlan) -> Result<Re
     };
     let stored = stored.map_err(|error| admitted.backend_failed(error))?;
     // Nothing is acknowledged that was not verified to its end, whatever the storage says.
-    let verified = outcome.take().ok_or_else(|| S3Error::new(Code::InternalError))?;
+    let (verified, _landing) = outcome.take().ok_or_else(|| S3Error::new(Code::InternalError))?;
     let mut reply = reply::empty(StatusCode::OK);
     *reply.headers_mut() = described::allowed(&stored.headers);
     if encrypted {
