@@ -33,6 +33,8 @@ use crate::worker::Worker;
 const FRESH: Duration = Duration::from_secs(30);
 /// How long a storage that failed is left alone.
 const FAILED: Duration = Duration::from_secs(5);
+/// What storages call it, under whatever status, when there is no configuration or they keep none.
+const NONE: &[&str] = &["MethodNotAllowed", "NoSuchCORSConfiguration", "NotImplemented"];
 /// Configurations that are kept at most.
 const MAX_KEPT: usize = 1_000;
 
@@ -185,7 +187,8 @@ async fn ask(worker: &Worker, bucket: &Bucket) -> Found {
         Err(BackendError::Unsupported(_)) => Ok(None),
         // Whatever a storage calls it: there is none, or none that the gateway may read. Asking again for each request, signed
         // or not, would not help.
-        Err(BackendError::S3 { status: 400..=499 | 501, .. }) => Ok(None),
+        Err(BackendError::S3 { status: 403 | 404 | 405 | 501, .. }) => Ok(None),
+        Err(error) if NONE.iter().any(|code| error.is(code)) => Ok(None),
         Err(error) => Err(crate::refusal::backend_failed(error, &worker.node.metrics, true, None)),
     }
 }

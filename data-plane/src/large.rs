@@ -2,8 +2,11 @@
 //! parts it copies or is sent, and whose completion makes the object. So a body of 5 GiB can be put and copied on storage that
 //! takes 5 GiB at once, although its ciphertext is longer.
 //!
-//! The upload is nobody's but this request's: it has no upload record, so clients can list and abort it and nothing else. What
-//! fails aborts it; one that a dying node leaves is ended by the bucket's rule for incomplete uploads, or with the bucket.
+//! The upload is nobody's but this request's: it has no upload record, so clients can list and abort it and nothing else. A
+//! part that fails aborts it, and so does a completion that the storage refuses. **A completion whose outcome is unknown never
+//! does**: it may have made the object or make it yet, and some servers delete an aborted upload's bytes although an object
+//! consists of them. Such an upload, or one that a dying node leaves, is ended by the bucket's rule for incomplete uploads, or
+//! with the bucket.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,12 +16,29 @@ use futures_util::{StreamExt as _, stream};
 use tracing::warn;
 
 use crate::backend::{
-    Backend, BackendError, ByteStream, CopySource, LengthMismatch, PutOptions, PutOutcome, StreamError,
-    Upload,
+    Backend, BackendError, ByteStream, Conditions, CopySource, GetOptions, LengthMismatch, PutOptions,
+    PutOutcome, StreamError, Upload,
 };
+use crate::objects::sealed::ENVELOPE_NAME;
 
 /// The most that one request copies: it has to be answered within [`crate::backend::s3::S3Config::complete_timeout`].
 const MOST: u64 = 1 << 30;
+
+/// Codes of a storage that has made no object of an upload, and will make none by this request.
+const REFUSED: &[&str] = &[
+    "AccessDenied",
+    "EntityTooLarge",
+    "EntityTooSmall",
+    "InvalidArgument",
+    "InvalidPart",
+    "InvalidPartOrder",
+    "InvalidRequest",
+    "MalformedXML",
+    "MethodNotAllowed",
+    "NoSuchBucket",
+    "NoSuchKey",
+    "NotImplemented",
+];
 
 /// A body of `size` stored bytes, more than [`crate::backend::Capabilities::max_put`], and where it goes.
 pub struct Large<'a> {
@@ -36,7 +56,8 @@ impl Large<'_> {
     /// The storage copies the parts of `source`, as [`Backend::copy`] would all of it.
     ///
     /// # Errors
-    /// The backend's. Nothing is at the target then that was not there before.
+    /// The backend's. What was at the target is there then, or, where the storage did not say what became of the last step,
+    /// the whole object.
     pub async fn copy(&self, source: &CopySource, options: PutOptions) -> Result<PutOutcome, BackendError> {
         self.make(options, async |id: &str, number, first, last| {
             let range = Some((first, last));
@@ -50,7 +71,7 @@ impl Large<'_> {
     /// Sends the parts of a body, as [`Backend::put`] would all of it.
     ///
     /// # Errors
-    /// The backend's, and those of the body's stream. Nothing is at the target then that was not there before.
+    /// Those of [`Self::copy`], and of the body's stream.
     pub async fn put(&self, options: PutOptions, body: ByteStream) -> Result<PutOutcome, BackendError> {
         let rest = Rc::new(RefCell::new(Some(Rest { body, pending: Bytes::new() })));
         self.make(options, async |id: &str, number, first, last| {
@@ -68,28 +89,74 @@ impl Large<'_> {
     ) -> Result<PutOutcome, BackendError> {
         // They are about the object, which only the last step makes.
         let conditions = std::mem::take(&mut options.conditions);
+        let envelope = options.metadata.get(ENVELOPE_NAME).cloned();
         let id = self.backend.create_upload(self.bucket, self.key, options).await?;
-        let made = async {
+        let parts = async {
             let mut parts = Vec::new();
             let capabilities = self.backend.capabilities();
             let most = capabilities.max_part.min(capabilities.max_put).min(MOST);
             for (number, (first, last)) in (1..).zip(spans(self.size, most)) {
                 parts.push((number, part(&id, number, first, last).await?));
             }
-            self.backend.complete_upload(self.bucket, self.key, &id, &parts, conditions).await
+            Ok(parts)
+        };
+        match parts.await {
+            Ok(parts) => self.complete(&id, &parts, conditions, envelope.as_deref()).await,
+            Err(failed) => {
+                self.abort(&id).await;
+                Err(ours(failed))
+            }
         }
-        .await;
+    }
+
+    /// The last step. What fails may have been done all the same: its answer was lost, or a second attempt found it done.
+    async fn complete(
+        &self,
+        id: &str,
+        parts: &[(u16, String)],
+        conditions: Conditions,
+        envelope: Option<&str>,
+    ) -> Result<PutOutcome, BackendError> {
+        let made = self.backend.complete_upload(self.bucket, self.key, id, parts, conditions).await;
         let Err(failed) = made else { return made };
-        if let Err(error) = self.backend.abort_upload(self.bucket, self.key, &id).await
+        // No other object has this envelope, which is wrapped under a salt of its own. A plain object proves nothing.
+        let another = match self.backend.head(self.bucket, self.key, GetOptions::default()).await {
+            Ok(meta) => {
+                let there = meta.metadata.get(ENVELOPE_NAME).map(String::as_str);
+                if envelope.is_some() && there == envelope {
+                    let (etag, version_id) = (meta.etag, meta.version_id);
+                    return Ok(PutOutcome { etag, version_id, headers: http::HeaderMap::new() });
+                }
+                envelope.is_some()
+            }
+            Err(error) => error.is("NoSuchKey") || error.is("NotFound"),
+        };
+        let refused =
+            REFUSED.iter().any(|code| failed.is(code)) || matches!(failed, BackendError::Unsupported(_));
+        if refused || (another && failed.is("PreconditionFailed")) {
+            self.abort(id).await;
+        } else if !failed.is("NoSuchUpload") {
+            let (bucket, key) = (self.bucket, self.key);
+            warn!(bucket, key, upload = id, error = %failed, "an upload stays, since it may have become an object");
+        }
+        Err(ours(failed))
+    }
+
+    async fn abort(&self, id: &str) {
+        if let Err(error) = self.backend.abort_upload(self.bucket, self.key, id).await
             && !error.is("NoSuchUpload")
         {
-            warn!(bucket = self.bucket, key = self.key, upload = id, %error, "an upload that was made for one object stays");
+            let (bucket, key) = (self.bucket, self.key);
+            warn!(bucket, key, upload = id, %error, "an upload that was made for one object stays");
         }
-        Err(match failed.is("NoSuchUpload") {
-            // Not the client's upload: somebody aborted it, or deletes the bucket.
-            true => BackendError::s3(409, "OperationAborted", "the upload that makes the object was aborted"),
-            false => failed,
-        })
+    }
+}
+
+/// An error in terms of the client's request: the upload is not the client's, so somebody aborted it, or deletes the bucket.
+fn ours(failed: BackendError) -> BackendError {
+    match failed.is("NoSuchUpload") {
+        true => BackendError::s3(409, "OperationAborted", "the upload that makes the object was aborted"),
+        false => failed,
     }
 }
 

@@ -342,7 +342,7 @@ impl Copying<'_> {
         };
         let made = self.dated(made.map_err(|error| self.admitted.backend_failed(error))?);
         // Nothing is acknowledged that was not proved to its end, whatever the storage says.
-        let verified = outcome.take().ok_or_else(|| S3Error::new(Code::InternalError))?;
+        let (verified, _landing) = outcome.take().ok_or_else(|| S3Error::new(Code::InternalError))?;
         if encrypted {
             self.admitted.worker.node.metrics.buckets.written(&self.bucket.label, length, stored);
         }

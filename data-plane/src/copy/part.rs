@@ -10,6 +10,7 @@ use crate::backend::BackendError;
 use crate::body::{BodyPlan, Checksum};
 use crate::etags;
 use crate::gate::Admitted;
+use crate::landings::Landing;
 use crate::multipart::notes::algorithm;
 use crate::multipart::part::{MAX_PART, Place, part_number, stored_len};
 use crate::multipart::uploads::load;
@@ -98,6 +99,7 @@ async fn plain(admitted: &Rc<Admitted>, named: &Named, range: Option<(u64, u64)>
         && backend.capabilities().pinned_copies
     {
         let from = source.for_storage();
+        let _landing = Landing::begin(&admitted.worker.node, &bucket)?;
         match backend.copy_part(from, range, &bucket.backend_bucket, key, upload_id, number).await {
             Ok(made) => return Ok(answer(admitted, &source, &etags::shown(&made.etag, false), None)),
             // Replaced since, or not the storage's to copy: what is read now goes in.

@@ -134,7 +134,7 @@ impl Place<'_> {
         let outcome = Outcome::new(&self.admitted.worker.node, self.bucket);
         let sealed = seal(source, sealer, length, None, outcome.clone());
         let part = self.store(sealed, stored, length, &salt).await?;
-        let verified = outcome.take().ok_or_else(|| S3Error::new(Code::InternalError))?;
+        let (verified, _landing) = outcome.take().ok_or_else(|| S3Error::new(Code::InternalError))?;
         let mut checksums: Vec<_> =
             verified.checksum().into_iter().chain(verified.computed()).filter_map(to_format).collect();
         checksums.sort_by_key(|checksum| checksum.code());

@@ -45,6 +45,7 @@ pub async fn create(
     let mut headers = passed_headers(&admitted.headers)?;
     headers.extend(described);
     let options = PutOptions { metadata, headers, ..PutOptions::default() };
+    let _landing = Landing::begin(&admitted.worker.node, bucket)?;
     let upload_id = backend
         .create_upload(&bucket.backend_bucket, key, options)
         .await
@@ -77,7 +78,7 @@ pub async fn upload(
         .upload_part(&bucket.backend_bucket, key, upload_id, number, body)
         .await
         .map_err(|error| admitted.backend_failed(error))?;
-    let verified = outcome.take().ok_or_else(|| S3Error::new(Code::InternalError))?;
+    let (verified, _landing) = outcome.take().ok_or_else(|| S3Error::new(Code::InternalError))?;
     let mut reply = reply::empty(StatusCode::OK);
     reply::set(reply.headers_mut(), "etag", &etags::shown(&part.etag, false));
     if let Some(checksum) = verified.checksum() {

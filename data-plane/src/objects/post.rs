@@ -113,7 +113,8 @@ pub async fn post(
     let plan = BodyPlan::for_form(&headers, length)?;
     request.key = Some(key.clone());
     let write = let_in(&worker.node, &snapshot, &request, &Operation::PostObject)?;
-    let admitted = Admitted { worker, snapshot, request, headers, authenticated, credential, allowed, write };
+    let admitted =
+        Rc::new(Admitted { worker, snapshot, request, headers, authenticated, credential, allowed, write });
     let stored = put::store(&admitted, Feed::Form(file), plan).await?;
     let location = location(&admitted, parts, &bucket, &key);
     Ok(answer(stored, &form.fields, &bucket, &key, &location))

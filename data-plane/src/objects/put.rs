@@ -1,6 +1,7 @@
 //! PutObject: checked, sealed and stored in one pass; the old object stays until the new one is whole.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode};
@@ -13,7 +14,7 @@ use sealgate_envelope::{
 use super::described;
 use super::sealed::{ENVELOPE_NAME, METADATA_NAME};
 use crate::access_log;
-use crate::backend::{Backend, Conditions, PutOptions, Upload};
+use crate::backend::{Backend, Conditions, PutOptions, PutOutcome, Upload};
 use crate::body::{BodyPlan, ClientBody, Verified};
 use crate::etags;
 use crate::gate::Admitted;
@@ -34,7 +35,7 @@ use crate::snapshot::Bucket;
 ///
 /// # Errors
 /// In S3's terms; nothing is stored then.
-pub async fn put(admitted: &Admitted, body: ClientBody) -> Result<Reply, S3Error> {
+pub async fn put(admitted: &Rc<Admitted>, body: ClientBody) -> Result<Reply, S3Error> {
     let (_, backend) = admitted.writable_bucket()?;
     let plan = admitted.plan(backend.capabilities().max_put.min(MAX_PLAINTEXT))?;
     store(admitted, body.into(), plan).await
@@ -44,7 +45,7 @@ pub async fn put(admitted: &Admitted, body: ClientBody) -> Result<Reply, S3Error
 ///
 /// # Errors
 /// In S3's terms; nothing is stored then.
-pub async fn store(admitted: &Admitted, body: Feed, plan: BodyPlan) -> Result<Reply, S3Error> {
+pub async fn store(admitted: &Rc<Admitted>, body: Feed, plan: BodyPlan) -> Result<Reply, S3Error> {
     let (bucket, backend) = admitted.writable_bucket()?;
     let key = admitted.request.need_key()?;
     let most = backend.capabilities().max_put;
@@ -55,18 +56,13 @@ pub async fn store(admitted: &Admitted, body: Feed, plan: BodyPlan) -> Result<Re
     let stored = stored
         .filter(|stored| *stored <= most || length <= most)
         .ok_or_else(|| S3Error::entity_too_large(length, most))?;
-    let large = (stored > most).then(|| Large {
-        backend: backend.as_ref(),
-        bucket: &bucket.backend_bucket,
-        key,
-        size: stored,
-    });
+    let large = stored > most;
     access_log::note_sizes(length, stored);
     let outcome = Outcome::new(&admitted.worker.node, &bucket);
     let conditions = etags::write_conditions(&admitted.headers, encrypted)?;
     let keeps_conditions = match large {
-        Some(_) => backend.capabilities().conditional_complete,
-        None => backend.capabilities().conditional_put,
+        true => backend.capabilities().conditional_complete,
+        false => backend.capabilities().conditional_put,
     };
     if conditions != Conditions::default() && !keeps_conditions {
         // Dropping the condition would overwrite silently.
@@ -96,12 +92,18 @@ pub async fn store(admitted: &Admitted, body: Feed, plan: BodyPlan) -> Result<Re
     };
     let length_stored = upload.length;
     let stored = match large {
-        None => backend.put(&bucket.backend_bucket, key, options, upload).await,
-        Some(large) => large.put(options, upload.stream).await,
+        false => {
+            let put = backend.put(&bucket.backend_bucket, key, options, upload).await;
+            put.map_err(|error| admitted.backend_failed(error))?
+        }
+        true => {
+            // Detached: a client that hangs up does not leave an upload behind. Its body ends with it then, or has come whole.
+            let put = put_large(Rc::clone(admitted), options, upload, outcome.clone());
+            actix_rt::spawn(put).await.unwrap_or_else(|_| Err(S3Error::new(Code::InternalError)))?
+        }
     };
-    let stored = stored.map_err(|error| admitted.backend_failed(error))?;
     // Nothing is acknowledged that was not verified to its end, whatever the storage says.
-    let verified = outcome.take().ok_or_else(|| S3Error::new(Code::InternalError))?;
+    let (verified, _landing) = outcome.take().ok_or_else(|| S3Error::new(Code::InternalError))?;
     let mut reply = reply::empty(StatusCode::OK);
     *reply.headers_mut() = described::allowed(&stored.headers);
     if encrypted {
@@ -117,6 +119,25 @@ pub async fn store(admitted: &Admitted, body: Feed, plan: BodyPlan) -> Result<Re
         reply::set(reply.headers_mut(), "x-amz-checksum-type", "FULL_OBJECT");
     }
     Ok(reply)
+}
+
+/// Stores a body that is larger than one PUT. Until it is done, `outcome` has its bucket waited for.
+async fn put_large(
+    admitted: Rc<Admitted>,
+    options: PutOptions,
+    upload: Upload,
+    outcome: Outcome,
+) -> Result<PutOutcome, S3Error> {
+    let (bucket, backend) = admitted.writable_bucket()?;
+    let large = Large {
+        backend: backend.as_ref(),
+        bucket: &bucket.backend_bucket,
+        key: admitted.request.need_key()?,
+        size: upload.length,
+    };
+    let stored = large.put(options, upload.stream).await;
+    drop(outcome);
+    stored.map_err(|error| admitted.backend_failed(error))
 }
 
 /// The bucket's key for new objects.

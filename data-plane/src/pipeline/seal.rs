@@ -39,9 +39,10 @@ impl Outcome {
         Self(Rc::new(End { node: Arc::clone(node), bucket: Arc::clone(bucket), reached: RefCell::default() }))
     }
 
-    /// What the verification gave; none while the body has not ended well.
-    pub fn take(&self) -> Option<Verified> {
-        self.0.reached.borrow_mut().take().map(|(verified, _)| verified)
+    /// What the verification gave; none while the body has not ended well. The write is on its last step as long as the
+    /// landing is kept: until the last that it stores is stored.
+    pub fn take(&self) -> Option<(Verified, Landing)> {
+        self.0.reached.borrow_mut().take()
     }
 
     /// The body is what was announced: the storage may have the rest, if its bucket is still there.

@@ -343,3 +343,33 @@ fn the_last_reader_of_a_deleted_version_reads_it_to_its_end() {
         tokio::time::timeout(std::time::Duration::from_secs(10), gone).await.expect("nothing is left");
     });
 }
+
+/// A reader that names a version has no lock: what was not there at its first look, and is at its second, is not damaged.
+#[test]
+fn the_first_write_of_a_key_is_not_taken_for_damage() {
+    let (_directory, root, backend) = fresh();
+    const KEYS: usize = 300;
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            let root = root.clone();
+            scope.spawn(move || {
+                let backend = FsBackend::open(root).unwrap();
+                run(async {
+                    for key in 0..KEYS {
+                        loop {
+                            match get_version(&backend, &format!("k{key}"), "null").await {
+                                Ok(_) => break,
+                                Err(error) => assert!(error.is("NoSuchVersion"), "{error}"),
+                            }
+                        }
+                    }
+                });
+            });
+        }
+        run(async {
+            for key in 0..KEYS {
+                put(&backend, &format!("k{key}"), "text").await;
+            }
+        });
+    });
+}

@@ -174,6 +174,18 @@ fn refuse_damaged(bucket: &Bucket, key: &str) -> Result<(), BackendError> {
     Ok(())
 }
 
+/// Whether there is a current version after all, as when the first write of the key came in between. Refuses as
+/// [`refuse_damaged`] does: without the key's lock, that there is a file tells nothing.
+fn is_there(bucket: &Bucket, key: &str) -> Result<bool, BackendError> {
+    match bucket.live_head(key) {
+        Err(BackendError::Io(error)) if space::is_damaged(&error) => {
+            refuse_damaged(bucket, key)?;
+            Ok(true)
+        }
+        found => Ok(found?.is_some()),
+    }
+}
+
 /// A version that was found.
 #[derive(Debug)]
 pub(crate) struct Found {
@@ -209,8 +221,8 @@ pub(crate) fn find(bucket: &Bucket, key: &str, version_id: &str) -> Result<Optio
         }
         // What is not there may just have become the current one.
         if current(bucket, key)?.map(|head| head.id) == now.as_ref().map(|head| head.id) {
-            if now.is_none() {
-                refuse_damaged(bucket, key)?;
+            if now.is_none() && is_there(bucket, key)? {
+                continue;
             }
             return Ok(None);
         }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::future::{join, join_all};
 use http::Request;
 use http_body_util::Full;
+use sealgate_data_plane::backend::BackendError;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
 
@@ -105,4 +106,27 @@ async fn an_answer_that_a_change_overtakes_is_not_kept() {
     assert_eq!(preflight(&steering, "http://one").await.status, 403);
     preflight(&steering, "http://two").await.ok();
     steering.stop().await;
+}
+
+/// A storage that is asked too much, or too slowly, has not said that there is no configuration.
+#[actix_rt::test]
+async fn only_an_answer_that_there_is_none_means_none() {
+    for (status, code, told) in [
+        (404, "NoSuchCORSConfiguration", 403),
+        (403, "AccessDenied", 403),
+        (405, "MethodNotAllowed", 403),
+        (501, "NotImplemented", 403),
+        (400, "NotImplemented", 403),
+        (429, "TooManyRequests", 429),
+        (408, "Timeout", 408),
+    ] {
+        let steering = Steering::start().await;
+        configure(&steering, "http://one").await;
+        let answer = move || BackendError::s3(status, code, "the test says so");
+        steering.backend.fail(Moment::Before, Call::Forward, "cors", answer);
+        let refused = preflight(&steering, "http://one").await;
+        let is_none = refused.text().contains("CORS is not enabled");
+        assert_eq!(is_none, told == 403, "{status} {code}: {} {}", refused.status, refused.text());
+        steering.stop().await;
+    }
 }

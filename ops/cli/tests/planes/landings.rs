@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
+use sealgate_control_plane::registry::records::RuleRecord;
 use sealgate_data_plane::backend::{BackendError, GetOptions, PutOptions};
 use sealgate_data_plane::pipeline;
 use sealgate_data_plane::s3::{Operation, S3Request};
@@ -15,9 +16,9 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::relay::{Relay, Verdict};
-use super::s3::{Client, bytes};
+use super::s3::{Answer, Client, bytes};
 use super::steered::{Call, Moment, Steered, serve};
-use super::steering::Steering;
+use super::steering::{MIN_PART, Steering, part_target};
 use super::world::{World, admin, issue, soon, tenant};
 
 /// Begins a PUT and gives the connection, over which `left` bytes are still to come.
@@ -157,9 +158,46 @@ async fn copies_and_changes_of_a_deleted_bucket_do_not_reach_the_next_one() {
     Rc::into_inner(steering).unwrap().stop().await;
 }
 
-/// Who waits until a bucket takes no more writes must not hear so while one has only its last step before it.
 #[actix_rt::test]
 async fn a_config_that_ends_a_bucket_is_acknowledged_after_the_last_write() {
+    is_awaited(Moment::After, Call::Put, "object", |client| async move {
+        client.put("/bucket/object", "text").await
+    })
+    .await;
+}
+
+#[actix_rt::test]
+async fn a_part_is_awaited_until_it_is_noted() {
+    is_awaited(Moment::Before, Call::Put, "/n/00001/", |client| async move {
+        let id = client.create_upload("/bucket/object").await;
+        client.put(&part_target("/bucket/object", &id, 1), bytes(MIN_PART, 1)).await
+    })
+    .await;
+}
+
+#[actix_rt::test]
+async fn uploads_of_plain_prefixes_are_awaited() {
+    is_awaited(Moment::After, Call::CreateUpload, "open/object", |client| async move {
+        client.send("POST", "/bucket/open/object?uploads=", "").await
+    })
+    .await;
+    is_awaited(Moment::After, Call::CopyPart, "open/object#1", |client| async move {
+        client.put("/bucket/open/source", "text").await.ok();
+        let id = client.create_upload("/bucket/open/object").await;
+        let source = [("x-amz-copy-source", "/bucket/open/source".to_owned())];
+        client.send_with("PUT", &part_target("/bucket/open/object", &id, 1), &source, "").await
+    })
+    .await;
+}
+
+/// Who waits until a bucket takes no more writes must not hear so while one has only its last step before it. Holds a write
+/// at this moment; below `open/` everything is plain.
+async fn is_awaited<F: Future<Output = Answer> + 'static>(
+    moment: Moment,
+    call: Call,
+    name: &'static str,
+    write: impl FnOnce(Client) -> F,
+) {
     let world = World::new();
     let control = world.control().await;
     let client = tenant(&control).await;
@@ -169,15 +207,17 @@ async fn a_config_that_ends_a_bucket_is_acknowledged_after_the_last_write() {
     let backend = Steered::new(Rc::new(storage));
     let client = client.at(serve(node.node(), Rc::clone(&backend) as _).await);
     client.put("/bucket", "").await.ok();
+    let rules = vec![RuleRecord { prefix: "open/".to_owned(), plain: true }];
+    let version = control.registry().set_rules("bucket", rules).unwrap();
+    soon("the rule", node.node().wait_applied(version.epoch, version.version)).await;
 
     let (landed, has_landed) = oneshot::channel();
     let (go_on, going_on) = oneshot::channel::<()>();
-    backend.once(Moment::After, Call::Put, "object", move || async move {
+    backend.once(moment, call, name, move || async move {
         landed.send(()).unwrap();
         going_on.await.map_err(|_| BackendError::Unavailable("the test says so".to_owned()))
     });
-    let writer = client.clone();
-    let write = actix_rt::spawn(async move { writer.put("/bucket/object", "text").await });
+    let write = actix_rt::spawn(write(client));
     soon("the write's last step", has_landed).await.unwrap();
 
     let mut active = relay.snapshot().await;

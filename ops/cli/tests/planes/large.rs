@@ -5,10 +5,14 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::StatusCode;
 use sealgate_data_plane::backend::{Backend, BackendError, GetOptions, UploadListOptions};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 
 use super::s3::{Answer, bytes};
 use super::steered::{Call, Moment, Steered};
 use super::steering::{Steering, unavailable};
+use super::world::{soon, until};
 
 const SOURCE: &str = "/bucket/source";
 const COPY: &str = "/bucket/copy";
@@ -142,17 +146,19 @@ async fn a_put_is_bounded_by_its_plaintext() {
 #[actix_rt::test]
 async fn a_failure_at_any_step_leaves_nothing() {
     let steering = start().await;
-    for (moment, call, name) in [
-        (Moment::Before, Call::CopyPart, "copy#1"),
-        (Moment::After, Call::CopyPart, "copy#2"),
-        (Moment::Before, Call::Complete, "copy"),
-    ] {
+    for (moment, call, name) in
+        [(Moment::Before, Call::CopyPart, "copy#1"), (Moment::After, Call::CopyPart, "copy#2")]
+    {
         steering.backend.fail(moment, call, name, unavailable);
         let failed = copy(&steering, &[]).await;
         assert_eq!(failed.status, StatusCode::SERVICE_UNAVAILABLE, "{call:?}: {}", failed.text());
         steering.backend.assert_done();
         check(&steering, &Bytes::from_static(b"what was there")).await;
     }
+    let refused = || BackendError::s3(400, "InvalidPart", "the test says so");
+    steering.backend.fail(Moment::Before, Call::Complete, "copy", refused);
+    assert_eq!(copy(&steering, &[]).await.status, StatusCode::BAD_REQUEST);
+    check(&steering, &Bytes::from_static(b"what was there")).await;
     // Aborted by a client that found it in a listing.
     let storage = Rc::clone(&steering.storage);
     steering.backend.once(Moment::Before, Call::Complete, "copy", move || async move {
@@ -165,6 +171,55 @@ async fn a_failure_at_any_step_leaves_nothing() {
     assert_eq!((aborted.status, aborted.tag("Code")), (StatusCode::CONFLICT, "OperationAborted".to_owned()));
     check(&steering, &Bytes::from_static(b"what was there")).await;
     copy(&steering, &[]).await.ok();
+    check(&steering, &body(1)).await;
+    steering.stop().await;
+}
+
+/// The answer was lost, or a second attempt found no upload, or the object that the first had made.
+#[actix_rt::test]
+async fn a_completion_that_took_effect_is_a_success() {
+    let steering = start().await;
+    let none = [("if-none-match", "*")];
+    let lost: [(fn() -> BackendError, &[_]); 4] = [
+        (unavailable, &[]),
+        (|| BackendError::Protocol("the test says so".to_owned()), &[]),
+        (|| BackendError::s3(404, "NoSuchUpload", "the test says so"), &[]),
+        (|| BackendError::s3(412, "PreconditionFailed", "the test says so"), &none),
+    ];
+    for (answer, conditions) in lost {
+        steering.plain.send("DELETE", COPY, "").await.ok();
+        steering.backend.fail(Moment::After, Call::Complete, "copy", answer);
+        let made = copy(&steering, conditions).await.ok();
+        steering.backend.assert_done();
+        check(&steering, &body(1)).await;
+        let head = steering.plain.send("HEAD", COPY, "").await.ok();
+        assert!(made.text().contains(head.etag().trim_matches('"')), "{}: {}", head.etag(), made.text());
+    }
+    steering.stop().await;
+}
+
+/// Some servers would delete the bytes of an object that the upload has become.
+#[actix_rt::test]
+async fn an_upload_that_may_be_an_object_is_not_aborted() {
+    let steering = start().await;
+    let aborted = || BackendError::s3(500, "InternalError", "an abort that must not come");
+    for (moment, unseen) in [(Moment::Before, false), (Moment::After, true)] {
+        steering.backend.fail(moment, Call::Complete, "copy", unavailable);
+        if unseen {
+            steering.backend.fail(Moment::Before, Call::Head, "copy", unavailable);
+        }
+        steering.backend.fail(Moment::Before, Call::AbortUpload, "copy", aborted);
+        let failed = copy(&steering, &[]).await;
+        assert_eq!(failed.status, StatusCode::SERVICE_UNAVAILABLE, "{moment:?}: {}", failed.text());
+        assert_eq!(steering.backend.waiting(), [(Moment::Before, Call::AbortUpload)], "{moment:?}");
+        steering.backend.forget_rules();
+        // The one that never came to its last step is left to whoever lists it.
+        for id in uploads(steering.storage.as_ref()).await {
+            assert!(!unseen, "the completed upload is there");
+            assert_eq!(steering.plain.get(COPY).await.ok().text(), "what was there");
+            steering.storage.abort_upload("bucket", "copy", &id).await.unwrap();
+        }
+    }
     check(&steering, &body(1)).await;
     steering.stop().await;
 }
@@ -198,5 +253,68 @@ async fn a_source_that_is_replaced_between_two_parts_is_looked_up_again() {
     copy(&steering, &[]).await.ok();
     steering.backend.assert_done();
     check(&steering, &body(2)).await;
+    steering.stop().await;
+}
+
+/// Begins a PUT of 10 MiB over the copy and gives the connection, over which `left` bytes are still to come.
+async fn begin(steering: &Steering, body: &Bytes, left: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(steering.steered.address).await.unwrap();
+    let head = steering.steered.head("PUT", COPY, &format!("content-length: {}\r\n", body.len()));
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&body[..body.len() - left]).await.unwrap();
+    stream
+}
+
+/// The gateway sees a connection's end before it answers the next request over the same thread.
+async fn hang_up(steering: &Steering, stream: TcpStream) {
+    drop(stream);
+    for _ in 0..2 {
+        steering.steered.get("/").await.ok();
+    }
+}
+
+#[actix_rt::test]
+async fn a_client_that_hangs_up_after_its_last_byte_leaves_a_whole_object() {
+    for (call, name) in [(Call::UploadPart, "copy#2"), (Call::Complete, "copy")] {
+        let steering = start().await;
+        let body = bytes(10 << 20, 9);
+        let (begun, has_begun) = oneshot::channel();
+        let (go_on, going_on) = oneshot::channel::<()>();
+        steering.backend.once(Moment::After, call, name, move || async move {
+            begun.send(()).unwrap();
+            going_on.await.map_err(|_| unavailable())
+        });
+        let (made, is_made) = oneshot::channel();
+        steering.backend.once(Moment::After, Call::Complete, "copy", move || async move {
+            made.send(()).map_err(|()| unavailable())
+        });
+        let stream = begin(&steering, &body, 0).await;
+        soon("the step", has_begun).await.unwrap();
+        hang_up(&steering, stream).await;
+        assert_eq!(go_on.send(()), Ok(()), "{call:?}: the write ended with its client");
+        if call == Call::UploadPart {
+            soon("the object", is_made).await.unwrap();
+        } else {
+            steering.backend.forget_rules();
+        }
+        check(&steering, &body).await;
+        steering.stop().await;
+    }
+}
+
+#[actix_rt::test]
+async fn a_client_that_hangs_up_before_its_last_byte_leaves_nothing() {
+    let steering = start().await;
+    let (begun, has_begun) = oneshot::channel();
+    steering.backend.once(Moment::Before, Call::UploadPart, "copy#2", move || async move {
+        begun.send(()).unwrap();
+        Ok(())
+    });
+    let stream = begin(&steering, &bytes(10 << 20, 9), 1).await;
+    soon("the second part", has_begun).await.unwrap();
+    drop(stream);
+    let storage = steering.storage.as_ref();
+    until("the upload's end", async || uploads(storage).await.is_empty()).await;
+    check(&steering, &Bytes::from_static(b"what was there")).await;
     steering.stop().await;
 }

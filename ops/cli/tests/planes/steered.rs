@@ -40,6 +40,7 @@ pub enum Call {
     UploadPart,
     ListParts,
     ListUploads,
+    CreateUpload,
     AbortUpload,
     Complete,
     Copy,
@@ -185,6 +186,11 @@ impl Steered {
         assert!(left.is_empty(), "the gateway never came to {left:?}");
     }
 
+    /// What was to happen and has not.
+    pub fn waiting(&self) -> Vec<(Moment, Call)> {
+        self.rules.borrow().iter().map(|rule| (rule.moment, rule.call)).collect()
+    }
+
     async fn at(&self, moment: Moment, call: Call, name: &str) -> Result<(), BackendError> {
         let act = {
             let mut rules = self.rules.borrow_mut();
@@ -299,7 +305,9 @@ impl Backend for Steered {
         key: &str,
         options: PutOptions,
     ) -> Result<String, BackendError> {
-        self.real.create_upload(bucket, key, options).await
+        let upload_id = self.real.create_upload(bucket, key, options).await?;
+        self.at(Moment::After, Call::CreateUpload, key).await?;
+        Ok(upload_id)
     }
     async fn upload_part(
         &self,
