@@ -180,15 +180,15 @@ async fn a_failure_at_any_step_leaves_nothing() {
 async fn a_completion_that_took_effect_is_a_success() {
     let steering = start().await;
     let none = [("if-none-match", "*")];
-    let lost: [(fn() -> BackendError, &[_]); 4] = [
-        (unavailable, &[]),
-        (|| BackendError::Protocol("the test says so".to_owned()), &[]),
-        (|| BackendError::s3(404, "NoSuchUpload", "the test says so"), &[]),
-        (|| BackendError::s3(412, "PreconditionFailed", "the test says so"), &none),
+    let lost = [
+        (unavailable(), &none[..0]),
+        (BackendError::Protocol("the test says so".to_owned()), &none[..0]),
+        (BackendError::s3(404, "NoSuchUpload", "the test says so"), &none[..0]),
+        (BackendError::s3(412, "PreconditionFailed", "the test says so"), &none),
     ];
     for (answer, conditions) in lost {
         steering.plain.send("DELETE", COPY, "").await.ok();
-        steering.backend.fail(Moment::After, Call::Complete, "copy", answer);
+        steering.backend.fail(Moment::After, Call::Complete, "copy", move || answer);
         let made = copy(&steering, conditions).await.ok();
         steering.backend.assert_done();
         check(&steering, &body(1)).await;
