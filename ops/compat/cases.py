@@ -32,18 +32,20 @@ class Case:
     sizes: tuple[str, ...]
     # About what only a gateway has: no part of what S3 servers are compared by.
     gateway_only: bool = False
+    # Where it makes sense: before a "server", on the "filesystem", or empty for both.
+    only: str = ""
 
 
 CASES: list[Case] = []
 
 
-def case(function=None, *, seconds=CASE_SECONDS, sizes=SIZES, gateway_only=False):
+def case(function=None, *, seconds=CASE_SECONDS, sizes=SIZES, gateway_only=False, only=""):
     """Registers a case; it fails when it takes longer than `seconds`."""
 
     def register(function):
         module = function.__module__.rpartition(".")[2]
         assert not any(other.module == module and other.name == function.__name__ for other in CASES), function.__name__
-        CASES.append(Case(module, function.__name__, function, seconds, sizes, gateway_only))
+        CASES.append(Case(module, function.__name__, function, seconds, sizes, gateway_only, only))
         return function
 
     return register(function) if function else register

@@ -112,10 +112,8 @@ def made(at: Operator):
     secrecy.backend_client(at.t.target.backend).create_bucket(Bucket=at.copy)
 
 
-@case(seconds=SECONDS)
+@case(seconds=SECONDS, only="server")
 def rclone_from_bucket_to_bucket_keeps_all(t):
-    if not t.target.backend:
-        return
     with operator(t) as (at, wanted):
         made(at)
         rclone(at, "copy", f"store:{at.original()}", f"store:{at.copy}")
@@ -124,10 +122,8 @@ def rclone_from_bucket_to_bucket_keeps_all(t):
         at.run(block("verify"))
 
 
-@case(seconds=SECONDS, sizes=LONG)
+@case(seconds=SECONDS, sizes=LONG, only="server")
 def aws_s3_sync_from_bucket_to_bucket_keeps_all(t):
-    if not t.target.backend:
-        return
     with operator(t) as (at, wanted):
         made(at)
         at.run(block("sync"))
@@ -135,11 +131,9 @@ def aws_s3_sync_from_bucket_to_bucket_keeps_all(t):
         reads(t, wanted)
 
 
-@case(seconds=SECONDS, sizes=LONG)
+@case(seconds=SECONDS, sizes=LONG, only="server")
 def awscli_1_loses_metadata_of_what_it_copies_in_parts(t):
     """Above its `multipart_threshold`, 8 MB unless it is told otherwise. Copied again in one piece such an object is whole."""
-    if not t.target.backend:
-        return
     with operator(t) as (at, wanted):
         made(at)
         at.run(f"aws s3 sync s3://{at.original()} s3://{at.copy}")
@@ -153,11 +147,9 @@ def awscli_1_loses_metadata_of_what_it_copies_in_parts(t):
         reads(t, wanted)
 
 
-@case(seconds=SECONDS, sizes=LONG)
+@case(seconds=SECONDS, sizes=LONG, only="server")
 def aws_s3_sync_through_a_directory_loses_metadata(t):
     """The gateway refuses what it cannot prove, `inspect` says why and what to do, and doing it gives every byte."""
-    if not t.target.backend:
-        return
     with operator(t) as (at, wanted):
         made(at)
         at.run(f"aws s3 sync s3://{at.original()} tree && aws s3 sync tree s3://{at.copy}")
@@ -195,10 +187,8 @@ def bucket_directories(at: Operator) -> tuple[str, str]:
     return os.path.join(buckets, at.original()), os.path.join(buckets, at.copy)
 
 
-@case(seconds=SECONDS)
+@case(seconds=SECONDS, only="filesystem")
 def a_plain_file_copy_keeps_all(t):
-    if t.target.backend:
-        return
     with operator(t) as (at, wanted):
         original, copy = bucket_directories(at)
         at.run(f"cp -a '{original}' '{copy}'")
@@ -207,11 +197,9 @@ def a_plain_file_copy_keeps_all(t):
         at.run(block("verify"))
 
 
-@case(seconds=SECONDS, sizes=LONG)
+@case(seconds=SECONDS, sizes=LONG, only="filesystem")
 def tar_without_attributes_keeps_all(t):
     """Neither owner nor times nor extended attributes mean anything: all is in the files."""
-    if t.target.backend:
-        return
     with operator(t) as (at, wanted):
         original, copy = bucket_directories(at)
         os.mkdir(copy)
@@ -220,11 +208,9 @@ def tar_without_attributes_keeps_all(t):
         reads(t, wanted)
 
 
-@case(seconds=SECONDS)
+@case(seconds=SECONDS, only="filesystem")
 def an_object_whose_metadata_file_is_lost_is_not_there(t):
     """On the filesystem body and metadata are two files: without the second there is no object, and the first opens as a bare body."""
-    if t.target.backend:
-        return
     with operator(t) as (at, _):
         key, body = "alone", data(200_000, "alone")
         t.put(key, body)

@@ -69,6 +69,8 @@ def wanted(case: cases.Case, options) -> bool:
     name = f"{case.module}.{case.name}"
     if options.size not in case.sizes or (case.gateway_only and (options.s3 or not options.backend)):
         return False
+    if case.only and case.only != ("filesystem" if options.backend == "filesystem" else "server"):
+        return False
     if options.only:
         return any(text in name for text in options.only)
     # CI's time: every other conformance case on the filesystem, every twelfth before a server. `just parity` runs all.
