@@ -77,8 +77,9 @@ impl From<RecordError> for Error {
 impl From<KmsError> for Error {
     fn from(error: KmsError) -> Self {
         match error {
-            KmsError::Unavailable(_) => Self::Unavailable(error.to_string()),
+            KmsError::Unavailable(..) | KmsError::Throttled(..) => Self::Unavailable(error.to_string()),
             KmsError::Denied(_) => Self::Denied(error.to_string()),
+            KmsError::Unsupported(_) => Self::Precondition(error.to_string()),
             // A KEK that is gone or a wrapped key that does not open: the key may not be used.
             KmsError::BadCiphertext | KmsError::NotFound(_) => Self::Denied(error.to_string()),
         }

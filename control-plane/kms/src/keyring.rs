@@ -80,10 +80,10 @@ impl Keyring {
     /// [`KmsError::Unavailable`] when the file exists or cannot be written.
     pub fn create(path: &Path, unlock: &Unlock) -> Result<Self, KmsError> {
         if path.exists() {
-            return Err(KmsError::Unavailable(format!("{}: exists already", path.display())));
+            return Err(KmsError::local(format!("{}: exists already", path.display())));
         }
         let mut id = [0_u8; 16];
-        getrandom::fill(&mut id).map_err(|_| KmsError::Unavailable("no randomness".to_owned()))?;
+        getrandom::fill(&mut id).map_err(|_| KmsError::local("no randomness".to_owned()))?;
         let id = hex::encode(id);
         let lock = Lock::new(unlock)?;
         let master = lock.master(unlock)?;
@@ -100,8 +100,7 @@ impl Keyring {
     /// [`KmsError::Denied`] for a wrong passphrase or key, [`KmsError::Unavailable`] when the file cannot be read,
     /// [`KmsError::BadCiphertext`] when an entry was changed.
     pub fn open(path: &Path, unlock: &Unlock) -> Result<Self, KmsError> {
-        let unavailable =
-            |error: std::io::Error| KmsError::Unavailable(format!("{}: {error}", path.display()));
+        let unavailable = |error: std::io::Error| KmsError::local(format!("{}: {error}", path.display()));
         let mut text = String::new();
         File::open(path)
             .map_err(unavailable)?
@@ -109,10 +108,10 @@ impl Keyring {
             .read_to_string(&mut text)
             .map_err(unavailable)?;
         let form: FileForm = serde_json::from_str(&text)
-            .map_err(|error| KmsError::Unavailable(format!("{}: not a keyring: {error}", path.display())))?;
+            .map_err(|error| KmsError::local(format!("{}: not a keyring: {error}", path.display())))?;
         if form.format != FORMAT {
             let format = form.format;
-            return Err(KmsError::Unavailable(format!("{}: format {format} is not known", path.display())));
+            return Err(KmsError::local(format!("{}: format {format} is not known", path.display())));
         }
         let master = form.lock.master(unlock)?;
         let denied = || KmsError::Denied(format!("{}: wrong passphrase or key", path.display()));
@@ -200,12 +199,17 @@ impl Keyring {
         Ok(Ik::from_bytes(bytes))
     }
 
-    /// Whether this version is there.
+    /// Forgets a KEK, all its versions, for good; durable when it returns. May be repeated.
     ///
     /// # Errors
-    /// [`KmsError::NotFound`] without it.
-    pub fn prove(&self, kek: &str, version: &str) -> Result<(), KmsError> {
-        self.kek(kek, version).map(|_| ())
+    /// When the file cannot be written.
+    pub fn destroy(&mut self, kek: &str) -> Result<(), KmsError> {
+        let name = name(kek)?;
+        let entries: Vec<Entry> = self.entries.iter().filter(|entry| entry.name != name).cloned().collect();
+        self.save(&entries)?;
+        self.entries = entries;
+        self.keks.retain(|(of, _), _| of != name);
+        Ok(())
     }
 
     fn kek(&self, kek: &str, version: &str) -> Result<&[u8; 32], KmsError> {
@@ -224,7 +228,7 @@ impl Keyring {
 
     fn add(&mut self, name: &str, version: u32, created: u64) -> Result<(), KmsError> {
         let mut kek = Zeroizing::new([0_u8; 32]);
-        getrandom::fill(kek.as_mut()).map_err(|_| KmsError::Unavailable("no randomness".to_owned()))?;
+        getrandom::fill(kek.as_mut()).map_err(|_| KmsError::local("no randomness".to_owned()))?;
         let mut entry = Entry { name: name.to_owned(), version, created, sealed: String::new() };
         entry.sealed = STANDARD.encode(seal(&self.master, &entry_context(&self.id, &entry), kek.as_ref())?);
         let mut entries = self.entries.clone();
@@ -240,10 +244,10 @@ impl Keyring {
         let (id, lock, check) = (self.id.clone(), self.lock.clone(), self.check.clone());
         let form = FileForm { format: FORMAT, id, lock, check, keks: entries.to_vec() };
         let mut text =
-            serde_json::to_vec_pretty(&form).map_err(|error| KmsError::Unavailable(error.to_string()))?;
+            serde_json::to_vec_pretty(&form).map_err(|error| KmsError::local(error.to_string()))?;
         text.push(b'\n');
         replace(&self.path, &text)
-            .map_err(|error| KmsError::Unavailable(format!("{}: {error}", self.path.display())))
+            .map_err(|error| KmsError::local(format!("{}: {error}", self.path.display())))
     }
 }
 

@@ -29,6 +29,19 @@ impl LocalKms {
         Ok(Self { keyring: Arc::new(RwLock::new(keyring)) })
     }
 
+    /// A change, which waits for the disk, at a time in Unix seconds.
+    async fn write<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Keyring, u64) -> Result<T, KmsError> + Send + 'static,
+    ) -> Result<T, KmsError> {
+        let keyring = Arc::clone(&self.keyring);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let done = tokio::task::spawn_blocking(move || {
+            f(&mut keyring.write().unwrap_or_else(PoisonError::into_inner), now)
+        });
+        done.await.map_err(|_| KmsError::local("the keyring's thread ended"))?
+    }
+
     fn read<T>(&self, f: impl FnOnce(&Keyring) -> T) -> T {
         f(&self.keyring.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -36,17 +49,13 @@ impl LocalKms {
 
 #[async_trait]
 impl Kms for LocalKms {
-    fn provider(&self) -> &'static str {
+    fn provider(&self) -> &str {
         "local"
     }
 
     async fn create_kek(&self, name: &str) -> Result<String, KmsError> {
-        let (keyring, name) = (Arc::clone(&self.keyring), name.to_owned());
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let made = tokio::task::spawn_blocking(move || {
-            keyring.write().unwrap_or_else(PoisonError::into_inner).create_kek(&name, now)
-        });
-        made.await.map_err(|_| KmsError::Unavailable("the keyring's thread ended".to_owned()))?
+        let name = name.to_owned();
+        self.write(move |keyring, now| keyring.create_kek(&name, now)).await
     }
 
     async fn current_version(&self, kek: &str) -> Result<String, KmsError> {
@@ -61,7 +70,21 @@ impl Kms for LocalKms {
         self.read(|keyring| keyring.unwrap(kek, version, context, wrapped))
     }
 
-    async fn prove(&self, kek: &str, version: &str) -> Result<(), KmsError> {
-        self.read(|keyring| keyring.prove(kek, version))
+    fn version_of(&self, _: &str, version: &str, _: &[u8]) -> String {
+        version.to_owned()
+    }
+
+    async fn rotate(&self, kek: &str) -> Result<(), KmsError> {
+        let kek = kek.to_owned();
+        self.write(move |keyring, now| keyring.rotate(&kek, now).map(drop)).await
+    }
+
+    async fn destroy(&self, kek: &str) -> Result<u64, KmsError> {
+        let kek = kek.to_owned();
+        self.write(move |keyring, now| keyring.destroy(&kek).map(|()| now)).await
+    }
+
+    async fn ready(&self) -> Result<(), KmsError> {
+        Ok(())
     }
 }

@@ -35,7 +35,7 @@ fn cipher(key: &[u8; 32], salt: &[u8]) -> Result<Aes256Gcm, KmsError> {
 /// [`KmsError::Unavailable`] when the operating system gives no randomness.
 pub fn seal(key: &[u8; 32], context: &[u8], secret: &[u8]) -> Result<Vec<u8>, KmsError> {
     let mut salt = [0_u8; SALT];
-    getrandom::fill(&mut salt).map_err(|_| KmsError::Unavailable("no randomness".to_owned()))?;
+    getrandom::fill(&mut salt).map_err(|_| KmsError::local("no randomness".to_owned()))?;
     let payload = Payload { msg: secret, aad: context };
     let ciphertext =
         cipher(key, &salt)?.encrypt(&Default::default(), payload).map_err(|_| KmsError::BadCiphertext)?;

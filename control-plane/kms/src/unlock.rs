@@ -43,9 +43,7 @@ impl Unlock {
         }
         if text.len() < MIN_PASSPHRASE {
             let path = path.display();
-            return Err(KmsError::Unavailable(format!(
-                "{path}: a passphrase has at least {MIN_PASSPHRASE} bytes"
-            )));
+            return Err(KmsError::local(format!("{path}: a passphrase has at least {MIN_PASSPHRASE} bytes")));
         }
         Ok(Self::Passphrase(text))
     }
@@ -66,7 +64,7 @@ impl Unlock {
 }
 
 fn read(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, KmsError> {
-    let unavailable = |error: std::io::Error| KmsError::Unavailable(format!("{}: {error}", path.display()));
+    let unavailable = |error: std::io::Error| KmsError::local(format!("{}: {error}", path.display()));
     // Capacity first: a growing buffer would leave copies of the secret behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(limit).unwrap_or(0)));
     fs::File::open(path).map_err(unavailable)?.take(limit).read_to_end(&mut bytes).map_err(unavailable)?;
@@ -84,7 +82,7 @@ pub(crate) enum Lock {
 impl Lock {
     pub(crate) fn new(unlock: &Unlock) -> Result<Self, KmsError> {
         let mut salt = [0_u8; 16];
-        getrandom::fill(&mut salt).map_err(|_| KmsError::Unavailable("no randomness".to_owned()))?;
+        getrandom::fill(&mut salt).map_err(|_| KmsError::local("no randomness".to_owned()))?;
         let salt = hex::encode(salt);
         Ok(match unlock {
             Unlock::Passphrase(_) => Self::Passphrase { memory_kib: MEMORY_KIB, passes: PASSES, salt },
@@ -128,5 +126,5 @@ impl Lock {
 }
 
 fn damaged() -> KmsError {
-    KmsError::Unavailable("the keyring file is damaged".to_owned())
+    KmsError::local("the keyring file is damaged".to_owned())
 }

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use sealgate_envelope::{BucketId, Ik, IkId};
+use sealgate_envelope::{BucketId, Ik, IkId, IkRecord};
 
 use super::HARD;
 
@@ -32,11 +32,12 @@ struct Cached {
 }
 
 /// When a KEK version was last proved, and whether its KMS answers.
-#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Proof {
-    pub(super) at: u64,
+    at: u64,
     /// The KMS could not be reached when it should have been proved again.
-    pub(super) degraded: bool,
+    degraded: bool,
+    /// One that it wraps: opening it is the proof.
+    sample: Arc<IkRecord>,
 }
 
 /// A cached IK and how long it may still be held.
@@ -58,7 +59,7 @@ impl Cache {
     /// The IK, if it may be used at `now`.
     pub(super) fn get(&mut self, name: KeyName, now: u64) -> Option<Held> {
         let cached = self.keys.get_mut(&name)?;
-        let proof = self.proofs.get(&cached.kek).copied()?;
+        let proof = self.proofs.get(&cached.kek)?;
         let hard_until = hard_until(cached, proof);
         if now >= hard_until {
             return None;
@@ -74,6 +75,7 @@ impl Cache {
         name: KeyName,
         ik: Arc<Ik>,
         kek: KekVersion,
+        sample: &IkRecord,
         unproved_life: u64,
         now: u64,
     ) {
@@ -82,13 +84,16 @@ impl Cache {
         {
             self.keys.remove(&victim);
         }
-        self.proved(&kek, now);
+        let at = self.proofs.get(&kek).map_or(now, |proof| proof.at.max(now));
+        self.proofs.insert(kek.clone(), Proof { at, degraded: false, sample: Arc::new(sample.clone()) });
         self.keys.insert(name, Cached { ik, kek, unproved_life, used: now });
     }
 
+    /// It was opened again; counts from when that was asked for.
     pub(super) fn proved(&mut self, kek: &KekVersion, asked: u64) {
-        let at = self.proofs.get(kek).map_or(asked, |proof| proof.at.max(asked));
-        self.proofs.insert(kek.clone(), Proof { at, degraded: false });
+        if let Some(proof) = self.proofs.get_mut(kek) {
+            (proof.at, proof.degraded) = (proof.at.max(asked), false);
+        }
     }
 
     pub(super) fn unproved(&self) -> usize {
@@ -118,16 +123,16 @@ impl Cache {
         self.keys.retain(|_, cached| {
             let Some(proof) = proofs.get(&cached.kek) else { return false };
             // While the KMS is away nothing is dropped for being idle: it could not be fetched again.
-            now < hard_until(cached, *proof) && (proof.degraded || now < cached.used + UNUSED)
+            now < hard_until(cached, proof) && (proof.degraded || now < cached.used + UNUSED)
         });
         let keys = &self.keys;
         self.proofs.retain(|kek, _| keys.values().any(|cached| cached.kek == *kek));
     }
 
-    /// The KEK versions to prove again at `now`.
-    pub(super) fn due(&self, now: u64) -> Vec<KekVersion> {
+    /// The KEK versions to prove again at `now`, each with a record to open.
+    pub(super) fn due(&self, now: u64) -> Vec<(KekVersion, Arc<IkRecord>)> {
         let due = self.proofs.iter().filter(|(_, proof)| now >= proof.at + super::PROVE_AFTER);
-        due.map(|(kek, _)| kek.clone()).collect()
+        due.map(|(kek, proof)| (kek.clone(), Arc::clone(&proof.sample))).collect()
     }
 
     /// When something has to be done next: a proof (a failed one is repeated after `retry` seconds) or an eviction.
@@ -138,7 +143,7 @@ impl Cache {
         });
         let ends = self.keys.values().filter_map(|cached| {
             let proof = self.proofs.get(&cached.kek)?;
-            let hard = hard_until(cached, *proof);
+            let hard = hard_until(cached, proof);
             Some(if proof.degraded { hard } else { hard.min(cached.used + UNUSED) })
         });
         proofs.chain(ends).min()
@@ -149,7 +154,7 @@ impl Cache {
     }
 }
 
-fn hard_until(cached: &Cached, proof: Proof) -> u64 {
+fn hard_until(cached: &Cached, proof: &Proof) -> u64 {
     proof.at + HARD + if proof.degraded { cached.unproved_life } else { 0 }
 }
 

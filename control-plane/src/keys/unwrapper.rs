@@ -11,7 +11,7 @@ use futures_util::{
     future::{BoxFuture, Shared},
 };
 use sealgate_envelope::{BucketId, Ik, IkContext, IkRecord};
-use sealgate_kms::{Kms, KmsError};
+use sealgate_kms::{Cause, Kms, KmsError};
 use tokio::sync::Notify;
 
 use super::cache::{Cache, Held, KekVersion, KeyName, Owner};
@@ -82,11 +82,12 @@ impl Unwrapper {
         let asked = self.clock.now();
         let call = self.kms.unwrap(&context.kek, &context.kek_version, &bytes, &record.wrapped);
         let ik = bounded(call).await;
-        let kek = (context.kek.clone(), context.kek_version.clone());
+        let version = self.kms.version_of(&context.kek, &context.kek_version, &record.wrapped);
+        let kek = (context.kek.clone(), version);
         match ik {
             Ok(ik) => {
                 let name = (context.bucket, context.ik);
-                lock(&self.cache).insert(name, Arc::new(ik), kek, owner.unproved_life, asked);
+                lock(&self.cache).insert(name, Arc::new(ik), kek, record, owner.unproved_life, asked);
                 self.changed.notify_one();
                 Ok(())
             }
@@ -118,7 +119,7 @@ impl Unwrapper {
         let call = self.kms.unwrap(&context.kek, &context.kek_version, &bytes, &record.wrapped);
         match bounded(call).await {
             Ok(_) => Ok(true),
-            Err(error @ KmsError::Unavailable(_)) => Err(error.into()),
+            Err(error) if error.is_transient() => Err(error.into()),
             Err(error) => {
                 let (bucket, ik) = (context.bucket, context.ik);
                 tracing::warn!(target: "audit", %bucket, %ik, kek = context.kek, %error, "a key record does not open");
@@ -150,8 +151,8 @@ impl Unwrapper {
         loop {
             let now = self.clock.now();
             let due = lock(&self.cache).due(now);
-            for kek in due {
-                self.prove(&kek).await;
+            for (kek, sample) in due {
+                self.prove(&kek, &sample).await;
             }
             let now = self.clock.now();
             let next = {
@@ -166,15 +167,20 @@ impl Unwrapper {
         }
     }
 
-    async fn prove(&self, kek: &KekVersion) {
+    async fn prove(&self, kek: &KekVersion, sample: &IkRecord) {
         self.metrics.kms(KmsCall::Prove);
         let asked = self.clock.now();
-        let result = bounded(self.kms.prove(&kek.0, &kek.1)).await;
+        let context = &sample.context;
+        let opened = async {
+            let bytes = context.to_bytes().map_err(|_| KmsError::BadCiphertext)?;
+            self.kms.unwrap(&context.kek, &context.kek_version, &bytes, &sample.wrapped).await
+        };
+        let result = bounded(opened).await;
         let mut cache = lock(&self.cache);
         match result {
-            Ok(()) => cache.proved(kek, asked),
-            Err(KmsError::Unavailable(reason)) => {
-                tracing::warn!(target: "audit", kek = kek.0, reason, "a KEK cannot be proved: keys go on unproved");
+            Ok(_) => cache.proved(kek, asked),
+            Err(error) if error.is_transient() => {
+                tracing::warn!(target: "audit", kek = kek.0, %error, "a KEK cannot be proved: keys go on unproved");
                 cache.unreachable(kek);
             }
             Err(error) => {
@@ -186,7 +192,7 @@ impl Unwrapper {
 }
 
 async fn bounded<T>(call: impl Future<Output = Result<T, KmsError>>) -> Result<T, KmsError> {
-    let late = |_| KmsError::Unavailable("no answer in time".to_owned());
+    let late = |_| KmsError::Unavailable(Cause::Timeout, "no answer in time".to_owned());
     tokio::time::timeout(KMS_TIMEOUT, call).await.map_err(late)?
 }
 

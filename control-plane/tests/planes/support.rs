@@ -42,7 +42,6 @@ pub struct CountingKms {
     inner: LocalKms,
     pub unwraps: AtomicUsize,
     pub wraps: AtomicUsize,
-    pub proofs: AtomicUsize,
     pub failure: Mutex<Option<KmsError>>,
     /// One permit lets one unwrap through; closed: all.
     pub gate: Semaphore,
@@ -60,7 +59,7 @@ impl CountingKms {
 
 #[async_trait]
 impl Kms for CountingKms {
-    fn provider(&self) -> &'static str {
+    fn provider(&self) -> &str {
         "local"
     }
     async fn create_kek(&self, name: &str) -> Result<String, KmsError> {
@@ -81,10 +80,19 @@ impl Kms for CountingKms {
         self.fail()?;
         self.inner.unwrap(kek, version, context, wrapped).await
     }
-    async fn prove(&self, kek: &str, version: &str) -> Result<(), KmsError> {
-        self.proofs.fetch_add(1, Ordering::SeqCst);
+    fn version_of(&self, kek: &str, version: &str, wrapped: &[u8]) -> String {
+        self.inner.version_of(kek, version, wrapped)
+    }
+    async fn rotate(&self, kek: &str) -> Result<(), KmsError> {
         self.fail()?;
-        self.inner.prove(kek, version).await
+        self.inner.rotate(kek).await
+    }
+    async fn destroy(&self, kek: &str) -> Result<u64, KmsError> {
+        self.fail()?;
+        self.inner.destroy(kek).await
+    }
+    async fn ready(&self) -> Result<(), KmsError> {
+        self.fail()
     }
 }
 
@@ -115,7 +123,6 @@ pub async fn start_with(dir: &Path, now: u64, change: impl FnOnce(&mut Config)) 
         inner: LocalKms::open_or_create(&config.keyring, &config.unlock.read().unwrap()).unwrap(),
         unwraps: AtomicUsize::new(0),
         wraps: AtomicUsize::new(0),
-        proofs: AtomicUsize::new(0),
         failure: Mutex::new(None),
         gate: Semaphore::new(1000),
     });

@@ -241,8 +241,7 @@ impl Export<'_> {
         }
         let line = match &self.target {
             Target::Directory(directory) => {
-                let begin = || self.manifest.borrow_mut().begin(&from.key);
-                directory.export(self.client, &from, was_here, begin).await?
+                directory.export(self.client, &from, was_here, &self.manifest).await?
             }
             Target::Server(server) => server.export(self.client, &from, Of::Current).await?,
         };

@@ -114,7 +114,7 @@ impl Failure {
     /// What the KMS or the keyring answered.
     pub fn kms(place: &dyn fmt::Display, error: &KmsError) -> Self {
         let (exit, hint) = match error {
-            KmsError::Unavailable(_) => {
+            KmsError::Unavailable(..) | KmsError::Throttled(..) | KmsError::Unsupported(_) => {
                 (Exit::Unavailable, "check the paths given with --keyring and --key-file")
             }
             KmsError::Denied(_) => {

@@ -1,6 +1,7 @@
 //! Into a directory: a file a key, below `objects/`, by the key's own name. A key that has no such name on this file system is refused,
 //! never bent: two keys must not meet in one file, and none may leave the directory.
 
+use std::cell::RefCell;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 use indicatif::ProgressBar;
 use sha2::{Digest as _, Sha256};
 
-use super::manifest::{Line, Of};
+use super::manifest::{Line, Manifest, Of};
 use super::{About, tags};
 use crate::connection::Client;
 use crate::failure::{Exit, Failure, Outcome};
@@ -61,7 +62,7 @@ impl Directory {
     }
 
     /// Brings an object there. `was_here`: what lies under its name may be replaced, since it is this key's. Otherwise the name must be
-    /// free; it is taken by an empty file, which no second key can take on any file system, and `begin` writes that down.
+    /// free; the manifest says whose it is, and an empty file takes it, which no second key can on any file system.
     ///
     /// # Errors
     /// [`Exit::Usage`] for a key that has no file name, else the gateway's and the file system's.
@@ -70,7 +71,7 @@ impl Directory {
         client: &Client,
         from: &Location,
         was_here: bool,
-        begin: impl FnOnce() -> Outcome<()>,
+        manifest: &RefCell<Manifest>,
     ) -> Outcome<Line> {
         let path = self.path(&from.key)?;
         let taken = |error: io::Error| match error.kind() {
@@ -91,11 +92,7 @@ impl Directory {
                 }
                 None
             }
-            (false, false) => {
-                let reserved = Reserved::new(&path).map_err(taken)?;
-                begin()?;
-                Some(reserved)
-            }
+            (false, false) => Some(Reserved::new(&path, &from.key, manifest, taken)?),
         };
         let target = if marker { Target::Nowhere } else { Target::open(&path)? };
         let mut hashed = Hashed { target, hash: Sha256::new(), bytes: 0 };
@@ -163,25 +160,52 @@ fn refused(key: &str, why: &str) -> Failure {
         .hint("export to an S3 server, which takes every key, or `sealgate get` it under another name")
 }
 
-/// A file name that was free; free again when nothing came there.
-struct Reserved(Option<PathBuf>);
+/// A file name that was free, and a key's in the manifest; both given back when nothing came there.
+struct Reserved<'a> {
+    /// Where a file of ours lies.
+    path: Option<PathBuf>,
+    kept: bool,
+    key: &'a str,
+    manifest: &'a RefCell<Manifest>,
+}
 
-impl Reserved {
-    fn new(path: &Path) -> io::Result<Self> {
-        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        Ok(Self(Some(path.to_owned())))
+impl<'a> Reserved<'a> {
+    /// Takes it; `taken` says why that cannot be.
+    fn new(
+        path: &Path,
+        key: &'a str,
+        manifest: &'a RefCell<Manifest>,
+        taken: impl Fn(io::Error) -> Failure,
+    ) -> Outcome<Self> {
+        match fs::symlink_metadata(path) {
+            Ok(_) => return Err(taken(io::ErrorKind::AlreadyExists.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(taken(error)),
+        }
+        // In the manifest first: a run killed between the two would leave a file that is nobody's.
+        manifest.borrow_mut().begin(key)?;
+        let mut reserved = Self { path: None, kept: false, key, manifest };
+        // Where somebody was faster, it is dropped without a path and leaves their file alone.
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(taken)?;
+        reserved.path = Some(path.to_owned());
+        Ok(reserved)
     }
 
     fn keep(mut self) {
-        self.0 = None;
+        self.kept = true;
     }
 }
 
-impl Drop for Reserved {
+impl Drop for Reserved<'_> {
     fn drop(&mut self) {
-        if let Some(path) = &self.0 {
+        if self.kept {
+            return;
+        }
+        if let Some(path) = &self.path {
             let _ = fs::remove_file(path);
         }
+        // Without this line the key would own what others put there later.
+        let _ = self.manifest.borrow_mut().give_back(self.key);
     }
 }
 
@@ -236,6 +260,32 @@ mod tests {
         for key in ["a", "a/b", "a/", "..a/b..", ".hidden", "ä ö/日本", "C:\\x"] {
             assert_eq!(unsafe_part(key), None, "{key:?}");
         }
+    }
+
+    #[test]
+    fn a_name_is_a_keys_before_a_file_lies_there_and_nobodys_when_nothing_came() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, lines) = (dir.path().join("file"), dir.path().join("manifest"));
+        let manifest = || RefCell::new(Manifest::open(&lines, "s3://a", "out", false).unwrap());
+        let owned = || manifest().borrow().etag("key", &Of::Current).is_some();
+        let taken = |error: io::Error| Failure::usage(error.to_string());
+        // The order: where the manifest cannot be written, nothing lies there.
+        fs::write(&lines, "").unwrap();
+        let unwritable = RefCell::new(Manifest::unwritable(&lines));
+        assert!(Reserved::new(&path, "key", &unwritable, taken).is_err());
+        assert!(!path.exists(), "a file that the manifest does not know");
+        // Nothing came: the name is free, and others may have it.
+        let first = manifest();
+        let reserved = Reserved::new(&path, "key", &first, taken).unwrap();
+        assert!(path.exists() && owned());
+        drop(reserved);
+        assert!(!path.exists() && !owned());
+        // It came.
+        Reserved::new(&path, "key", &first, taken).unwrap().keep();
+        assert!(path.exists() && owned());
+        // Another's: it stays, and is not this key's.
+        assert!(Reserved::new(&path, "other", &first, taken).is_err());
+        assert!(path.exists() && manifest().borrow().etag("other", &Of::Current).is_none());
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! What was exported: a file of JSON lines. The first says from where to where; one with `begins` takes a file's name for a key, each
-//! other one is an object in its place.
+//! What was exported: a file of JSON lines. The first says from where to where; one with `begins` takes a file's name for a key,
+//! one with `gives_back` leaves it to others, each other one is an object in its place.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
@@ -127,6 +127,10 @@ impl Manifest {
                     // Never an object's ETag: it is exported anew.
                     etags.entry((key, None)).or_default();
                 }
+                (_, None, None) if read["gives_back"].is_string() => {
+                    let key = read["gives_back"].as_str().unwrap_or_default().to_owned();
+                    etags.remove(&(key, None));
+                }
                 _ => {
                     return Err(Failure::integrity(&path.display(), &"a line is no object of an export")
                         .hint("remove the line, or begin anew with another --manifest"));
@@ -151,12 +155,20 @@ impl Manifest {
         self.etags.get(&(key.to_owned(), of.version_id().map(str::to_owned))).map(String::as_str)
     }
 
-    /// Notes that what lies under a key's file name is this key's, before the object is there.
+    /// Notes that what will lie under a key's file name, which is free, is this key's.
     ///
     /// # Errors
     /// The file's.
     pub fn begin(&mut self, key: &str) -> Outcome<()> {
         self.write(&json!({"begins": key}))
+    }
+
+    /// Takes back [`Manifest::begin`]: the file is not the key's after all.
+    ///
+    /// # Errors
+    /// The file's.
+    pub fn give_back(&mut self, key: &str) -> Outcome<()> {
+        self.write(&json!({"gives_back": key}))
     }
 
     /// Adds an object that is whole in its place.
@@ -176,6 +188,13 @@ impl Manifest {
     /// The file's.
     pub fn sync(&mut self) -> Outcome<()> {
         self.file.sync_all().map_err(|error| Failure::file(&self.path, &error))
+    }
+
+    /// One whose every write fails.
+    #[cfg(test)]
+    pub fn unwritable(path: &Path) -> Self {
+        let file = File::open(path).unwrap_or_else(|error| unreachable!("{error}"));
+        Self { path: path.to_owned(), file, etags: HashMap::new() }
     }
 
     fn write(&mut self, line: &Value) -> Outcome<()> {
