@@ -39,6 +39,10 @@ vectors:
 fuzz *ARGS='--seconds 3600':
     @bash -c "{{use_tools}}; ops/fuzz/run {{ARGS}}"
 
+# Whether the time of comparing a signature, a commitment or the admin token tells where they differ: some minutes, on a quiet machine
+timing:
+    @bash -c "{{use_tools}}; cargo nextest run --locked --release --lib -p sealgate-envelope -p sealgate-data-plane -p sealgate-control-plane --run-ignored only --no-capture -E 'test(timing_of)'"
+
 # Mutants of the object format that no test notices: a mutant takes seconds, all of them most of an hour; writes docs/results/mutants.md
 mutants *ARGS:
     @bash -c "{{use_tools}}; ops/mutants/run {{ARGS}}"

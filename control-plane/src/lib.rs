@@ -21,6 +21,9 @@ pub mod registry;
 mod server;
 pub mod signing;
 mod snapshot;
+#[cfg(test)]
+#[path = "../../ops/bench/timing.rs"]
+mod timing;
 mod tls;
 
 pub use clock::{Clock, ManualClock, SystemClock};

@@ -38,6 +38,9 @@ pub mod server;
 pub mod snapshot;
 pub mod subscriber;
 pub mod sweep;
+#[cfg(test)]
+#[path = "../../ops/bench/timing.rs"]
+mod timing;
 pub mod tls;
 pub mod versions;
 pub mod worker;

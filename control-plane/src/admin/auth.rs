@@ -42,3 +42,20 @@ pub(super) async fn check<B: MessageBody + 'static>(
     tracing::info!(target: "audit", method = %request.method(), path = request.path(), "admin request");
     next.call(request).await
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::Token;
+
+    #[test]
+    #[ignore = "statistics: `just timing`"]
+    fn timing_of_the_admin_token() {
+        let right = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+        let token = Token::new(right);
+        crate::timing::tells_nothing("the admin token", right.as_bytes(), |given| {
+            token.matches(std::str::from_utf8(given).unwrap())
+        });
+    }
+}

@@ -170,4 +170,14 @@ mod tests {
         assert_eq!(size_of::<Ik>(), size_of::<Secret>());
         assert_eq!(size_of::<Dek>(), size_of::<Secret>());
     }
+
+    #[test]
+    #[ignore = "statistics: `just timing`"]
+    fn timing_of_the_commitment() {
+        let keys = ObjectKeys::generate(crate::Suite::Aes256Gcm).unwrap();
+        let commitment = keys.commitment().unwrap();
+        crate::timing::tells_nothing("the commitment", &commitment, |given| {
+            keys.proves(given.try_into().unwrap()).unwrap()
+        });
+    }
 }

@@ -29,6 +29,9 @@ pub mod size;
 pub mod suite;
 pub mod table;
 mod text;
+#[cfg(test)]
+#[path = "../../../ops/bench/timing.rs"]
+mod timing;
 pub mod trailer;
 pub mod transfer;
 pub mod upload_record;

@@ -184,3 +184,22 @@ fn wrong_region(presigned: bool, given: &str, expected: &str) -> S3Error {
     S3Error::with(code, format!("{what}; the region '{given}' is wrong; expecting '{expected}'"))
         .field("Region", expected)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use zeroize::Zeroizing;
+
+    use super::{SigningKey, compare};
+
+    #[test]
+    #[ignore = "statistics: `just timing`"]
+    fn timing_of_a_signature() {
+        let key = SigningKey::new(Zeroizing::new([7; 32]));
+        let right = hex::encode(key.sign(b"text"));
+        crate::timing::tells_nothing("a signature", right.as_bytes(), |given| {
+            compare(&key, b"text", std::str::from_utf8(given).unwrap()).is_some()
+        });
+    }
+}
