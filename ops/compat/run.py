@@ -50,7 +50,8 @@ FILESYSTEM_ONLY = ("dev", "memory", "tamper_tls")
 SERVER_ONLY = ("copies_large", "tamper_answers", "costs", "cuts_storage")
 # CI's time: what is hardly the server's to change runs before one of them, and on the filesystem; `ops/acceptance` runs all before each.
 ONE_SERVER_IN_CI = {"migrate": "versitygw", "tamper_versions": "versitygw", "not_implemented": "versitygw", "raw_copies": "minio", "export": "minio",
-                    "costs": "minio", "signatures_v2": "minio", "bucket_metrics": "seaweedfs", "copies_large": "seaweedfs", "tamper_copies": "seaweedfs"}
+                    "costs": "minio", "signatures_v2": "minio", "bucket_metrics": "seaweedfs", "copies_large": "seaweedfs", "tamper_copies": "seaweedfs",
+                    "tamper": "versitygw", "tamper_answers": "minio", "secrecy": "minio", "scanner": "minio"}
 
 
 def applies(suite: str, options) -> bool:
