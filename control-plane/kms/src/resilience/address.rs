@@ -19,6 +19,8 @@ use crate::{Breaker, BreakerSettings, Cause, Kms, KmsError, Pass, Phase, Verdict
 const MAX_TEXT: usize = 300;
 /// While another operation's probe is under way: soon it is known.
 const AFTER_PROBE: Duration = Duration::from_millis(500);
+/// How long it may be looked after: longer than that ever takes.
+const LOOKING: Duration = Duration::from_secs(60);
 /// What a standby says of itself is news again after this.
 const STANDBY_NEWS: Duration = Duration::from_secs(1);
 
@@ -29,8 +31,19 @@ pub(super) struct Address {
     known: Mutex<Known>,
 }
 
+/// Until it is dropped, callers' probes stay away.
+pub(super) struct LookedAfter<'a>(&'a Address);
+
+impl Drop for LookedAfter<'_> {
+    fn drop(&mut self) {
+        self.0.lock().looking = None;
+    }
+}
+
 struct Known {
     breakers: [Breaker; Operation::ALL.len()],
+    /// It is being looked after, at the longest until then: callers' probes do not come between.
+    looking: Option<Duration>,
     standby: Option<Instant>,
     succeeded: Option<Instant>,
     failed: Option<(Instant, String)>,
@@ -40,7 +53,7 @@ impl Address {
     pub(super) fn new(kms: Arc<dyn Kms>, label: String, settings: &BreakerSettings, seed: u64) -> Self {
         let breakers =
             Operation::ALL.map(|operation| Breaker::new(settings.clone(), seed ^ operation as u64));
-        let known = Known { breakers, standby: None, succeeded: None, failed: None };
+        let known = Known { breakers, looking: None, standby: None, succeeded: None, failed: None };
         Self { kms, label, start: Instant::now(), known: Mutex::new(known) }
     }
 
@@ -52,6 +65,27 @@ impl Address {
             return Err(after);
         }
         known.breakers.get_mut(operation as usize).map_or(Err(AFTER_PROBE), |breaker| breaker.admit(now))
+    }
+
+    /// Lets a probe of whoever looks after the address through.
+    pub(super) fn admit_probe(&self, operation: Operation) -> Option<Pass> {
+        let now = self.start.elapsed();
+        let mut known = self.lock();
+        if known.probed(now) {
+            return None;
+        }
+        known.breakers.get_mut(operation as usize)?.admit(now).ok()
+    }
+
+    /// Begins to look after it, unless a caller's probe is under way. Where all breakers are closed nobody is kept off.
+    pub(super) fn look_after(&self) -> Option<LookedAfter<'_>> {
+        let now = self.start.elapsed();
+        let mut known = self.lock();
+        if known.probed(now) {
+            return None;
+        }
+        known.looking = Some(now + LOOKING);
+        Some(LookedAfter(self))
     }
 
     /// What [`Self::admit`] would refuse with now.
@@ -149,8 +183,13 @@ impl Known {
 
     fn refuses(&self, operation: Operation, now: Duration) -> Option<Duration> {
         let breaker = self.breaker(operation)?;
-        let probed = || self.breakers.iter().any(|breaker| breaker.probing(now));
-        breaker.refuses(now).or_else(|| (breaker.phase() != Phase::Closed && probed()).then_some(AFTER_PROBE))
+        let busy = || self.probed(now) || self.looking.is_some_and(|until| now < until);
+        breaker.refuses(now).or_else(|| (breaker.phase() != Phase::Closed && busy()).then_some(AFTER_PROBE))
+    }
+
+    /// Whether a probe is under way.
+    fn probed(&self, now: Duration) -> bool {
+        self.breakers.iter().any(|breaker| breaker.probing(now))
     }
 
     fn worked(&mut self, now: Instant) {

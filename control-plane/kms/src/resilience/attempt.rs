@@ -146,7 +146,7 @@ impl Layer {
     /// An attempt as a probe on just this address, if its breaker wants one.
     pub(super) fn probe(&self, operation: Operation, number: usize) -> Option<Attempt<'_>> {
         let address = self.addresses.get(number).filter(|address| !address.closed(operation))?;
-        let pass = address.admit(operation).ok()?;
+        let pass = address.admit_probe(operation)?;
         Some(self.admitted(operation, Kind::Probe, number, address, pass))
     }
 

@@ -66,10 +66,10 @@ impl Bulkhead {
         let entered = timeout_at(deadline, turn).await;
         observer.queued(provider, began.elapsed());
         match entered {
-            Ok(Ok(slot)) => Ok(slot),
             // Nobody closes it.
             Ok(Err(_)) => Err(KmsError::local("the bulkhead is closed")),
-            Err(_) => Err(match limiter.filter(|limiter| limiter.rate().is_some()) {
+            Ok(Ok(slot)) if Instant::now() < deadline => Ok(slot),
+            _ => Err(match limiter.filter(|limiter| limiter.rate().is_some()) {
                 Some(limiter) => KmsError::Throttled(
                     Some(limiter.wait().max(COME_AGAIN)),
                     format!("{provider}: no turn in time"),

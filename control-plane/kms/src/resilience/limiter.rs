@@ -1,7 +1,7 @@
 //! The limiter: how many calls a second a KMS that throttles gets.
 //!
 //! There is no limit until it throttles for the first time. Then the rate is halved, once for all calls that were under way,
-//! and grows again by a twentieth of what it was a second; at twice of that the limit is lifted. Calls that must wait do so
+//! and grows again by a tenth of what it was a second; at twice of that the limit is lifted. Calls that must wait do so
 //! in the order in which they came, to their own deadline.
 
 use std::{
@@ -33,7 +33,7 @@ struct State {
 struct Limit {
     /// Calls a second.
     rate: f64,
-    /// What it was when the KMS throttled first.
+    /// What it was before it was halved last.
     before: f64,
     /// When it was halved: what was under way then tells nothing new.
     halved: Instant,
@@ -88,14 +88,13 @@ impl Limiter {
         let now = Instant::now();
         let mut state = self.lock();
         self.grow(&mut state, now);
-        let (since, current, last) = state.counted;
-        // Of this second and the last, whichever had more: one that has just begun has none yet.
-        let measured = if now < since + 2 * SECOND { f64::from(current.max(last)) } else { 0.0 };
+        let measured = state.measured(now);
         let limit = state.limit.get_or_insert_with(|| {
             let rate = measured.clamp(self.least, self.most);
             Limit { rate, before: rate, halved: began, grown: now, next: now }
         });
         if began >= limit.halved {
+            limit.before = limit.rate;
             limit.rate = (limit.rate / 2.0).max(self.least);
             (limit.halved, limit.grown) = (now, now);
             limit.next = limit.next.max(now + pace(limit.rate));
@@ -128,7 +127,7 @@ impl Limiter {
     fn grow(&self, state: &mut State, now: Instant) {
         let Some(limit) = &mut state.limit else { return };
         let seconds = now.saturating_duration_since(limit.grown).as_secs_f64();
-        limit.rate += seconds * (limit.before / 20.0).max(1.0);
+        limit.rate += seconds * (limit.before / 10.0).max(1.0);
         limit.grown = now;
         if limit.rate >= (2.0 * limit.before).min(self.most) && now >= limit.next {
             state.limit = None;
@@ -137,6 +136,21 @@ impl Limiter {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Calls a second until now.
+    fn measured(&self, now: Instant) -> f64 {
+        let (since, current, last) = self.counted;
+        match now.saturating_duration_since(since) {
+            // A second that has just begun says little by itself.
+            within if within < SECOND => {
+                f64::from(last).max(f64::from(current) / within.as_secs_f64().max(0.1))
+            }
+            within if within < 2 * SECOND => f64::from(current),
+            _ => 0.0,
+        }
     }
 }
 
@@ -160,6 +174,7 @@ mod tests {
     async fn no_limit_until_it_throttles_then_half_and_slowly_more() {
         let limiter = Limiter::new(1, 2_000);
         assert_eq!((taken(&limiter, 100), limiter.rate()), (100, None));
+        advance(Duration::from_secs(1)).await;
         limiter.throttled(Instant::now(), None);
         assert_eq!(limiter.rate(), Some(50.0));
         assert_eq!(taken(&limiter, 100), 0, "the next one in 20 ms");
@@ -172,8 +187,10 @@ mod tests {
         limiter.throttled(began, None);
         assert_eq!(halved(), 25.0, "once for all that were under way");
         advance(Duration::from_secs(1)).await;
-        assert_eq!(halved(), 30.0, "a twentieth of 100 more");
-        advance(Duration::from_secs(34)).await;
+        assert_eq!(halved(), 30.0, "a tenth of 50 more");
+        advance(Duration::from_secs(13)).await;
+        assert_eq!(halved(), 95.0);
+        advance(Duration::from_secs(1)).await;
         assert_eq!(limiter.rate(), None, "at twice of what it was it is lifted");
     }
 
@@ -181,6 +198,7 @@ mod tests {
     async fn whoever_waits_has_a_turn_in_order_and_at_the_rate() {
         let limiter = std::sync::Arc::new(Limiter::new(1, 2_000));
         taken(&limiter, 20);
+        advance(Duration::from_secs(1)).await;
         limiter.throttled(Instant::now(), None);
         let began = Instant::now();
         let order = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
