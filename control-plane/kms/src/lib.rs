@@ -3,8 +3,10 @@
 //! A KEK never leaves its KMS; what goes in and out are intermediate keys (IKs), bound to a context that the KMS
 //! authenticates. The control plane uses [`Kms`]; the offline tools open a [`Keyring`] directly, without tokio running.
 
+pub mod config;
 mod keyring;
 mod local;
+mod router;
 mod sealed;
 mod unlock;
 
@@ -13,6 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 pub use keyring::{KekInfo, Keyring};
 pub use local::LocalKms;
+pub use router::Router;
 pub use sealed::{SEAL_OVERHEAD, open, seal};
 use sealgate_envelope::Ik;
 use thiserror::Error;
