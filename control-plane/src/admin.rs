@@ -12,7 +12,7 @@ mod tenants;
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use actix_web::{App, HttpServer, dev::Server, middleware::from_fn, web};
-use sealgate_kms::Kms;
+use sealgate_kms::Router;
 
 pub(crate) use auth::Token;
 use problem::Problem;
@@ -37,7 +37,7 @@ pub(crate) struct Api {
     pub(crate) writer: Arc<Slot<RegistryActor>>,
     pub(crate) fanout: Arc<Slot<Fanout>>,
     pub(crate) acks: Acks,
-    pub(crate) kms: Arc<dyn Kms>,
+    pub(crate) kms: Arc<Router>,
     pub(crate) keys: Arc<KeyService>,
     pub(crate) metrics: Arc<Metrics>,
 }

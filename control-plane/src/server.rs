@@ -8,7 +8,7 @@ use std::{
 
 use actix::Actor as _;
 use actix_rt::Arbiter;
-use sealgate_kms::{Kms, LocalKms};
+use sealgate_kms::{Kms, Router};
 use sealgate_proto::v1;
 use sealgate_store::{SledStore, Store};
 use tokio::{
@@ -42,29 +42,25 @@ const MAX_MESSAGE: usize = 64 << 10;
 pub struct Parts {
     /// Durable state.
     pub store: Arc<dyn Store>,
-    /// The KMS.
-    pub kms: Arc<dyn Kms>,
+    /// The KMS providers.
+    pub kms: Arc<Router>,
     /// The clock of midnight and of cache lives.
     pub clock: Arc<dyn Clock>,
 }
 
 impl Parts {
-    /// sled, the local keyring and the operating system's clock, as `config` says.
+    /// sled, the KMS providers and the operating system's clock, as `config` says.
     ///
     /// # Errors
-    /// When the store is held by another process, or the keyring does not open.
+    /// When the store is held by another process, or a provider cannot be opened.
     pub async fn open(config: &Config) -> Result<Self, Error> {
-        if !config.dev {
+        if !config.dev && config.kms.local.is_some() {
             tracing::warn!("the KEKs are in a local keyring file: keep a copy of it and of what opens it");
         }
-        let (data, keyring, unlock) =
-            (config.data_dir.clone(), config.keyring.clone(), config.unlock.clone());
-        let opened = tokio::task::spawn_blocking(move || {
-            let store = SledStore::open(&data.join("store"))?;
-            let kms = LocalKms::open_or_create(&keyring, &unlock.read()?)?;
-            Ok::<_, Error>((store, kms))
-        });
-        let (store, kms) = opened.await.map_err(|_| Error::Internal("opening failed".to_owned()))??;
+        let data = config.data_dir.clone();
+        let opened = tokio::task::spawn_blocking(move || SledStore::open(&data.join("store")));
+        let store = opened.await.map_err(|_| Error::Internal("opening the store failed".to_owned()))??;
+        let kms = config.kms.open().await?;
         Ok(Self { store: Arc::new(store), kms: Arc::new(kms), clock: Arc::new(SystemClock) })
     }
 }
@@ -103,7 +99,7 @@ impl ControlPlane {
         let keys = Arc::new(KeyService::new(
             Arc::clone(&registry),
             Arc::clone(&writer),
-            Arc::clone(&kms),
+            Arc::clone(&kms) as Arc<dyn Kms>,
             Arc::clone(&clock),
             Arc::clone(&metrics),
         ));
@@ -310,7 +306,7 @@ impl Handle {
         if let Some(tenant) = self.api.registry.state().tenant_named(name) {
             return Ok(tenant.id);
         }
-        Ok(admin::make_tenant(&self.api, name.to_owned(), None).await?.id)
+        Ok(admin::make_tenant(&self.api, name.to_owned(), None, None).await?.id)
     }
 
     /// A credential with all rights on the tenant's buckets, unless one of this label exists. The secret is known only

@@ -4,9 +4,11 @@
 //! authenticates. The control plane uses [`Kms`]; the offline tools open a [`Keyring`] directly, without tokio running.
 
 mod breaker;
+pub mod config;
 mod keyring;
 mod local;
 mod resilience;
+mod router;
 mod sealed;
 mod unlock;
 
@@ -20,6 +22,7 @@ pub use resilience::{
     AddressView, BreakerView, Kind, Observer, Operation, Outcome, ProviderView, Resilient, Sample, Settings,
     Silent,
 };
+pub use router::Router;
 pub use sealed::{SEAL_OVERHEAD, open, seal};
 use sealgate_envelope::Ik;
 use thiserror::Error;

@@ -17,7 +17,7 @@ use sealgate_control_plane::{
     registry::records::Tenants,
 };
 use sealgate_envelope::{BucketId, Ik, IkId, TenantId, transfer::Recipient};
-use sealgate_kms::{Kms, KmsError, LocalKms};
+use sealgate_kms::{Kms, KmsError, LocalKms, Router};
 use sealgate_proto::v1::{
     self, buckets_client::BucketsClient, config_client::ConfigClient, keys_client::KeysClient,
 };
@@ -119,8 +119,9 @@ pub async fn start_with(dir: &Path, now: u64, change: impl FnOnce(&mut Config)) 
     config.admin_listen.set_port(0);
     change(&mut config);
     let token = config.admin_token().unwrap().to_string();
+    let keyring = config.kms.local.clone().unwrap();
     let kms = Arc::new(CountingKms {
-        inner: LocalKms::open_or_create(&config.keyring, &config.unlock.read().unwrap()).unwrap(),
+        inner: LocalKms::open_or_create(&keyring.keyring, &keyring.unlock.read().unwrap()).unwrap(),
         unwraps: AtomicUsize::new(0),
         wraps: AtomicUsize::new(0),
         failure: Mutex::new(None),
@@ -130,7 +131,8 @@ pub async fn start_with(dir: &Path, now: u64, change: impl FnOnce(&mut Config)) 
     let store_failed = Arc::new(AtomicBool::new(false));
     let store = SledStore::open(&dir.join("store")).unwrap();
     let store = Arc::new(Fragile { inner: store, failed: Arc::clone(&store_failed) });
-    let parts = Parts { store, kms: Arc::clone(&kms) as Arc<dyn Kms>, clock: Arc::clone(&clock) as _ };
+    let router = Arc::new(Router::only(Arc::clone(&kms) as Arc<dyn Kms>));
+    let parts = Parts { store, kms: router, clock: Arc::clone(&clock) as _ };
     let handle = ControlPlane::start_with(config, parts).await.unwrap();
     kms.unwraps.store(0, Ordering::SeqCst);
     World { handle, kms, store_failed, clock, token }
