@@ -6,7 +6,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use serde::Deserialize;
 
-use crate::{Kms, KmsError, LocalKms, Router, Unlock};
+use crate::{Kms, KmsError, LocalKms, Resilient, Router, Settings, Silent, Unlock};
 
 /// The name that the local keyring has in references.
 pub const LOCAL: &str = "local";
@@ -94,8 +94,11 @@ impl Config {
             // Argon2id takes its time.
             let opened =
                 tokio::task::spawn_blocking(move || LocalKms::open_or_create(&keyring, &unlock.read()?));
-            providers
-                .push(Arc::new(opened.await.map_err(|_| KmsError::local("the keyring's thread ended"))??));
+            let opened = opened.await.map_err(|_| KmsError::local("the keyring's thread ended"))??;
+            // It does not fail as a server does; so that all providers are seen in one way.
+            let local =
+                Resilient::new(LOCAL, vec![Arc::new(opened)], &[], Settings::default(), Arc::new(Silent));
+            providers.push(Arc::new(local));
         }
         Router::new(providers, &self.default, &self.system)
     }
