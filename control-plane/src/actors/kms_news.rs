@@ -40,6 +40,9 @@ impl StreamHandler<Degraded> for Fanout {
             self.tell_kms(node);
         }
     }
+
+    /// Without a provider that is looked after there never is news. By itself the actor would stop here.
+    fn finished(&mut self, _: &mut Self::Context) {}
 }
 
 /// A node's word.

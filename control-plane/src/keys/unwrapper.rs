@@ -210,3 +210,6 @@ async fn bounded<T>(call: impl Future<Output = Result<T, KmsError>>) -> Result<T
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;
