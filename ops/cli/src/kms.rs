@@ -145,8 +145,8 @@ mod tests {
         ]});
         assert_eq!(
             text(&shown),
-            "PROVIDER  STATE     ADDRESS         ROLE       BREAKERS                              LAST SUCCESS\n\
-             local     healthy   #1              preferred  closed                                3 s ago\n\
+            "PROVIDER  STATE     ADDRESS         ROLE       BREAKERS                               LAST SUCCESS\n\
+             local     healthy   #1              preferred  closed                                 3 s ago\n\
              vault-eu  degraded  https://a:8200  standby    wrap open for 3.2 s, unwrap half-open  never\n\
              local: 0 under way, 0 waiting; 12 keys in memory\n\
              vault-eu https://a:8200: failed 1 s ago: sealed\\u{1b}[2J\n\
