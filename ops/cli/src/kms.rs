@@ -27,7 +27,13 @@ pub struct Kms {
 
 /// Runs one of the commands.
 pub fn run(command: &Command, out: Output) -> Outcome<()> {
-    let Command::Kms(arguments) = command;
+    match command {
+        Command::Kms(arguments) => show(arguments, out),
+    }
+}
+
+/// Shows the providers.
+pub fn show(arguments: &Kms, out: Output) -> Outcome<()> {
     let (_, shown) = arguments.place.open()?.call("GET", "/v1/kms", None)?;
     out.line(text(&shown).trim_end(), &shown)?;
     let ill: Vec<_> = providers(&shown).filter(|it| !healthy(it)).map(|it| word(it, "provider")).collect();
