@@ -18,7 +18,7 @@ use figment::{
     Figment,
     providers::{Env, Format as _, Toml},
 };
-use sealgate_kms::{KmsError, Unlock};
+use sealgate_kms::config::{Config as KmsConfig, UnlockFrom};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -37,28 +37,6 @@ const SECTIONS: [&str; 8] =
 #[error("{0}")]
 pub struct ConfigError(String);
 
-/// Where the local keyring's secret comes from.
-#[derive(Clone, Debug)]
-pub enum UnlockFrom {
-    /// A file with an operator's passphrase of at least 12 bytes.
-    PassphraseFile(PathBuf),
-    /// A file with 32 random bytes.
-    KeyFile(PathBuf),
-}
-
-impl UnlockFrom {
-    /// Reads the secret.
-    ///
-    /// # Errors
-    /// When the file cannot be read or is too short.
-    pub fn read(&self) -> Result<Unlock, KmsError> {
-        match self {
-            Self::PassphraseFile(path) => Unlock::passphrase_file(path),
-            Self::KeyFile(path) => Unlock::key_file(path),
-        }
-    }
-}
-
 /// A checked configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -76,10 +54,8 @@ pub struct Config {
     pub admin_token_file: PathBuf,
     /// Certificate chain and key (PEM) of the admin API; none: plain HTTP, on loopback only.
     pub admin_tls: Option<(PathBuf, PathBuf)>,
-    /// The local keyring's file.
-    pub keyring: PathBuf,
-    /// What opens it.
-    pub unlock: UnlockFrom,
+    /// The KMS providers.
+    pub kms: KmsConfig,
     /// Regions, backends and what new buckets get.
     pub defaults: Defaults,
     /// Keys that one node may fetch a second.
@@ -138,8 +114,7 @@ impl Config {
             admin_listen: SocketAddr::new(loopback, 9001),
             admin_token_file: token,
             admin_tls: None,
-            keyring: data_dir.join("keyring.json"),
-            unlock: UnlockFrom::KeyFile(key),
+            kms: KmsConfig::local(data_dir.join("keyring.json"), UnlockFrom::KeyFile(key)),
             defaults: Defaults {
                 regions,
                 backends: vec![("default".to_owned(), String::new())],

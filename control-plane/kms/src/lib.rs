@@ -1,18 +1,28 @@
-//! Key management: one trait, and the local keyring behind it.
+//! Key management: one trait, the local keyring behind it, and the layer that makes a remote KMS bearable when it fails.
 //!
 //! A KEK never leaves its KMS; what goes in and out are intermediate keys (IKs), bound to a context that the KMS
 //! authenticates. The control plane uses [`Kms`]; the offline tools open a [`Keyring`] directly, without tokio running.
 
+mod breaker;
+pub mod config;
 mod keyring;
 mod local;
+mod resilience;
+mod router;
 mod sealed;
 mod unlock;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
+pub use breaker::{Breaker, BreakerSettings, Pass, Phase, Verdict};
 pub use keyring::{KekInfo, Keyring};
 pub use local::LocalKms;
+pub use resilience::{
+    AddressView, BreakerView, Kind, Observer, Operation, Outcome, ProviderView, Resilient, Sample, Settings,
+    Silent,
+};
+pub use router::Router;
 pub use sealed::{SEAL_OVERHEAD, open, seal};
 use sealgate_envelope::Ik;
 use thiserror::Error;
@@ -34,8 +44,8 @@ pub enum Cause {
     Sealed,
     /// A standby that does not serve: another address does.
     Standby,
-    /// Not asked: its breaker is open, or too many calls wait.
-    Refused,
+    /// Not asked: its breaker is open, or too many calls wait. After so long it will be asked again.
+    Refused(Duration),
     /// Of this side: a file, a setting, randomness.
     Local,
 }
@@ -67,6 +77,16 @@ impl KmsError {
     /// Of this side: a file, a setting, randomness.
     pub(crate) fn local(text: impl Into<String>) -> Self {
         Self::Unavailable(Cause::Local, text.into())
+    }
+
+    /// When to come again, as far as anybody knows: the KMS's own word, or when its breaker lets a call through.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Unavailable(Cause::Refused(after), _) => Some(*after),
+            Self::Throttled(after, _) => *after,
+            _ => None,
+        }
     }
 
     /// Whether the same call may succeed later without anybody's doing: then what is held goes on within its life.
@@ -109,4 +129,10 @@ pub trait Kms: Send + Sync + 'static {
 
     /// Whether it would answer; opens a connection where there is none. No key is touched.
     async fn ready(&self) -> Result<(), KmsError>;
+
+    /// The resilience layers in it, one a provider: what health is told from. One address has none, a router those of its
+    /// providers.
+    fn resilient(&self) -> Vec<Resilient> {
+        Vec::new()
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, web};
+use sealgate_kms::Kms as _;
 use serde_json::json;
 
 use super::{Api, Problem};
@@ -33,6 +34,7 @@ async fn status(api: web::Data<Api>) -> Result<HttpResponse, Problem> {
         "epoch": state.epoch,
         "version": state.version,
         "kms": api.kms.provider(),
+        "kms_providers": api.kms.names().collect::<Vec<_>>(),
         "keys_in_memory": api.keys.held(),
         "keks_unproved": api.keys.unproved(),
         "intents": left_over,

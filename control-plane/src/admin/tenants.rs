@@ -2,7 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 use sealgate_envelope::TenantId;
-use sealgate_kms::{KmsError, SYSTEM_KEK};
+use sealgate_kms::{Kms as _, KmsError, SYSTEM_KEK};
 use serde::Deserialize;
 
 use super::{Api, Problem};
@@ -13,10 +13,12 @@ use crate::{Error, registry::records::TenantRecord};
 struct NewTenant {
     name: String,
     unproved_life: Option<u64>,
+    /// The provider at which its KEK is made; the configured default otherwise.
+    kms: Option<String>,
+    /// A KEK that is there already, instead.
+    kek: Option<String>,
     /// Of a tenant that was there before the store was lost: its id, from the recovery card. Needs `kek`.
     id: Option<String>,
-    /// Its KEK, which must be in the KMS.
-    kek: Option<String>,
 }
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
@@ -30,20 +32,28 @@ async fn list(api: web::Data<Api>) -> HttpResponse {
 }
 
 async fn create(api: web::Data<Api>, body: web::Json<NewTenant>) -> Result<HttpResponse, Problem> {
-    let NewTenant { name, unproved_life, id, kek } = body.into_inner();
-    let tenant = match (id, kek) {
-        (None, None) => make(&api, name, unproved_life).await?,
-        (Some(id), Some(kek)) => restore(&api, name, unproved_life, &id, kek).await?,
-        _ => return Err(Error::Invalid("id and kek come together: a tenant of old".to_owned()).into()),
+    let NewTenant { name, unproved_life, kms, kek, id } = body.into_inner();
+    let invalid = |text: &str| Err(Error::Invalid(text.to_owned()).into());
+    let id = match id.as_deref().map(str::parse::<TenantId>) {
+        None => None,
+        Some(Ok(id)) => Some(id),
+        Some(Err(_)) => return invalid("a tenant's id has 32 hex digits"),
+    };
+    let tenant = match (id, kek, kms) {
+        (None, None, kms) => make(&api, name, unproved_life, kms.as_deref()).await?,
+        (id, Some(kek), None) => with_kek(&api, name, unproved_life, id, kek).await?,
+        (_, Some(_), Some(_)) => return invalid("kms or kek: a KEK's reference names its provider already"),
+        (Some(_), None, _) => return invalid("id needs kek: a tenant of old has its KEK"),
     };
     Ok(HttpResponse::Created().json(TenantRecord::clone(&tenant)))
 }
 
-/// Makes a tenant with a KEK of its own.
+/// Makes a tenant with a KEK of its own, at a provider or the default one.
 pub(crate) async fn make(
     api: &Api,
     name: String,
     unproved_life: Option<u64>,
+    kms: Option<&str>,
 ) -> Result<std::sync::Arc<TenantRecord>, Error> {
     // Before the KMS is asked: a KEK cannot be taken back.
     crate::registry::check_label("a tenant's name", &name)?;
@@ -51,28 +61,36 @@ pub(crate) async fn make(
         return Err(Error::AlreadyExists(format!("the tenant {name:?} exists")));
     }
     let id = TenantId::random()?;
-    let kek = api.kms.create_kek(&format!("tenant-{id}")).await?;
+    let provider = kms.unwrap_or(api.kms.provider());
+    let kek =
+        api.kms.create_kek_at(provider, &format!("tenant-{id}")).await.map_err(|error| match error {
+            KmsError::NotFound(_) => Error::Invalid(format!("kms: {error}")),
+            other => other.into(),
+        })?;
     api.change(move |registry| registry.create_tenant(id, &name, &kek, unproved_life)).await
 }
 
-/// Registers a tenant of old again, under the id and the KEK that its key records name. No KEK is made: one that is not
-/// there means that this is not the KMS of its keys.
-async fn restore(
+/// Makes a tenant whose KEK is there already. With an id: registers one of old again, under the id and the KEK that its key
+/// records name. No KEK is made: one that is not there means that this is not the KMS of its keys.
+async fn with_kek(
     api: &Api,
     name: String,
     unproved_life: Option<u64>,
-    id: &str,
+    id: Option<TenantId>,
     kek: String,
 ) -> Result<std::sync::Arc<TenantRecord>, Error> {
-    let id: TenantId =
-        id.parse().map_err(|_| Error::Invalid("a tenant's id has 32 hex digits".to_owned()))?;
-    if kek == format!("{}/{SYSTEM_KEK}", api.kms.provider()) {
+    let id = match id {
+        Some(id) => id,
+        None => TenantId::random()?,
+    };
+    let is_system = kek.split_once('/').is_some_and(|(_, name)| name == SYSTEM_KEK);
+    if is_system || kek == api.registry.sealer().kek() {
         return Err(Error::Invalid("the system KEK is no tenant's".to_owned()));
     }
     api.kms.current_version(&kek).await.map_err(|error| match error {
-        KmsError::NotFound(_) => {
-            Error::Precondition(format!("{error}; start the control plane with the keyring that has it"))
-        }
+        KmsError::NotFound(_) => Error::Precondition(format!(
+            "{error}; the control plane needs the keyring or the KMS that has it"
+        )),
         other => other.into(),
     })?;
     api.change(move |registry| registry.create_tenant(id, &name, &kek, unproved_life)).await

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::Deserialize;
 
-use super::{Config, UnlockFrom, unique};
+use super::{Config, unique};
 use crate::registry::Defaults;
 
 pub(super) const KEY_RATE: u64 = 200;
@@ -20,7 +20,7 @@ pub(super) struct RawConfig {
     grpc: RawGrpc,
     #[serde(default)]
     admin: RawAdmin,
-    kms: RawKms,
+    kms: sealgate_kms::config::Table,
     buckets: RawBuckets,
     backends: Vec<RawBackend>,
     #[serde(default)]
@@ -42,20 +42,6 @@ struct RawAdmin {
     token_file: Option<PathBuf>,
     certificate: Option<PathBuf>,
     private_key: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawKms {
-    local: RawLocal,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawLocal {
-    keyring: PathBuf,
-    passphrase_file: Option<PathBuf>,
-    key_file: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -103,11 +89,7 @@ impl RawConfig {
         };
         let admin_token_file =
             self.admin.token_file.ok_or("admin.token_file: missing; a file of 32 or more characters")?;
-        let unlock = match (self.kms.local.passphrase_file, self.kms.local.key_file) {
-            (Some(path), None) => UnlockFrom::PassphraseFile(path),
-            (None, Some(path)) => UnlockFrom::KeyFile(path),
-            _ => return Err("kms.local: exactly one of passphrase_file and key_file".into()),
-        };
+        let kms = self.kms.check()?;
         let regions = self.buckets.regions;
         let region = |text: &String| {
             (1..=64).contains(&text.len())
@@ -148,8 +130,7 @@ impl RawConfig {
             admin_listen,
             admin_token_file,
             admin_tls,
-            keyring: self.kms.local.keyring,
-            unlock,
+            kms,
             defaults: Defaults {
                 regions,
                 backends: self

@@ -1,7 +1,7 @@
 //! The store's secrets: sealed under a store key that the system KEK wraps, with the record's key as context.
 
 use sealgate_envelope::{GatewayId, Ik};
-use sealgate_kms::{Kms, SYSTEM_KEK, open, seal};
+use sealgate_kms::{Kms as _, Router, open, seal};
 use sealgate_store::{Compare, Op, Store, decode, encode};
 use zeroize::Zeroizing;
 
@@ -9,30 +9,39 @@ use super::records::{SYSTEM, SystemRecord};
 use crate::Error;
 
 /// Seals and opens the store's secrets. The key inside zeroizes on drop; shared by `Arc`, never cloned.
-pub struct Sealer(Ik);
+pub struct Sealer {
+    key: Ik,
+    kek: String,
+}
 
 impl Sealer {
     /// Loads the store key through the KMS, or makes the gateway's identity on the first start.
     ///
     /// # Errors
     /// When the KMS is not there or denies the system KEK: without the store key nothing can be served.
-    pub async fn load(store: &dyn Store, kms: &dyn Kms) -> Result<Self, Error> {
+    pub async fn load(store: &dyn Store, kms: &Router) -> Result<Self, Error> {
         if let Some(found) = store.get(SYSTEM)? {
             let record: SystemRecord = decode(&found.value)?;
             let context = context(record.gateway_id);
             let key =
                 kms.unwrap(&record.kek, &record.kek_version, &context, &record.wrapped_store_key).await?;
-            return Ok(Self(key));
+            return Ok(Self { key, kek: record.kek });
         }
         let gateway_id = GatewayId::random()?;
         let key = Ik::generate()?;
-        let kek = kms.create_kek(SYSTEM_KEK).await?;
+        let kek = kms.create_system_kek().await?;
         let kek_version = kms.current_version(&kek).await?;
         let wrapped_store_key = kms.wrap(&kek, &kek_version, &context(gateway_id), &key).await?;
-        let record = SystemRecord { gateway_id, kek, kek_version, wrapped_store_key };
+        let record = SystemRecord { gateway_id, kek: kek.clone(), kek_version, wrapped_store_key };
         store
             .txn(&[Compare::Absent(SYSTEM.to_owned())], vec![Op::Put(SYSTEM.to_owned(), encode(&record)?)])?;
-        Ok(Self(key))
+        Ok(Self { key, kek })
+    }
+
+    /// The reference of the KEK that wraps the store key.
+    #[must_use]
+    pub fn kek(&self) -> &str {
+        &self.kek
     }
 
     /// Seals a secret that will be stored under `key`.
@@ -40,7 +49,7 @@ impl Sealer {
     /// # Errors
     /// When the operating system gives no randomness.
     pub fn seal(&self, key: &str, secret: &[u8]) -> Result<Vec<u8>, Error> {
-        Ok(seal(self.0.expose(), key.as_bytes(), secret)?)
+        Ok(seal(self.key.expose(), key.as_bytes(), secret)?)
     }
 
     /// Opens what was sealed for `key`.
@@ -48,7 +57,7 @@ impl Sealer {
     /// # Errors
     /// When the sealed bytes are another key's, or were changed.
     pub fn open(&self, key: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
-        open(self.0.expose(), key.as_bytes(), sealed)
+        open(self.key.expose(), key.as_bytes(), sealed)
             .map_err(|_| Error::Internal(format!("the secret stored under {key:?} does not open")))
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sealgate_control_plane::registry::records::Tenants;
+use sealgate_kms::Kms as _;
 
 use crate::support::{admin, admin_with, start};
 
@@ -32,6 +33,25 @@ async fn tenants_credentials_nodes_and_buckets_are_made_and_listed() {
     assert_eq!(admin(&world, "POST", "/v1/tenants", r#"{"name":"acme"}"#).await.0, 409);
     assert_eq!(admin(&world, "POST", "/v1/tenants", r#"{"name":"a b"}"#).await.0, 400);
     assert_eq!(admin(&world, "POST", "/v1/tenants", r#"{"name":"b","x":1}"#).await.0, 400, "unknown fields");
+    let (status, told) = admin(&world, "POST", "/v1/tenants", r#"{"name":"b","kms":"vault-eu"}"#).await;
+    assert!(status == 400 && told.to_string().contains("there are: local"), "{status} {told}");
+    let body = r#"{"name":"b","kms":"local","kek":"local/x"}"#;
+    assert_eq!(admin(&world, "POST", "/v1/tenants", body).await.0, 400, "a reference names its provider");
+    let body = r#"{"name":"b","id":"00112233445566778899aabbccddeeff"}"#;
+    assert_eq!(admin(&world, "POST", "/v1/tenants", body).await.0, 400, "of old, without its KEK");
+    for (kek, wanted) in
+        [("local/missing", 409), ("local/system", 400), (tenant["kek"].as_str().unwrap(), 409)]
+    {
+        let (status, told) =
+            admin(&world, "POST", "/v1/tenants", &format!(r#"{{"name":"b","kek":"{kek}"}}"#)).await;
+        assert_eq!(status, wanted, "{kek}: {told}");
+    }
+    let kek = world.kms.create_kek("made-before").await.unwrap();
+    let (status, other) =
+        admin(&world, "POST", "/v1/tenants", &format!(r#"{{"name":"b","kek":"{kek}"}}"#)).await;
+    assert_eq!((status, other["kek"].as_str()), (201, Some("local/made-before")));
+    let (status, other) = admin(&world, "POST", "/v1/tenants", r#"{"name":"c","kms":"local"}"#).await;
+    assert!(status == 201 && other["kek"].as_str().unwrap().starts_with("local/tenant-"), "{other}");
 
     let body = r#"{"tenant":"acme","label":"app","grants":[{"bucket":"*","read":true,"write":true}]}"#;
     let (status, credential) = admin(&world, "POST", "/v1/credentials", body).await;

@@ -17,7 +17,7 @@ use sealgate_control_plane::{
     registry::records::Tenants,
 };
 use sealgate_envelope::{BucketId, Ik, IkId, TenantId, transfer::Recipient};
-use sealgate_kms::{Kms, KmsError, LocalKms};
+use sealgate_kms::{Kms, KmsError, LocalKms, Router};
 use sealgate_proto::v1::{
     self, buckets_client::BucketsClient, config_client::ConfigClient, keys_client::KeysClient,
 };
@@ -115,12 +115,27 @@ pub async fn start_at(dir: &Path, now: u64) -> World {
 
 /// Starts one with a config that was changed.
 pub async fn start_with(dir: &Path, now: u64, change: impl FnOnce(&mut Config)) -> World {
+    start_on(dir, now, change, |kms| kms as Arc<dyn Kms>).await
+}
+
+/// Starts one with a layer over its KMS.
+pub async fn start_over(dir: &Path, layer: impl FnOnce(Arc<CountingKms>) -> Arc<dyn Kms>) -> World {
+    start_on(dir, now(), |_| {}, layer).await
+}
+
+async fn start_on(
+    dir: &Path,
+    now: u64,
+    change: impl FnOnce(&mut Config),
+    layer: impl FnOnce(Arc<CountingKms>) -> Arc<dyn Kms>,
+) -> World {
     let mut config = Config::dev(dir, vec!["eu-central-1".to_owned(), "us-east-1".to_owned()]).unwrap();
     config.admin_listen.set_port(0);
     change(&mut config);
     let token = config.admin_token().unwrap().to_string();
+    let keyring = config.kms.local.clone().unwrap();
     let kms = Arc::new(CountingKms {
-        inner: LocalKms::open_or_create(&config.keyring, &config.unlock.read().unwrap()).unwrap(),
+        inner: LocalKms::open_or_create(&keyring.keyring, &keyring.unlock.read().unwrap()).unwrap(),
         unwraps: AtomicUsize::new(0),
         wraps: AtomicUsize::new(0),
         failure: Mutex::new(None),
@@ -130,7 +145,8 @@ pub async fn start_with(dir: &Path, now: u64, change: impl FnOnce(&mut Config)) 
     let store_failed = Arc::new(AtomicBool::new(false));
     let store = SledStore::open(&dir.join("store")).unwrap();
     let store = Arc::new(Fragile { inner: store, failed: Arc::clone(&store_failed) });
-    let parts = Parts { store, kms: Arc::clone(&kms) as Arc<dyn Kms>, clock: Arc::clone(&clock) as _ };
+    let router = Arc::new(Router::only(layer(Arc::clone(&kms))));
+    let parts = Parts { store, kms: router, clock: Arc::clone(&clock) as _ };
     let handle = ControlPlane::start_with(config, parts).await.unwrap();
     kms.unwraps.store(0, Ordering::SeqCst);
     World { handle, kms, store_failed, clock, token }
@@ -311,6 +327,21 @@ impl Subscription {
             Some(v1::control_message::Message::Digest(digest)) => digest,
             other => panic!("not a digest: {other:?}"),
         }
+    }
+
+    /// How the KMS providers are, by the next word of it.
+    pub async fn kms(&mut self) -> Vec<(String, bool)> {
+        loop {
+            let message = tokio::time::timeout(Duration::from_secs(20), self.inbound.message());
+            let message = message.await.expect("nothing came").unwrap().expect("the stream ended");
+            if let Some(v1::control_message::Message::Kms(health)) = message.message {
+                return health.providers.into_iter().map(|it| (it.name, it.degraded)).collect();
+            }
+        }
+    }
+
+    pub async fn key_report(&self, held: u64, failed: u64) {
+        self.send(v1::node_message::Message::KeyReport(v1::KeyReport { held, failed })).await;
     }
 
     pub async fn ack(&self, received: &Received) {

@@ -1,0 +1,153 @@
+//! Looking after a provider when nobody calls: whether it works from end to end, connections kept warm, breakers closed again.
+//!
+//! While an address is out, it is asked whether it is ready, which touches no key, and only once it says so do probes of its
+//! operations go there, one at a time. So a long outage does not leave the breaker open for a minute more.
+
+use std::time::Duration;
+
+use sealgate_envelope::Ik;
+use tokio::time::{Instant, timeout};
+
+use super::{Layer, observer::Operation};
+use crate::{Cause, Kms as _, KmsError, Resilient};
+
+/// How long an address may take to say that it is ready: connecting, and one answer.
+const READY_WITHIN: Duration = Duration::from_secs(1);
+/// Probes of one operation at most, each time: as many as close a breaker, and one that was lost.
+const PROBES: u32 = 4;
+/// What a key is wrapped with that serves for the examination alone.
+const CONTEXT: &[u8] = b"sealgate health";
+
+/// What an examination uses.
+#[derive(Clone, Debug)]
+pub enum Sample {
+    /// A KEK under which a random key is wrapped and unwrapped.
+    Kek(String),
+    /// A record that was wrapped before, to unwrap.
+    Record {
+        /// The KEK's reference.
+        kek: String,
+        /// Its version.
+        version: String,
+        /// What is authenticated.
+        context: Vec<u8>,
+        /// What was wrapped.
+        wrapped: Vec<u8>,
+    },
+    /// There is none: only whether an address is ready can be told.
+    Nothing,
+}
+
+impl Resilient {
+    /// Opens a connection to each address, all at once, and learns which of them serve. For the start.
+    pub async fn warm(&self) {
+        let layer = self.layer();
+        let all = (0..layer.addresses.len()).map(|number| layer.look(number));
+        futures_util::future::join_all(all).await;
+    }
+
+    /// Looks whether each address is ready, probes what is out and ready again, and then the whole from end to end.
+    ///
+    /// # Errors
+    /// What the last, end to end, failed with: also that nothing is asked since all breakers are open.
+    pub async fn examine(&self, sample: &Sample) -> Result<(), KmsError> {
+        let layer = self.layer();
+        let mut any = Err(layer.refused(READY_WITHIN));
+        for (number, address) in layer.addresses.iter().enumerate() {
+            // A caller's probe that is under way finds out by itself.
+            let Some(_looked_after) = address.look_after() else { continue };
+            let ready = layer.look(number).await;
+            if ready.is_ok() {
+                layer.probe_all(number, sample).await;
+            }
+            if any.is_err() {
+                any = ready;
+            }
+        }
+        // What says of itself that it does not work is not asked for more.
+        any?;
+        match sample {
+            Sample::Kek(kek) => {
+                let version = self.current_version(kek).await?;
+                let key = random()?;
+                let wrapped = self.wrap(kek, &version, CONTEXT, &key).await?;
+                let opened = self.unwrap(kek, &version, CONTEXT, &wrapped).await?;
+                // A key that serves for nothing: how long comparing it takes gives nothing away.
+                if opened.expose() == key.expose() { Ok(()) } else { Err(KmsError::BadCiphertext) }
+            }
+            Sample::Record { kek, version, context, wrapped } => {
+                self.unwrap(kek, version, context, wrapped).await.map(drop)
+            }
+            Sample::Nothing => Ok(()),
+        }
+    }
+}
+
+impl Layer {
+    /// Asks an address whether it is ready.
+    async fn look(&self, number: usize) -> Result<(), KmsError> {
+        let Some(address) = self.addresses.get(number) else { return Ok(()) };
+        let late = || {
+            let text = format!("{} ({}): no answer within {READY_WITHIN:?}", self.name, address.label);
+            KmsError::Unavailable(Cause::Timeout, text)
+        };
+        let ready = timeout(READY_WITHIN, address.kms.ready()).await.unwrap_or_else(|_| Err(late()));
+        match &ready {
+            Ok(()) => address.answers(),
+            Err(error) => address.does_not_answer(error),
+        }
+        ready
+    }
+
+    /// Probes the operations of an address whose breakers are not closed, until they are or one fails.
+    async fn probe_all(&self, number: usize, sample: &Sample) {
+        let Some(address) = self.addresses.get(number) else { return };
+        // A change of a KEK is nothing to try out.
+        if Operation::ON_KEYS.into_iter().all(|operation| address.closed(operation)) {
+            return;
+        }
+        match sample {
+            Sample::Kek(kek) => {
+                self.probes(Operation::CurrentVersion, number, |kms| kms.current_version(kek)).await;
+                // The parts for an unwrap, by whichever address gives them.
+                let Ok(key) = random() else { return };
+                let Ok(version) = self.call(Operation::CurrentVersion, |kms| kms.current_version(kek)).await
+                else {
+                    return;
+                };
+                self.probes(Operation::Wrap, number, |kms| kms.wrap(kek, &version, CONTEXT, &key)).await;
+                if address.closed(Operation::Unwrap) {
+                    return;
+                }
+                let wrapped = self.call(Operation::Wrap, |kms| kms.wrap(kek, &version, CONTEXT, &key)).await;
+                let Ok(wrapped) = wrapped else { return };
+                self.probes(Operation::Unwrap, number, |kms| kms.unwrap(kek, &version, CONTEXT, &wrapped))
+                    .await;
+            }
+            Sample::Record { kek, version, context, wrapped } => {
+                self.probes(Operation::Unwrap, number, |kms| kms.unwrap(kek, version, context, wrapped))
+                    .await;
+            }
+            Sample::Nothing => {}
+        }
+    }
+
+    async fn probes<'a, T: Send>(
+        &'a self,
+        operation: Operation,
+        number: usize,
+        ask: impl Fn(&'a dyn crate::Kms) -> super::call::Answer<'a, T> + Send + Sync,
+    ) {
+        for _ in 0..PROBES {
+            let Some(attempt) = self.probe(operation, number) else { return };
+            let deadline = Instant::now() + self.total(operation);
+            if self.ask(attempt, deadline, &ask).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn random() -> Result<Ik, KmsError> {
+    Ik::generate().map_err(|_| KmsError::local("no randomness"))
+}

@@ -1,0 +1,77 @@
+//! Several nodes of one cluster, of which one serves.
+
+use sealgate_kms::{Cause, Kind, KmsError, Operation, Phase};
+
+use crate::script::{Act, Address, failure, layer, ms, phase, unwrap, wrap};
+
+fn standby() -> Act {
+    Act::Fail(failure(Cause::Standby))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_costs_one_call_and_is_remembered() {
+    let (first, second, leader) =
+        (Address::new(|_, _| standby()), Address::new(|_, _| standby()), Address::good());
+    let (kms, told) = layer(&[&first, &second, &leader]);
+    let (result, took) = unwrap(&kms).await;
+    result.unwrap();
+    assert_eq!(took, ms(0), "at once");
+    for _ in 0..100 {
+        wrap(&kms).await.0.unwrap();
+        unwrap(&kms).await.0.unwrap();
+    }
+    assert_eq!([first.all_calls(), second.all_calls(), leader.all_calls()], [1, 1, 201]);
+    assert_eq!(told.kinds(Kind::Hop), 2);
+    let view = kms.view();
+    let standing: Vec<_> = view.addresses.iter().map(|it| (it.preferred, it.standby)).collect();
+    assert_eq!(standing, [(false, true), (false, true), (true, false)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn warmed_up_it_knows_the_standbys_before_the_first_call() {
+    let (first, leader) = (Address::new(|_, _| standby()), Address::good());
+    let (kms, _) = layer(&[&first, &leader]);
+    kms.warm().await;
+    unwrap(&kms).await.0.unwrap();
+    assert_eq!((first.all_calls(), first.calls("ready"), leader.calls("ready")), (0, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_leader_changes_calls_follow_it() {
+    let (first, second) = (Address::good(), Address::new(|_, _| standby()));
+    let (kms, _) = layer(&[&first, &second]);
+    unwrap(&kms).await.0.unwrap();
+    first.set(|_, _| standby());
+    second.set(|_, _| Act::Answer);
+    for _ in 0..50 {
+        unwrap(&kms).await.0.unwrap();
+    }
+    assert_eq!([first.all_calls(), second.all_calls()], [2, 50]);
+    assert_eq!(phase(&kms, 0, Operation::Unwrap), Phase::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_leader_each_call_costs_one_and_the_breakers_open() {
+    let (first, second) = (Address::new(|_, _| standby()), Address::new(|_, _| standby()));
+    let (kms, _) = layer(&[&first, &second]);
+    let mut asked = 0;
+    for _ in 0..100 {
+        match unwrap(&kms).await.0.unwrap_err() {
+            KmsError::Unavailable(Cause::Standby, _) => asked += 1,
+            KmsError::Unavailable(Cause::Refused(after), _) => assert!(after <= ms(6_000)),
+            other => panic!("{other}"),
+        }
+    }
+    let calls = first.all_calls() + second.all_calls();
+    assert!(asked >= 15 && calls <= asked + 2, "{calls} calls for {asked}");
+    assert_eq!(phase(&kms, 0, Operation::Unwrap), Phase::Open);
+    assert_eq!(phase(&kms, 1, Operation::Unwrap), Phase::Open);
+    // Elected: the next probes find it, though the other one is open or a standby.
+    second.set(|_, _| Act::Answer);
+    tokio::time::advance(ms(6_000)).await;
+    for _ in 0..4 {
+        let _ = unwrap(&kms).await;
+    }
+    unwrap(&kms).await.0.unwrap();
+    assert_eq!(phase(&kms, 1, Operation::Unwrap), Phase::Closed);
+}
