@@ -3,6 +3,7 @@
 //! A KEK never leaves its KMS; what goes in and out are intermediate keys (IKs), bound to a context that the KMS
 //! authenticates. The control plane uses [`Kms`]; the offline tools open a [`Keyring`] directly, without tokio running.
 
+pub mod aws;
 mod keyring;
 mod local;
 mod sealed;
