@@ -5,6 +5,7 @@
 
 mod breaker;
 pub mod config;
+pub mod aws;
 mod keyring;
 mod local;
 mod resilience;
