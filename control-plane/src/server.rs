@@ -8,7 +8,7 @@ use std::{
 
 use actix::Actor as _;
 use actix_rt::Arbiter;
-use sealgate_kms::{Kms, Router};
+use sealgate_kms::{Kms, Observer, Router, Silent};
 use sealgate_proto::v1;
 use sealgate_store::{SledStore, Store};
 use tokio::{
@@ -60,7 +60,8 @@ impl Parts {
         let data = config.data_dir.clone();
         let opened = tokio::task::spawn_blocking(move || SledStore::open(&data.join("store")));
         let store = opened.await.map_err(|_| Error::Internal("opening the store failed".to_owned()))??;
-        let kms = config.kms.open().await?;
+        let observer: Arc<dyn Observer> = Arc::new(Silent);
+        let kms = config.kms.open(&observer).await?;
         Ok(Self { store: Arc::new(store), kms: Arc::new(kms), clock: Arc::new(SystemClock) })
     }
 }

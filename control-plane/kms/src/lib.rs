@@ -3,9 +3,9 @@
 //! A KEK never leaves its KMS; what goes in and out are intermediate keys (IKs), bound to a context that the KMS
 //! authenticates. The control plane uses [`Kms`]; the offline tools open a [`Keyring`] directly, without tokio running.
 
+pub mod aws;
 mod breaker;
 pub mod config;
-pub mod aws;
 mod keyring;
 mod local;
 mod resilience;

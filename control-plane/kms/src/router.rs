@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_trait::async_trait;
 use sealgate_envelope::Ik;
 
-use crate::{Kms, KmsError, SYSTEM_KEK};
+use crate::{Kms, KmsError, Resilient, SYSTEM_KEK};
 
 /// See the module.
 pub struct Router {
@@ -134,5 +134,9 @@ impl Kms for Router {
             kms.ready().await?;
         }
         Ok(())
+    }
+
+    fn resilient(&self) -> Vec<Resilient> {
+        self.providers.values().flat_map(|kms| kms.resilient()).collect()
     }
 }
