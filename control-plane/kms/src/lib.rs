@@ -1,4 +1,4 @@
-//! Key management: one trait, and the local keyring behind it.
+//! Key management: one trait; behind it the local keyring, and OpenBao or Vault.
 //!
 //! A KEK never leaves its KMS; what goes in and out are intermediate keys (IKs), bound to a context that the KMS
 //! authenticates. The control plane uses [`Kms`]; the offline tools open a [`Keyring`] directly, without tokio running.
@@ -7,6 +7,7 @@ mod keyring;
 mod local;
 mod sealed;
 mod unlock;
+pub mod vault;
 
 use std::time::Duration;
 
