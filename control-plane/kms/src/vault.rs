@@ -277,7 +277,7 @@ impl Kms for Vault {
 
     async fn ready(&self) -> Result<(), KmsError> {
         let http = self.http()?;
-        let answer = http.send(Request::of(&ReadHealthRequest::default())?, None, WHOLE).await?;
+        let answer = http.send(Request::of(&ReadHealthRequest::default())?.outside(), None, WHOLE).await?;
         match answer::health(http, answer.status) {
             // Behind the only address there may be a standby that passes calls on: whether it does, a call tells.
             Err(KmsError::Unavailable(Cause::Standby, _)) if self.shared.forwarding => {
