@@ -58,7 +58,8 @@ impl Request {
     }
 
     fn at(endpoint: &impl Endpoint) -> Self {
-        let path = endpoint.path().trim_start_matches('/').to_owned();
+        // One of vaultrs 0.8's paths begins with a tab, which a server answers with a redirect.
+        let path = endpoint.path().trim().trim_start_matches('/').to_owned();
         Self { method: endpoint.method().into(), path, body: None, outside: false }
     }
 

@@ -136,7 +136,10 @@ async fn what_the_kms_disables_is_denied_and_comes_back() {
     let wrapped = kms.wrap(&kek, "", b"c", &ik(1)).await.unwrap();
     let denied = async |what: &str| {
         let error = kms.unwrap(&kek, "", b"c", &wrapped).await.map(drop).expect_err(what);
-        assert!(matches!(&error, KmsError::Denied(text) if text.starts_with("vault-eu/k")), "{what}: {error:?}");
+        assert!(
+            matches!(&error, KmsError::Denied(text) if text.starts_with("vault-eu/k")),
+            "{what}: {error:?}"
+        );
         error
     };
     let opens = async || assert_eq!(kms.unwrap(&kek, "", b"c", &wrapped).await.unwrap().expose(), &[1; 32]);

@@ -137,7 +137,10 @@ async fn a_login_that_cannot_be_made_is_unavailable() {
     without["secret_id_file"] = json!(missing);
     let kms = bao.open(without);
     let error = kms.create_kek("k").await.unwrap_err();
-    assert!(matches!(&error, KmsError::Unavailable(Cause::Local, text) if text.contains("none")), "{error:?}");
+    assert!(
+        matches!(&error, KmsError::Unavailable(Cause::Local, text) if text.contains("none")),
+        "{error:?}"
+    );
     for content in ["", "\n", "two words", "a\nb"] {
         fs::write(&missing, content).unwrap();
         let error = kms.create_kek("k").await.unwrap_err();

@@ -44,7 +44,11 @@ pub fn port() -> u16 {
 }
 
 /// Asks until it is so; panics with what was waited for.
-pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, within: Duration, mut ask: impl FnMut() -> F) -> T {
+pub async fn until<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    within: Duration,
+    mut ask: impl FnMut() -> F,
+) -> T {
     let started = Instant::now();
     loop {
         if let Some(value) = ask().await {
@@ -115,14 +119,17 @@ impl Api {
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         // The first one stays; the tests' own client alone asks for it.
         let _ = provider.install_default();
-        let client = Client::builder().tls_certs_only(ca).no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
+        let client =
+            Client::builder().tls_certs_only(ca).no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
         Self { address, token: token.to_owned(), client }
     }
 
     pub async fn try_ask(&self, method: &str, path: &str, body: Option<Value>) -> Option<(u16, Value)> {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
-        let mut request =
-            self.client.request(method, format!("{}/v1/{path}", self.address)).header("x-vault-token", &self.token);
+        let mut request = self
+            .client
+            .request(method, format!("{}/v1/{path}", self.address))
+            .header("x-vault-token", &self.token);
         if let Some((namespace, _)) = path.split_once("//") {
             request = self.client.request(
                 request.build().unwrap().method().clone(),
