@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use serde::Deserialize;
 
-use crate::{Kms, KmsError, LocalKms, Observer, Resilient, Router, Settings, Unlock, aws};
+use crate::{Kms, KmsError, LocalKms, Observer, Resilient, Router, Settings, Unlock, aws, vault};
 
 /// The name that the local keyring has in references.
 pub const LOCAL: &str = "local";
@@ -21,6 +21,8 @@ pub struct Table {
     default: Option<String>,
     system: Option<String>,
     local: Option<LocalTable>,
+    #[serde(default)]
+    vault: BTreeMap<String, vault::Config>,
     #[serde(default)]
     aws: BTreeMap<String, aws::Config>,
 }
@@ -73,6 +75,8 @@ pub struct Config {
     pub system: String,
     /// The local keyring, if it is used.
     pub local: Option<Local>,
+    /// OpenBao and Vault, by provider name.
+    pub vault: BTreeMap<String, vault::Config>,
     /// AWS KMS, by provider name.
     pub aws: BTreeMap<String, aws::Config>,
 }
@@ -82,14 +86,20 @@ impl Config {
     #[must_use]
     pub fn local(keyring: PathBuf, unlock: UnlockFrom) -> Self {
         let local = Some(Local { keyring, unlock });
-        Self { default: LOCAL.to_owned(), system: LOCAL.to_owned(), local, aws: BTreeMap::new() }
+        Self {
+            default: LOCAL.to_owned(),
+            system: LOCAL.to_owned(),
+            local,
+            vault: BTreeMap::new(),
+            aws: BTreeMap::new(),
+        }
     }
 
     /// The names of all providers, sorted.
     #[must_use]
     pub fn names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.local.iter().map(|_| LOCAL).collect();
-        names.extend(self.aws.keys().map(String::as_str));
+        names.extend(self.vault.keys().chain(self.aws.keys()).map(String::as_str));
         names.sort_unstable();
         names
     }
@@ -106,6 +116,9 @@ impl Config {
                 tokio::task::spawn_blocking(move || LocalKms::open_or_create(&keyring, &unlock.read()?));
             providers
                 .push(Arc::new(opened.await.map_err(|_| KmsError::local("the keyring's thread ended"))??));
+        }
+        for (name, config) in &self.vault {
+            providers.push(resilient(name, vault::open(name, config)?, &config.addresses, observer));
         }
         for (name, config) in &self.aws {
             let replicas = config.replicas.iter().map(|replica| (&replica.region, &replica.endpoint));
@@ -135,8 +148,13 @@ impl Table {
     /// Without any provider, with a name that cannot stand in a reference, or with a `default` or `system` that is no provider's.
     pub fn check(self) -> Result<Config, String> {
         let local = self.local.map(LocalTable::check).transpose()?;
-        let mut config = Config { default: String::new(), system: String::new(), local, aws: self.aws };
+        let mut config =
+            Config { default: String::new(), system: String::new(), local, vault: self.vault, aws: self.aws };
+        config.vault.keys().try_for_each(|name| check_name("vault", name))?;
         config.aws.keys().try_for_each(|name| check_name("aws", name))?;
+        if let Some(name) = config.vault.keys().find(|name| config.aws.contains_key(*name)) {
+            return Err(format!("kms.vault.{name} and kms.aws.{name}: each provider has a name of its own"));
+        }
         let names: Vec<String> = config.names().into_iter().map(str::to_owned).collect();
         if names.is_empty() {
             return Err("kms: at least one of kms.local, kms.vault.<name>, kms.aws.<name>".to_owned());
