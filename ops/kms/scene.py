@@ -16,7 +16,7 @@ from world import wait
 RECOVERY_SECONDS = 10
 
 
-def vault_table(addresses: list[str], extra: str = "") -> str:
+def vault_table(addresses: list[str], role: str, extra: str = "") -> str:
     """The configuration's tables for an OpenBao at these addresses, which the control plane logs in to by AppRole."""
     listed = ", ".join(f'"{address}"' for address in addresses)
     return f"""
@@ -29,7 +29,7 @@ mount = "transit"
 {extra}
 [kms.vault.{world.PROVIDER}.auth]
 method = "approle"
-role_id_file = "{{data}}/role-id"
+role_id = "{role}"
 secret_id_file = "{{data}}/secret-id"
 """
 
@@ -79,8 +79,8 @@ class Scene:
             self.proxies.append(faultproxy.FaultProxy(port))
             self.stack.callback(self.proxies[-1].close)
         role, secret = self.bao.approle()
-        table = vault_table([proxy.endpoint for proxy in self.proxies], extra)
-        self.world = self.stack.enter_context(world.World(table, nodes, {"role-id": role, "secret-id": secret}, faked_clock=faked_clock))
+        table = vault_table([proxy.endpoint for proxy in self.proxies], role, extra)
+        self.world = self.stack.enter_context(world.World(table, nodes, {"secret-id": secret}, faked_clock=faked_clock))
         return self
 
     @property
