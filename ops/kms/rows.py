@@ -67,12 +67,11 @@ def milliseconds(answers: list[Timed]) -> dict[str, float]:
     return {"p50": at(0.5), "p99": at(0.99), "max": at(1)}
 
 
-def until_open(book: Book, key="object-0", seconds=20) -> list[Timed]:
-    """Reads an object whose key is in no cache until the breaker refuses at once, several times in a row."""
-    answers, quick, end = [], 0, time.monotonic() + seconds
-    while quick < 3:
+def until_open(scene, book: Book, key="object-0", seconds=20) -> list[Timed]:
+    """Reads an object whose key is in no cache until the breaker has refused to ask for it; all answers."""
+    answers, end, refused = [], time.monotonic() + seconds, scene.not_asked()
+    while scene.not_asked() == refused:
         answers.append(unavailable(book.get(key), f"GET {book.bucket}/{key}"))
-        quick = quick + 1 if answers[-1].seconds < OPEN_SECONDS else 0
         assert time.monotonic() < end, f"no breaker opened within {seconds} s: {answers[-1]}"
     return answers
 

@@ -91,7 +91,7 @@ def recovery_without_a_herd(scene, way):
     scene.cold()
     scene.proxy.set(way)
     together(16, lambda each: pool[each].get("object-0"))
-    until_open(pool[0])
+    until_open(scene, pool[0])
     # What was on its way when it opened ends by its own deadline; from then on only probes come.
     wait(10, lambda: scene.proxy.open_requests == 0, "no request hangs any more")
     scene.proxy.most_open, mark = 0, scene.mark()
@@ -116,7 +116,7 @@ def fault_counts(scene, mark) -> dict[str, int]:
 
 @row(seconds=180)
 def many_keys_at_once_cost_one_call_each(scene):
-    """Cold caches, reads of many buckets at once: one decrypt each, none twice."""
+    """Cold caches, reads of many buckets at once: one decrypt each, and hedges for the slowest within the budget of a tenth."""
     pool = scene.dev().pool(64)
     scene.cold()
     mark = scene.mark()
@@ -124,4 +124,4 @@ def many_keys_at_once_cost_one_call_each(scene):
         served(answer)
     together(64, lambda each: served(pool[each].get("object-0")))
     scene.figure("decrypts for 64 keys", scene.decrypts(mark))
-    assert scene.decrypts(mark) == 64, f"{scene.decrypts(mark)} decrypts"
+    assert 64 <= scene.decrypts(mark) <= 70, f"{scene.decrypts(mark)} decrypts"

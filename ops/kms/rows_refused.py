@@ -56,7 +56,7 @@ def sealed_is_down(scene):
     scene.cold()
     scene.warm(warm)
     scene.bao.seal()
-    until_open(cold)
+    until_open(scene, cold)
     answers = [unavailable(cold.get("object-0"), "GET") for _ in range(20)]
     scene.figure("while sealed and open, ms", milliseconds(answers))
     served(warm.get("object-0"), what="GET with a key in the cache")

@@ -48,22 +48,25 @@ def run(case) -> tuple[str | None, scene.Report, float]:
     stage, began, reason = scene.Scene(), time.monotonic(), None
     signal.signal(signal.SIGALRM, at_limit)
     signal.alarm(case.seconds)
-    try:
+    for part in (lambda: case.run(stage), stage.close):
         try:
-            case.run(stage)
-        finally:
-            stage.close()
-    except Exception as error:  # A case may die of anything; the others still run.
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "rows" in frame.filename or "scene" in frame.filename]
-        where = f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}: " if frames else ""
-        reason = f"{where}{'' if isinstance(error, AssertionError) else type(error).__name__ + ': '}{error}"
-    finally:
-        signal.alarm(0)
+            part()
+        except Exception as error:  # A case may die of anything; the others still run.
+            reason = reason or told(error)
+        signal.alarm(case.seconds)
+    signal.alarm(0)
     if not reason and (stage.report.wrong or stage.report.plaintext):
         reason = "; ".join([*stage.report.wrong[:5], *(f"plaintext in {path}" for path in stage.report.plaintext[:5])])
     if not reason and not stage.report.verified:
         reason = "verified nothing"
     return reason, stage.report, time.monotonic() - began
+
+
+def told(error: Exception) -> str:
+    """An error with the line of a case, or of what it stands on, where it came from."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "rows" in frame.filename or "scene" in frame.filename]
+    where = f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}: " if frames else ""
+    return f"{where}{'' if isinstance(error, AssertionError) else type(error).__name__ + ': '}{error}"
 
 
 def shown(report: scene.Report):

@@ -124,6 +124,10 @@ class Scene:
         """Unwraps that the key service wanted: what the KMS gets beyond them is amplification."""
         return self.control_metric("kms_calls_total", operation="unwrap")
 
+    def not_asked(self) -> int:
+        """How often the control plane has said that a breaker kept it from asking."""
+        return self.world.control.printed().count("not asked, since it failed")
+
     def decrypts(self, mark=None) -> int:
         """Decrypt requests that came to any of the addresses."""
         return sum(len(proxy.since(mark[number] if mark else 0, "transit/decrypt")) for number, proxy in enumerate(self.proxies))
