@@ -7,6 +7,8 @@
 mod acks;
 mod fanout;
 mod frozen;
+mod kms;
+mod kms_news;
 mod registry;
 mod slot;
 
@@ -15,5 +17,7 @@ pub(crate) use acks::Acks;
 pub(crate) use fanout::testing;
 pub(crate) use fanout::{Fanout, Outgoing, Pending, Report, Status, Subscribe, Unsubscribe};
 pub(crate) use frozen::{FrozenReport, Unsettled, Unsettling};
+pub(crate) use kms::{Degraded, Examined, Health, Patient, Watched, look_after};
+pub(crate) use kms_news::KeyReport;
 pub(crate) use registry::{RegistryActor, Run};
 pub(crate) use slot::{Slot, watch};

@@ -4,6 +4,7 @@ mod auth;
 mod buckets;
 mod credentials;
 mod freeze;
+mod kms;
 mod nodes;
 mod problem;
 mod status;
@@ -20,7 +21,7 @@ pub(crate) use tenants::make as make_tenant;
 
 use crate::{
     Error,
-    actors::{Acks, Fanout, RegistryActor, Run, Slot},
+    actors::{Acks, Fanout, RegistryActor, Run, Slot, Watched},
     keys::KeyService,
     metrics::Metrics,
     registry::{Registry, Version},
@@ -39,6 +40,8 @@ pub(crate) struct Api {
     pub(crate) acks: Acks,
     pub(crate) kms: Arc<Router>,
     pub(crate) keys: Arc<KeyService>,
+    /// The KMS providers, as they are looked after.
+    pub(crate) health: Vec<Watched>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -76,6 +79,7 @@ pub(crate) fn serve(
             .configure(freeze::routes)
             .configure(credentials::routes)
             .configure(nodes::routes)
+            .configure(kms::routes)
             .configure(status::routes);
         App::new()
             .app_data(api.clone())

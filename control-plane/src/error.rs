@@ -1,9 +1,12 @@
 //! The control plane's errors, and the one place where they become gRPC codes.
 
+use std::time::Duration;
+
 use sealgate_kms::KmsError;
+use sealgate_proto::RETRY_AFTER;
 use sealgate_store::{RecordError, StoreError};
 use thiserror::Error;
-use tonic::{Code, Status};
+use tonic::{Code, Status, metadata::MetadataValue};
 
 /// Why the control plane did not do what it was asked. Texts carry names and ids, never secrets.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -35,9 +38,21 @@ pub enum Error {
     /// The KMS, the store or an actor does not answer: retrying may help.
     #[error("{0}")]
     Unavailable(String),
+    /// The KMS is not asked now, or has too much to do: after so long retrying may help.
+    #[error("{1}")]
+    Later(Duration, String),
     /// A bug or damaged state.
     #[error("{0}")]
     Internal(String),
+}
+
+impl Error {
+    /// Whole seconds after which a caller is asked to come again, if that is known: at least one, at most a minute.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<u32> {
+        let Self::Later(after, _) = self else { return None };
+        Some(after.as_millis().div_ceil(1_000).try_into().unwrap_or(u32::MAX).clamp(1, 60))
+    }
 }
 
 impl From<Error> for Status {
@@ -51,10 +66,14 @@ impl From<Error> for Status {
             Error::Denied(_) => Code::PermissionDenied,
             Error::Unauthenticated(_) => Code::Unauthenticated,
             Error::Exhausted(_) => Code::ResourceExhausted,
-            Error::Unavailable(_) => Code::Unavailable,
+            Error::Unavailable(_) | Error::Later(..) => Code::Unavailable,
             Error::Internal(_) => Code::Internal,
         };
-        Self::new(code, error.to_string())
+        let mut status = Self::new(code, error.to_string());
+        if let Some(seconds) = error.retry_after() {
+            status.metadata_mut().insert(RETRY_AFTER, MetadataValue::from(seconds));
+        }
+        status
     }
 }
 
@@ -77,7 +96,10 @@ impl From<RecordError> for Error {
 impl From<KmsError> for Error {
     fn from(error: KmsError) -> Self {
         match error {
-            KmsError::Unavailable(..) | KmsError::Throttled(..) => Self::Unavailable(error.to_string()),
+            KmsError::Unavailable(..) | KmsError::Throttled(..) => match error.retry_after() {
+                Some(after) => Self::Later(after, error.to_string()),
+                None => Self::Unavailable(error.to_string()),
+            },
             KmsError::Denied(_) => Self::Denied(error.to_string()),
             KmsError::Unsupported(_) => Self::Precondition(error.to_string()),
             // A KEK that is gone or a wrapped key that does not open: the key may not be used.
@@ -89,5 +111,31 @@ impl From<KmsError> for Error {
 impl From<sealgate_envelope::Error> for Error {
     fn from(error: sealgate_envelope::Error) -> Self {
         Self::Internal(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sealgate_kms::Cause;
+
+    use super::{Duration, Error, KmsError, RETRY_AFTER, Status};
+
+    fn told(error: KmsError) -> (Option<u32>, Option<String>) {
+        let error = Error::from(error);
+        let status = Status::from(error.clone());
+        let metadata = status.metadata().get(RETRY_AFTER);
+        (error.retry_after(), metadata.map(|value| value.to_str().unwrap_or_default().to_owned()))
+    }
+
+    #[test]
+    fn when_a_kms_is_asked_again_goes_with_the_error_in_whole_seconds() {
+        let refused =
+            |millis| KmsError::Unavailable(Cause::Refused(Duration::from_millis(millis)), String::new());
+        assert_eq!(told(refused(4_001)), (Some(5), Some("5".to_owned())));
+        assert_eq!(told(refused(0)), (Some(1), Some("1".to_owned())));
+        assert_eq!(told(refused(72_000)), (Some(60), Some("60".to_owned())));
+        assert_eq!(told(KmsError::Throttled(Some(Duration::from_secs(2)), String::new())).0, Some(2));
+        assert_eq!(told(KmsError::Unavailable(Cause::Timeout, String::new())), (None, None));
+        assert_eq!(told(KmsError::Denied(String::new())), (None, None));
     }
 }

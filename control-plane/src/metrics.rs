@@ -1,5 +1,8 @@
 //! Every metric of the control plane, declared in one place. Labels are enums: their values cannot run away.
 
+mod kms;
+
+pub use kms::NAMES as KMS_NAMES;
 use opentelemetry::{
     KeyValue,
     metrics::{Counter, Gauge, MeterProvider as _, UpDownCounter},
@@ -78,6 +81,8 @@ pub enum ActorKind {
     Registry,
     /// Snapshots to nodes.
     Fanout,
+    /// A KMS provider's health.
+    Kms,
 }
 
 /// The instruments of one control plane.
@@ -93,6 +98,7 @@ pub struct Metrics {
     restarts: Counter<u64>,
     degraded: Counter<u64>,
     store_writable: Gauge<u64>,
+    pub(crate) of_kms: kms::KmsMetrics,
 }
 
 fn label(value: &dyn std::fmt::Debug) -> String {
@@ -129,6 +135,7 @@ impl Metrics {
                 .u64_gauge(store_writable)
                 .with_description("Whether the store takes changes")
                 .build(),
+            of_kms: kms::KmsMetrics::new(&meter),
             _provider: provider,
         })
     }

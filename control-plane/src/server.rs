@@ -8,7 +8,7 @@ use std::{
 
 use actix::Actor as _;
 use actix_rt::Arbiter;
-use sealgate_kms::{Kms, Observer, Router, Silent};
+use sealgate_kms::{Kms, Resilient, Router};
 use sealgate_proto::v1;
 use sealgate_store::{SledStore, Store};
 use tokio::{
@@ -20,7 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{
     Clock, Config, Error, NodeIdentity, SystemClock,
-    actors::{self, Acks, Fanout, RegistryActor, Run, Slot},
+    actors::{self, Acks, Degraded, Fanout, Patient, RegistryActor, Run, Slot},
     admin::{self, Api, Token},
     clock::DAY,
     grpc::{BucketsService, ConfigService, KeysService, Leases, NodesService},
@@ -60,8 +60,7 @@ impl Parts {
         let data = config.data_dir.clone();
         let opened = tokio::task::spawn_blocking(move || SledStore::open(&data.join("store")));
         let store = opened.await.map_err(|_| Error::Internal("opening the store failed".to_owned()))??;
-        let observer: Arc<dyn Observer> = Arc::new(Silent);
-        let kms = config.kms.open(&observer).await?;
+        let kms = config.kms.open().await?;
         Ok(Self { store: Arc::new(store), kms: Arc::new(kms), clock: Arc::new(SystemClock) })
     }
 }
@@ -89,13 +88,16 @@ impl ControlPlane {
         // Before anything runs: a start that fails leaves no thread behind.
         let files = config.admin_tls.as_ref();
         let files = files.map(|(certificate, key)| tls::Files::load(certificate, key)).transpose()?;
+        // Connections are there, and leaders known, before the first call counts on them.
+        futures_util::future::join_all(kms.resilient().iter().map(Resilient::warm)).await;
         let sealer = Sealer::load(&*store, &*kms).await?;
         let registry = Arc::new(Registry::open(store, sealer, Arc::clone(&clock), config.defaults.clone())?);
         let metrics = Arc::new(Metrics::new()?);
         let (acks_in, acks_seen) = watch::channel(0);
         let (writers, pushers) = (Arbiter::new(), Arbiter::new());
         let writer = Arc::new(writer_slot(&writers, &registry)?);
-        let fanout = Arc::new(fanout_slot(&pushers, &registry, &metrics, acks_in)?);
+        let (degraded, kms_changes) = watch::channel(Degraded::new());
+        let fanout = Arc::new(fanout_slot(&pushers, &registry, &metrics, (acks_in, kms_changes))?);
         let acks = Acks::new(Arc::clone(&fanout), acks_seen);
         let keys = Arc::new(KeyService::new(
             Arc::clone(&registry),
@@ -104,6 +106,21 @@ impl ControlPlane {
             Arc::clone(&clock),
             Arc::clone(&metrics),
         ));
+        let look_after = |resilient: Resilient| {
+            let keys = Arc::clone(&keys);
+            actors::look_after(
+                pushers.handle(),
+                Patient {
+                    resilient,
+                    sample: Box::new(move |provider| keys.sample(provider)),
+                    clock: Arc::clone(&clock),
+                    metrics: Arc::clone(&metrics),
+                    degraded: degraded.clone(),
+                },
+            )
+        };
+        let health = kms.resilient().into_iter().map(look_after).collect::<Result<Vec<_>, _>>()?;
+        let kms_slots: Vec<_> = health.iter().map(|watched| Arc::clone(&watched.slot)).collect();
         let api = Api {
             registry: Arc::clone(&registry),
             writer: Arc::clone(&writer),
@@ -111,6 +128,7 @@ impl ControlPlane {
             acks: acks.clone(),
             kms,
             keys: Arc::clone(&keys),
+            health,
             metrics: Arc::clone(&metrics),
         };
         let api = Arc::new(api);
@@ -137,10 +155,12 @@ impl ControlPlane {
             tokio::spawn(midnight(Arc::clone(&clock), Arc::clone(&writer))),
             tokio::spawn(recovery::keep(Arc::clone(&registry), config.data_dir.join(recovery::FILE))),
         ];
-        let watchdogs = vec![
+        let mut watchdogs = vec![
             watchdog(Arc::clone(&writer), Arc::clone(&metrics), failed.clone()),
-            watchdog(Arc::clone(&fanout), Arc::clone(&metrics), failed),
+            watchdog(Arc::clone(&fanout), Arc::clone(&metrics), failed.clone()),
         ];
+        watchdogs
+            .extend(kms_slots.into_iter().map(|slot| watchdog(slot, Arc::clone(&metrics), failed.clone())));
         tasks.extend(files.map(|files| tokio::spawn(files.keep(Arc::clone(&clock)))));
         let limiter = || Limiter::new(config.key_rate, config.key_burst);
         let (for_config, for_keys) = (Arc::clone(&registry), Arc::clone(&registry));
@@ -220,14 +240,15 @@ fn fanout_slot(
     arbiter: &Arbiter,
     registry: &Arc<Registry>,
     metrics: &Arc<Metrics>,
-    acks: watch::Sender<u64>,
+    (acks, kms): (watch::Sender<u64>, watch::Receiver<Degraded>),
 ) -> Result<Slot<Fanout>, Error> {
     let (arbiter, registry, metrics) = (arbiter.handle(), Arc::clone(registry), Arc::clone(metrics));
     Slot::new(
         ActorKind::Fanout,
         Box::new(move || {
-            let (registry, metrics, acks) = (Arc::clone(&registry), Arc::clone(&metrics), acks.clone());
-            Ok(Fanout::start_in_arbiter(&arbiter, move |_| Fanout::new(registry, metrics, acks)))
+            let (registry, metrics) = (Arc::clone(&registry), Arc::clone(&metrics));
+            let (acks, kms) = (acks.clone(), kms.clone());
+            Ok(Fanout::start_in_arbiter(&arbiter, move |_| Fanout::new(registry, metrics, acks, kms)))
         }),
     )
 }

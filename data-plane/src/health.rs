@@ -34,7 +34,10 @@ pub fn start(node: &Arc<Node>) -> io::Result<(Server, SocketAddr)> {
 async fn ready(node: web::Data<Node>) -> HttpResponse {
     let (epoch, version) = node.applied();
     if node.ready() {
-        HttpResponse::Ok().body(format!("ready, config {epoch}.{version}\n"))
+        // Ready all the same: what is held goes on being served, and no other node could do better.
+        let degraded: String =
+            node.kms_degraded().iter().map(|name| format!("; KMS {name} is degraded")).collect();
+        HttpResponse::Ok().body(format!("ready, config {epoch}.{version}{degraded}\n"))
     } else {
         HttpResponse::ServiceUnavailable().body("not ready: no config yet, or draining\n")
     }

@@ -5,6 +5,7 @@
 //! for again; past its hard life it is zeroized by a timer, at that moment. No key is ever on a node's disk.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +33,9 @@ pub enum KeyError {
     /// The control plane or the KMS cannot be reached: 503.
     #[error("the key cannot be had now: {0}")]
     Unavailable(String),
+    /// The same, and after so many seconds it is worth trying again.
+    #[error("the key cannot be had now: {1}")]
+    Later(u32, String),
     /// The key, or its KEK, may not be used: 403.
     #[error("the key may not be used: {0}")]
     Denied(String),
@@ -91,6 +95,8 @@ pub struct Keys {
     metrics: Arc<Metrics>,
     requests: mpsc::Sender<Request>,
     changed: Notify,
+    /// Requests that failed since a key could not be had.
+    failed: AtomicU64,
 }
 
 /// A key wanted by a request.
@@ -116,7 +122,8 @@ impl Keys {
     /// An empty cache, and the requests that [`fetch::run`] is to answer.
     pub fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> (Arc<Self>, mpsc::Receiver<Request>) {
         let (requests, receiver) = mpsc::channel(WAITING);
-        let keys = Self { state: Mutex::default(), clock, metrics, requests, changed: Notify::new() };
+        let (changed, failed) = (Notify::new(), AtomicU64::new(0));
+        let keys = Self { state: Mutex::default(), clock, metrics, requests, changed, failed };
         (Arc::new(keys), receiver)
     }
 
@@ -175,6 +182,9 @@ impl Keys {
                     Ok(Err(_)) => Err(KeyError::Unavailable("the request for it was dropped".to_owned())),
                     Err(_) => Err(KeyError::Unavailable("the control plane takes too long".to_owned())),
                 };
+                if matches!(result, Err(KeyError::Unavailable(_) | KeyError::Later(..))) {
+                    self.failed.fetch_add(1, Ordering::Relaxed);
+                }
                 if result.is_err() {
                     self.metrics.key_lookup(KeyLookup::Failed);
                 }
@@ -274,6 +284,11 @@ impl Keys {
             self.metrics.key_evicted(Eviction::Shutdown);
         }
         state.entries.clear();
+    }
+
+    /// How many requests failed since a key could not be had, since the start.
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
     }
 
     /// How many keys are held.

@@ -26,6 +26,7 @@ pub struct Metrics {
     key_evictions: Counter<u64>,
     config_version: Gauge<u64>,
     config_rejected: Counter<u64>,
+    kms_degraded: Gauge<u64>,
     certificate_end: Gauge<u64>,
     swept: Counter<u64>,
     sigv2_requests: Counter<u64>,
@@ -128,6 +129,10 @@ impl Metrics {
                 .u64_counter("sealgate_node_config_rejected")
                 .with_description("Snapshots that the node refused.")
                 .build(),
+            kms_degraded: meter
+                .u64_gauge("sealgate_node_kms_degraded")
+                .with_description("Whether a KMS provider does not work, by the control plane's word.")
+                .build(),
             certificate_end: meter
                 .u64_gauge("sealgate_node_certificate_end_seconds")
                 .with_description(
@@ -226,6 +231,11 @@ impl Metrics {
     /// A snapshot was refused.
     pub fn config_rejected(&self) {
         self.config_rejected.add(1, &[]);
+    }
+
+    /// Whether a KMS provider is degraded.
+    pub fn kms_degraded(&self, provider: &str, degraded: bool) {
+        self.kms_degraded.record(u64::from(degraded), &[KeyValue::new("provider", provider.to_owned())]);
     }
 
     /// The node's newest certificate ends then, in Unix seconds.

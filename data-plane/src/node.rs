@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use sealgate_proto::v1 as wire;
 use tokio::sync::watch;
 
 use crate::buckets::turn::Removals;
@@ -20,6 +21,9 @@ use crate::multipart::uploads::Uploads;
 use crate::pipeline::tables::Tables;
 use crate::snapshot::Snapshot;
 use crate::writes::Writes;
+
+/// KMS providers that a node is told of; more than a configuration has.
+const MAX_PROVIDERS: usize = 64;
 
 /// A node: its config, the snapshot that it runs on, its keys.
 pub struct Node {
@@ -47,6 +51,8 @@ pub struct Node {
     pub control: ControlPlane,
     /// Writes in flight.
     pub writes: Arc<Writes>,
+    /// KMS providers that do not work, by the control plane's word.
+    kms_degraded: ArcSwap<Vec<String>>,
     snapshot: ArcSwapOption<Snapshot>,
     applied: watch::Sender<(u64, u64)>,
     draining: AtomicBool,
@@ -75,11 +81,28 @@ impl Node {
             keys,
             control,
             writes: Writes::new(),
+            kms_degraded: ArcSwap::default(),
             snapshot: ArcSwapOption::empty(),
             applied: watch::Sender::new((0, 0)),
             draining: AtomicBool::new(false),
             drain: watch::Sender::new(false),
         })
+    }
+
+    /// Takes in how the KMS providers are. It changes nothing in what is served: it is for whoever watches the node.
+    pub fn kms_told(&self, providers: Vec<wire::KmsProvider>) {
+        let mut degraded = Vec::new();
+        for wire::KmsProvider { name, degraded: out } in providers.into_iter().take(MAX_PROVIDERS) {
+            let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+            self.metrics.kms_degraded(&name, out);
+            degraded.extend(out.then_some(name));
+        }
+        self.kms_degraded.store(Arc::new(degraded));
+    }
+
+    /// The KMS providers that do not work, by the control plane's last word.
+    pub fn kms_degraded(&self) -> Arc<Vec<String>> {
+        self.kms_degraded.load_full()
     }
 
     /// The snapshot that the node runs on. A request takes it once and keeps to it.

@@ -110,13 +110,14 @@ impl Admitted {
     /// A missing key as the client sees it.
     pub fn key_failed(&self, failure: &KeyError) -> S3Error {
         match failure {
-            KeyError::Unavailable(reason) => {
+            KeyError::Unavailable(reason) | KeyError::Later(_, reason) => {
                 warn!(reason, "no key");
+                let seconds = if let KeyError::Later(seconds, _) = failure { *seconds } else { 2 };
                 S3Error::with(
                     Code::ServiceUnavailable,
                     "The key of this object cannot be had now. Please try again.",
                 )
-                .retry_after(2)
+                .retry_after(seconds)
             }
             KeyError::Denied(reason) => {
                 warn!(reason, "key denied");

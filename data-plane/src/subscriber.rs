@@ -288,6 +288,11 @@ impl StreamHandler<Result<wire::ControlMessage, tonic::Status>> for Subscriber {
                 // Also for one that was dropped.
                 self.report_frozen();
             }
+            Ok(Some(wire::control_message::Message::Kms(health))) => {
+                self.node.kms_told(health.providers);
+                let (held, failed) = (self.node.keys.len() as u64, self.node.keys.failed());
+                self.answer(wire::node_message::Message::KeyReport(wire::KeyReport { held, failed }));
+            }
             Ok(None) => {}
             Err(status) => warn!(code = ?status.code(), reason = status.message(), "the config stream broke"),
         }

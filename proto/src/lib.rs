@@ -16,6 +16,9 @@ pub const SNAPSHOT_CHUNK: usize = 1 << 20;
 /// The largest snapshot that a node assembles, in bytes: 100,000 credentials with ten days of keys for two regions.
 pub const SNAPSHOT_MAX: usize = 128 << 20;
 
+/// The metadata of an UNAVAILABLE that says after how many whole seconds it is worth trying again.
+pub const RETRY_AFTER: &str = "retry-after";
+
 /// Seconds for which one node alone deletes a bucket, counted from its last BeginDelete; it stops by itself after three quarters.
 pub const DELETION_LEASE: u64 = 120;
 

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use serde::Deserialize;
 
-use crate::{Kms, KmsError, LocalKms, Observer, Resilient, Router, Settings, Unlock, aws, vault};
+use crate::{Kms, KmsError, LocalKms, Resilient, Router, Settings, Silent, Unlock, aws, vault};
 
 /// The name that the local keyring has in references.
 pub const LOCAL: &str = "local";
@@ -108,37 +108,33 @@ impl Config {
     ///
     /// # Errors
     /// When a file that the table names cannot be read, a setting cannot be used, or the keyring does not open.
-    pub async fn open(&self, observer: &Arc<dyn Observer>) -> Result<Router, KmsError> {
+    pub async fn open(&self) -> Result<Router, KmsError> {
         let mut providers: Vec<Arc<dyn Kms>> = Vec::new();
         if let Some(Local { keyring, unlock }) = self.local.clone() {
             // Argon2id takes its time.
             let opened =
                 tokio::task::spawn_blocking(move || LocalKms::open_or_create(&keyring, &unlock.read()?));
-            providers
-                .push(Arc::new(opened.await.map_err(|_| KmsError::local("the keyring's thread ended"))??));
+            let opened = opened.await.map_err(|_| KmsError::local("the keyring's thread ended"))??;
+            // It does not fail as a server does; so that all providers are seen in one way.
+            providers.push(resilient(LOCAL, vec![Arc::new(opened)], &[]));
         }
         for (name, config) in &self.vault {
-            providers.push(resilient(name, vault::open(name, config)?, &config.addresses, observer));
+            providers.push(resilient(name, vault::open(name, config)?, &config.addresses));
         }
         for (name, config) in &self.aws {
             let replicas = config.replicas.iter().map(|replica| (&replica.region, &replica.endpoint));
             let places = std::iter::once((&config.region, &config.endpoint)).chain(replicas);
             let labels: Vec<String> =
                 places.map(|(region, endpoint)| endpoint.as_ref().unwrap_or(region).clone()).collect();
-            providers.push(resilient(name, aws::open(name, config)?, &labels, observer));
+            providers.push(resilient(name, aws::open(name, config)?, &labels));
         }
         Router::new(providers, &self.default, &self.system)
     }
 }
 
-/// A remote provider behind what makes it bearable when it fails. The keyring needs none of it: it is this process.
-fn resilient(
-    name: &str,
-    addresses: Vec<Arc<dyn Kms>>,
-    labels: &[String],
-    observer: &Arc<dyn Observer>,
-) -> Arc<dyn Kms> {
-    Arc::new(Resilient::new(name, addresses, labels, Settings::default(), Arc::clone(observer)))
+/// A provider behind what makes it bearable when it fails. Who watches it says so later ([`Resilient::observe`]).
+fn resilient(name: &str, addresses: Vec<Arc<dyn Kms>>, labels: &[String]) -> Arc<dyn Kms> {
+    Arc::new(Resilient::new(name, addresses, labels, Settings::default(), Arc::new(Silent)))
 }
 
 impl Table {

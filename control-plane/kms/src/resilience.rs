@@ -24,7 +24,7 @@ mod observer;
 mod settings;
 mod view;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use async_trait::async_trait;
 pub use examine::Sample;
@@ -53,7 +53,7 @@ struct Layer {
     name: String,
     addresses: Vec<Address>,
     settings: Settings,
-    observer: Arc<dyn Observer>,
+    observer: RwLock<Arc<dyn Observer>>,
     budget: Budget,
     bulkhead: Bulkhead,
     managing: Bulkhead,
@@ -63,6 +63,12 @@ struct Layer {
     jitter: Mutex<Jitter>,
     /// The address that served last.
     preferred: Mutex<Option<usize>>,
+}
+
+impl Layer {
+    fn observer(&self) -> Arc<dyn Observer> {
+        Arc::clone(&self.observer.read().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl Resilient {
@@ -84,7 +90,7 @@ impl Resilient {
         Self(Arc::new(Layer {
             name: name.to_owned(),
             addresses: addresses.collect(),
-            observer,
+            observer: RwLock::new(observer),
             budget: Budget::new(settings.retry_percent, settings.retry_reserve),
             bulkhead: Bulkhead::new(settings.in_flight, settings.waiting),
             managing: Bulkhead::new(settings.in_flight_manage, settings.waiting),
@@ -95,6 +101,11 @@ impl Resilient {
             preferred: Mutex::new(None),
             settings,
         }))
+    }
+
+    /// From now on this one is told.
+    pub fn observe(&self, observer: Arc<dyn Observer>) {
+        *self.layer().observer.write().unwrap_or_else(PoisonError::into_inner) = observer;
     }
 
     /// The provider as it is now.

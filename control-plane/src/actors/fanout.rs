@@ -16,7 +16,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::WatchStream;
 
-use super::frozen::FrozenWrites;
+use super::{frozen::FrozenWrites, kms::Degraded, kms_news::NodeKeys};
 use crate::{
     Clock,
     identity::Identity,
@@ -41,6 +41,8 @@ pub(crate) enum Outgoing {
     Push { nonce: [u8; 16], snapshot: Arc<Encoded> },
     /// What the node should be running.
     Digest(v1::Digest),
+    /// How the KMS providers are.
+    Kms(v1::KmsHealth),
 }
 
 struct Push {
@@ -53,7 +55,7 @@ struct Push {
 pub(super) struct Subscriber {
     pub(super) id: u64,
     pub(super) identity: Arc<Identity>,
-    out: mpsc::Sender<Outgoing>,
+    pub(super) out: mpsc::Sender<Outgoing>,
     outstanding: Option<Push>,
 }
 
@@ -70,6 +72,8 @@ pub(crate) struct NodeReport {
     pub(crate) quarantined: Option<(u64, u64)>,
     /// What it refused it for.
     pub(crate) nack: Option<String>,
+    /// How it fares with keys; none before it has said.
+    pub(crate) keys: Option<NodeKeys>,
 }
 
 /// See the module.
@@ -80,15 +84,24 @@ pub(crate) struct Fanout {
     keys: SigningKeys,
     encoded: HashMap<Tenants, Arc<Encoded>>,
     pub(super) streams: BTreeMap<String, Subscriber>,
-    reports: BTreeMap<String, NodeReport>,
+    pub(super) reports: BTreeMap<String, NodeReport>,
     pub(super) last_acked: HashMap<String, (Version, [u8; 32])>,
     pub(super) frozen: HashMap<String, FrozenWrites>,
+    /// The KMS providers, as they are now and as they change.
+    pub(super) kms: Degraded,
+    kms_changes: watch::Receiver<Degraded>,
     pushed_urgent: u64,
     debouncing: bool,
 }
 
 impl Fanout {
-    pub(crate) fn new(registry: Arc<Registry>, metrics: Arc<Metrics>, acks: watch::Sender<u64>) -> Self {
+    pub(crate) fn new(
+        registry: Arc<Registry>,
+        metrics: Arc<Metrics>,
+        acks: watch::Sender<u64>,
+        kms_changes: watch::Receiver<Degraded>,
+    ) -> Self {
+        let kms = kms_changes.borrow().clone();
         Self {
             registry,
             metrics,
@@ -99,6 +112,8 @@ impl Fanout {
             reports: BTreeMap::new(),
             last_acked: HashMap::new(),
             frozen: HashMap::new(),
+            kms,
+            kms_changes,
             pushed_urgent: 0,
             debouncing: false,
         }
@@ -204,6 +219,7 @@ impl Fanout {
             let digest = v1::Digest { epoch, version, digest: digest.to_vec() };
             // A full channel has a push before it: the next digest will do.
             let _ = stream.out.try_send(Outgoing::Digest(digest));
+            self.tell_kms(&node);
         }
     }
 
@@ -228,6 +244,7 @@ impl Actor for Fanout {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
         ctx.add_stream(WatchStream::new(self.registry.changes()));
+        ctx.add_stream(WatchStream::from_changes(self.kms_changes.clone()));
         ctx.add_stream(ticks(Arc::clone(self.registry.clock())));
     }
 }
@@ -285,10 +302,12 @@ impl Handler<Subscribe> for Fanout {
         self.frozen.remove(&node);
         let report = self.reports.entry(node.clone()).or_default();
         report.connected = true;
+        report.keys = None;
         report.software = hello.software.chars().filter(|c| !c.is_control()).take(128).collect();
         self.streams.insert(node.clone(), Subscriber { id, identity, out, outstanding: None });
         self.metrics.nodes(1);
         self.push(&node);
+        self.tell_kms(&node);
     }
 }
 

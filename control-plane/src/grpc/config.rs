@@ -16,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    actors::{Fanout, FrozenReport, Outgoing, Report, Slot, Subscribe, Unsubscribe},
+    actors::{Fanout, FrozenReport, KeyReport, Outgoing, Report, Slot, Subscribe, Unsubscribe},
     identity::Identity,
     registry::Registry,
     snapshot::Encoded,
@@ -85,6 +85,7 @@ async fn serve(
                 Some(Outgoing::Digest(digest)) => {
                     send(&out, v1::control_message::Message::Digest(digest)).await
                 }
+                Some(Outgoing::Kms(health)) => send(&out, v1::control_message::Message::Kms(health)).await,
                 None => false,
             },
             message = inbound.message() => match message.map(|message| message.and_then(|it| it.message)) {
@@ -92,6 +93,9 @@ async fn serve(
                 Ok(Some(v1::node_message::Message::Nack(nack))) => report(&fanout, &node, id, Err(nack)).await,
                 Ok(Some(v1::node_message::Message::FrozenWrites(writes))) => {
                     fanout.send(FrozenReport { node: node.clone(), id, writes }).await.is_ok()
+                }
+                Ok(Some(v1::node_message::Message::KeyReport(report))) => {
+                    fanout.send(KeyReport { node: node.clone(), id, report }).await.is_ok()
                 }
                 Ok(Some(v1::node_message::Message::Hello(_)) | None) | Err(_) => false,
             },

@@ -55,7 +55,7 @@ impl KeysService {
             }
             Err(error) => {
                 let outcome = match error {
-                    Error::Unavailable(_) | Error::Internal(_) => Outcome::Unavailable,
+                    Error::Unavailable(_) | Error::Later(..) | Error::Internal(_) => Outcome::Unavailable,
                     _ => Outcome::Refused,
                 };
                 self.metrics.fetch(what, outcome);

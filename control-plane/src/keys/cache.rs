@@ -149,9 +149,29 @@ impl Cache {
         proofs.chain(ends).min()
     }
 
+    /// How many IKs hang on a provider, and its KEK versions that were not proved when they should have been.
+    pub(super) fn of_provider(&self, provider: &str) -> (usize, Vec<String>) {
+        let keys = self.keys.values().filter(|cached| is_of(&cached.kek, provider)).count();
+        let unproved = self.proofs.iter().filter(|(kek, proof)| proof.degraded && is_of(kek, provider));
+        let named = |((kek, version), _): (&KekVersion, _)| {
+            if version.is_empty() { kek.clone() } else { format!("{kek} {version}") }
+        };
+        (keys, unproved.map(named).collect())
+    }
+
+    /// A record that the provider has opened before.
+    pub(super) fn sample(&self, provider: &str) -> Option<Arc<IkRecord>> {
+        let mut proofs = self.proofs.iter();
+        proofs.find(|(kek, _)| is_of(kek, provider)).map(|(_, proof)| Arc::clone(&proof.sample))
+    }
+
     pub(super) fn len(&self) -> usize {
         self.keys.len()
     }
+}
+
+fn is_of((kek, _): &KekVersion, provider: &str) -> bool {
+    kek.split_once('/').is_some_and(|(of, _)| of == provider)
 }
 
 fn hard_until(cached: &Cached, proof: &Proof) -> u64 {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use sealgate_envelope::{BucketId, IkContext, IkId, IkRecord};
-use sealgate_kms::Kms;
+use sealgate_kms::{Kms, Sample};
 
 use super::{
     ACTIVE_GRACE, ACTIVE_LIFE, GRACE_PORTION, HARD, PROVE_AFTER,
@@ -87,6 +87,26 @@ impl KeyService {
         self.unwrapper.held()
     }
 
+    /// How many IKs hang on a KMS provider, and which of its KEK versions could not be proved when they should have been.
+    pub(crate) fn of_provider(&self, provider: &str) -> (usize, Vec<String>) {
+        self.unwrapper.of_provider(provider)
+    }
+
+    /// What a KMS provider is examined with: the system KEK where it holds it, else a record that it has opened before.
+    pub(crate) fn sample(&self, provider: &str) -> Sample {
+        let kek = self.registry.sealer().kek();
+        if kek.split_once('/').is_some_and(|(of, _)| of == provider) {
+            return Sample::Kek(kek.to_owned());
+        }
+        let record = self.unwrapper.sample(provider);
+        let sample = record.and_then(|record| {
+            let IkRecord { context, wrapped } = &*record;
+            let (kek, version) = (context.kek.clone(), context.kek_version.clone());
+            Some(Sample::Record { kek, version, context: context.to_bytes().ok()?, wrapped: wrapped.clone() })
+        });
+        sample.unwrap_or(Sample::Nothing)
+    }
+
     /// How many KEK versions could not be proved when they should have been.
     pub(crate) fn unproved(&self) -> usize {
         self.unwrapper.unproved()
@@ -112,7 +132,7 @@ impl KeyService {
                     match self.make(&record, Some(ik)).await {
                         Ok(made) => made,
                         // The 24 h are soft: the old one goes on while no new one can be made.
-                        Err(Error::Unavailable(reason))
+                        Err(Error::Unavailable(reason) | Error::Later(_, reason))
                             if usable
                                 && entry.confirmed
                                 && now < newest.created + ACTIVE_LIFE + ACTIVE_GRACE =>

@@ -5,6 +5,7 @@ mod admin;
 mod buckets;
 mod certificates;
 mod keys;
+mod kms;
 mod lent;
 mod push;
 mod sigv2;

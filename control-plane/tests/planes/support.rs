@@ -115,6 +115,20 @@ pub async fn start_at(dir: &Path, now: u64) -> World {
 
 /// Starts one with a config that was changed.
 pub async fn start_with(dir: &Path, now: u64, change: impl FnOnce(&mut Config)) -> World {
+    start_on(dir, now, change, |kms| kms as Arc<dyn Kms>).await
+}
+
+/// Starts one with a layer over its KMS.
+pub async fn start_over(dir: &Path, layer: impl FnOnce(Arc<CountingKms>) -> Arc<dyn Kms>) -> World {
+    start_on(dir, now(), |_| {}, layer).await
+}
+
+async fn start_on(
+    dir: &Path,
+    now: u64,
+    change: impl FnOnce(&mut Config),
+    layer: impl FnOnce(Arc<CountingKms>) -> Arc<dyn Kms>,
+) -> World {
     let mut config = Config::dev(dir, vec!["eu-central-1".to_owned(), "us-east-1".to_owned()]).unwrap();
     config.admin_listen.set_port(0);
     change(&mut config);
@@ -131,7 +145,7 @@ pub async fn start_with(dir: &Path, now: u64, change: impl FnOnce(&mut Config)) 
     let store_failed = Arc::new(AtomicBool::new(false));
     let store = SledStore::open(&dir.join("store")).unwrap();
     let store = Arc::new(Fragile { inner: store, failed: Arc::clone(&store_failed) });
-    let router = Arc::new(Router::only(Arc::clone(&kms) as Arc<dyn Kms>));
+    let router = Arc::new(Router::only(layer(Arc::clone(&kms))));
     let parts = Parts { store, kms: router, clock: Arc::clone(&clock) as _ };
     let handle = ControlPlane::start_with(config, parts).await.unwrap();
     kms.unwraps.store(0, Ordering::SeqCst);
@@ -313,6 +327,21 @@ impl Subscription {
             Some(v1::control_message::Message::Digest(digest)) => digest,
             other => panic!("not a digest: {other:?}"),
         }
+    }
+
+    /// How the KMS providers are, by the next word of it.
+    pub async fn kms(&mut self) -> Vec<(String, bool)> {
+        loop {
+            let message = tokio::time::timeout(Duration::from_secs(20), self.inbound.message());
+            let message = message.await.expect("nothing came").unwrap().expect("the stream ended");
+            if let Some(v1::control_message::Message::Kms(health)) = message.message {
+                return health.providers.into_iter().map(|it| (it.name, it.degraded)).collect();
+            }
+        }
+    }
+
+    pub async fn key_report(&self, held: u64, failed: u64) {
+        self.send(v1::node_message::Message::KeyReport(v1::KeyReport { held, failed })).await;
     }
 
     pub async fn ack(&self, received: &Received) {

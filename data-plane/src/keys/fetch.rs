@@ -28,6 +28,9 @@ type InFlight = Rc<RefCell<HashMap<(BucketId, Wanted), Waiters>>>;
 /// How often a record's placing is tried again when another node placed a newer one meanwhile.
 const PLACE_ATTEMPTS: usize = 3;
 
+/// The longest time for which a client is sent away, in seconds.
+const LONGEST_PAUSE: u32 = 60;
+
 /// The largest IK record, in bytes: what a control plane's answer and a copy in a bucket are held to.
 const RECORD_MAX: usize = 16 << 10;
 
@@ -237,6 +240,14 @@ fn key_error(status: &tonic::Status) -> KeyError {
     match status.code() {
         Code::NotFound => KeyError::Unknown,
         Code::PermissionDenied | Code::Unauthenticated => KeyError::Denied(status.message().to_owned()),
-        _ => KeyError::Unavailable(status.message().to_owned()),
+        _ => {
+            let after = status.metadata().get(sealgate_proto::RETRY_AFTER);
+            match after.and_then(|seconds| seconds.to_str().ok()?.parse::<u32>().ok()) {
+                Some(seconds) => {
+                    KeyError::Later(seconds.clamp(1, LONGEST_PAUSE), status.message().to_owned())
+                }
+                None => KeyError::Unavailable(status.message().to_owned()),
+            }
+        }
     }
 }

@@ -68,7 +68,7 @@ pub struct Release {
 
 /// Which control plane.
 #[derive(Args, Debug)]
-struct Place {
+pub struct Place {
     #[command(flatten)]
     admin: AdminArguments,
     /// The directory of a `sealgate dev` that runs: takes URL and token from there
@@ -77,7 +77,11 @@ struct Place {
 }
 
 impl Place {
-    fn open(&self) -> Outcome<Admin> {
+    /// The way to its admin API.
+    ///
+    /// # Errors
+    /// As [`AdminArguments::open`].
+    pub fn open(&self) -> Outcome<Admin> {
         self.admin.open(self.data.as_deref())
     }
 }

@@ -46,7 +46,7 @@ pub(super) struct Failed {
 impl Attempt<'_> {
     fn end(&mut self, outcome: Outcome, verdict: Verdict, error: Option<&KmsError>) {
         let Some(pass) = self.pass.take() else { return };
-        let Layer { name, observer, .. } = self.layer;
+        let (name, observer) = (&self.layer.name, self.layer.observer());
         observer.attempt(name, self.operation, self.kind, outcome);
         if let Some(phase) = self.address.record(self.operation, pass, verdict, error) {
             observer.breaker(name, self.number, self.operation, phase);

@@ -30,8 +30,7 @@ struct Told<'a> {
 
 impl Drop for Told<'_> {
     fn drop(&mut self) {
-        let Layer { name, observer, .. } = self.layer;
-        observer.call(name, self.operation, self.outcome, self.began.elapsed());
+        self.layer.observer().call(&self.layer.name, self.operation, self.outcome, self.began.elapsed());
     }
 }
 
@@ -61,7 +60,7 @@ impl Layer {
         let manage = operation == Operation::Manage;
         let (bulkhead, limiter) =
             if manage { (&self.managing, None) } else { (&self.bulkhead, Some(&self.limiter)) };
-        let _slot = bulkhead.enter(limiter, deadline, (&self.name, &*self.observer)).await?;
+        let _slot = bulkhead.enter(limiter, deadline, (&self.name, &*self.observer())).await?;
         let mut tried = Vec::new();
         let mut attempt = self.route(operation, &tried, Kind::First).map_err(|after| self.refused(after))?;
         self.budget.earn();

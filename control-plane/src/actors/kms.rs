@@ -1,0 +1,184 @@
+//! The actor that looks after one KMS provider: does it work from end to end, and whoever must know is told.
+//!
+//! It examines every 10 s ± 20 % while all is well, and every 4 s ± 25 % while something is not, or at once when a breaker
+//! changes; the next time is set when an examination has ended, so there is never more than one. It holds nothing that the next
+//! examination does not find out again after a panic.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use actix::{Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message, WrapFuture as _};
+use actix_rt::ArbiterHandle;
+use sealgate_kms::{Kind, Kms as _, KmsError, Observer, Operation, Outcome, Phase, Resilient, Sample};
+use serde::Serialize;
+use tokio::sync::{Notify, watch};
+
+use super::Slot;
+use crate::{
+    Clock, Error,
+    metrics::{ActorKind, Metrics},
+};
+
+const MAILBOX: usize = 64;
+/// Seconds between examinations, from and to.
+const WELL: (u64, u64) = (8, 12);
+const NOT_WELL: (u64, u64) = (3, 5);
+/// The longest text of an error that is kept, in characters.
+const MAX_TEXT: usize = 300;
+
+/// What nodes are told: the providers, and whether each is degraded.
+pub(crate) type Degraded = BTreeMap<String, bool>;
+
+/// How the last examination ended, as the admin API shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Examined {
+    /// When it ended, Unix seconds; none before the first.
+    pub(crate) at: Option<u64>,
+    /// What was done: a key wrapped and unwrapped, a record unwrapped, or only an address asked whether it is ready.
+    pub(crate) by: &'static str,
+    /// What it failed with.
+    pub(crate) error: Option<String>,
+    /// When one ended well, Unix seconds.
+    pub(crate) last_success: Option<u64>,
+}
+
+/// What a provider's actor works with.
+pub(crate) struct Patient {
+    pub(crate) resilient: Resilient,
+    /// What to examine it with now.
+    pub(crate) sample: Box<dyn Fn(&str) -> Sample + Send + Sync>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) degraded: watch::Sender<Degraded>,
+}
+
+/// Tells the metrics and the log, and the actor that there is something to see.
+struct Watcher {
+    metrics: Arc<Metrics>,
+    changed: Arc<Notify>,
+}
+
+impl Observer for Watcher {
+    fn call(&self, provider: &str, operation: Operation, outcome: Outcome, took: Duration) {
+        self.metrics.of_kms.call(provider, operation, outcome, took);
+    }
+
+    fn attempt(&self, provider: &str, operation: Operation, kind: Kind, outcome: Outcome) {
+        self.metrics.of_kms.attempt(provider, operation, kind, outcome);
+    }
+
+    fn queued(&self, provider: &str, waited: Duration) {
+        self.metrics.of_kms.queued(provider, waited);
+    }
+
+    fn breaker(&self, provider: &str, address: usize, operation: Operation, phase: Phase) {
+        let (operation_word, number) = (operation.word(), address + 1);
+        if phase == Phase::Closed {
+            tracing::info!(kms = provider, address = number, operation = operation_word, "a breaker closed");
+        } else {
+            tracing::warn!(kms = provider, address = number, operation = operation_word, "a breaker opened");
+        }
+        self.metrics.of_kms.breaker(provider, address, operation, phase);
+        self.changed.notify_one();
+    }
+}
+
+/// See the module.
+pub(crate) struct KmsActor {
+    patient: Arc<Patient>,
+    changed: Arc<Notify>,
+    examined: Examined,
+}
+
+/// A provider and the actor that looks after it.
+pub(crate) struct Watched {
+    pub(crate) resilient: Resilient,
+    pub(crate) slot: Arc<Slot<KmsActor>>,
+}
+
+/// Starts the actor.
+pub(crate) fn look_after(arbiter: ArbiterHandle, patient: Patient) -> Result<Watched, Error> {
+    let (resilient, changed) = (patient.resilient.clone(), Arc::new(Notify::new()));
+    let watcher = Watcher { metrics: Arc::clone(&patient.metrics), changed: Arc::clone(&changed) };
+    resilient.observe(Arc::new(watcher));
+    let patient = Arc::new(patient);
+    let start = move || {
+        let (patient, changed) = (Arc::clone(&patient), Arc::clone(&changed));
+        Ok(KmsActor::start_in_arbiter(&arbiter, move |_| KmsActor {
+            patient,
+            changed,
+            examined: Examined::default(),
+        }))
+    };
+    Ok(Watched { resilient, slot: Arc::new(Slot::new(ActorKind::Kms, Box::new(start))?) })
+}
+
+impl KmsActor {
+    fn examine(&self, ctx: &mut Context<Self>) {
+        let patient = Arc::clone(&self.patient);
+        let sample = (patient.sample)(patient.resilient.provider());
+        let by = match &sample {
+            Sample::Kek(_) => "wrap and unwrap",
+            Sample::Record { .. } => "unwrap",
+            Sample::Nothing => "ready",
+        };
+        let examination = async move { patient.resilient.examine(&sample).await };
+        ctx.spawn(examination.into_actor(self).map(move |result, actor, ctx| {
+            let well = actor.found(by, &result);
+            actor.wait(well, ctx);
+        }));
+    }
+
+    /// Takes in a result; whether all is well.
+    fn found(&mut self, by: &'static str, result: &Result<(), KmsError>) -> bool {
+        let Patient { resilient, clock, metrics, degraded, .. } = &*self.patient;
+        let (provider, now) = (resilient.provider(), clock.now());
+        let well = result.is_ok() && resilient.healthy();
+        let error =
+            result.as_ref().err().map(|error| error.to_string().chars().take(MAX_TEXT).collect::<String>());
+        match (&self.examined.error, &error) {
+            (None, Some(error)) => tracing::warn!(kms = provider, error, "a KMS does not work"),
+            (Some(_), None) => tracing::info!(kms = provider, "a KMS works again"),
+            _ => {}
+        }
+        let last_success = if error.is_none() { Some(now) } else { self.examined.last_success };
+        self.examined = Examined { at: Some(now), by, error, last_success };
+        metrics.of_kms.healthy(provider, well);
+        degraded.send_if_modified(|known| known.insert(provider.to_owned(), !well) != Some(!well));
+        well
+    }
+
+    fn wait(&self, well: bool, ctx: &mut Context<Self>) {
+        let (clock, changed) = (Arc::clone(&self.patient.clock), Arc::clone(&self.changed));
+        let (least, most) = if well { WELL } else { NOT_WELL };
+        let seconds = least + getrandom::u64().unwrap_or(0) % (most - least + 1);
+        let wait = async move {
+            tokio::select! {
+                () = clock.sleep(seconds) => {}
+                () = changed.notified() => {}
+            }
+        };
+        ctx.spawn(wait.into_actor(self).map(|(), actor, ctx| actor.examine(ctx)));
+    }
+}
+
+impl Actor for KmsActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        self.examine(ctx);
+    }
+}
+
+/// How the last examination ended.
+#[derive(Message)]
+#[rtype(result = "Examined")]
+pub(crate) struct Health;
+
+impl Handler<Health> for KmsActor {
+    type Result = actix::MessageResult<Health>;
+
+    fn handle(&mut self, _: Health, _: &mut Self::Context) -> Self::Result {
+        actix::MessageResult(self.examined.clone())
+    }
+}
