@@ -5,7 +5,11 @@
 mod suite;
 
 mod vault {
+    mod cluster;
+    mod fake;
+    mod faults;
     mod keys;
     mod logins;
+    mod methods;
     mod server;
 }
