@@ -302,8 +302,8 @@ impl Kms for AwsKms {
         life::destroy(self, kek).await
     }
 
-    /// Credentials are there, and the endpoint answers a request that is not signed: that needs no permission, and leaves
-    /// an open connection for the next call.
+    /// Credentials are there, and the endpoint answers. It is sent a request that is not signed, which AWS refuses before it
+    /// looks at permissions or keys: that it answers is all that is asked. The connection stays open for the next call.
     async fn ready(&self) -> Result<(), KmsError> {
         self.shared.login.generation().await?;
         let address = self.address();
@@ -312,7 +312,10 @@ impl Kms for AwsKms {
         let params = params.map_err(|error| unusable(error.to_string()))?;
         let endpoint = DefaultResolver::new().resolve_endpoint(&params).await;
         let endpoint = endpoint.map_err(|error| unusable(error.to_string()))?;
-        let request = ::http::Request::get(endpoint.url()).body(SdkBody::empty());
+        let request = ::http::Request::post(endpoint.url())
+            .header("content-type", "application/x-amz-json-1.1")
+            .header("x-amz-target", "TrentService.ListAliases")
+            .body(SdkBody::from(r#"{"Limit":1}"#));
         let request = request.map_err(|error| unusable(error.to_string()))?;
         let failed = |cause, why: String| KmsError::Unavailable(cause, format!("{}: {why}", address.place));
         match self.shared.http.send(request, CONNECT, TOTAL).await {

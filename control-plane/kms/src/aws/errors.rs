@@ -63,6 +63,9 @@ where
     match error {
         SdkError::ServiceError(answer) => {
             let raw = answer.raw();
+            if raw.status().is_success() {
+                return failed(Cause::Server, format!("an answer to {} that is none", asked.permission));
+            }
             let code = answer.err().code().filter(|code| is_word(code)).unwrap_or("no error code");
             let id = answer.err().meta().request_id().filter(|id| is_word(id)).unwrap_or("none");
             let wait =

@@ -139,6 +139,8 @@ impl Http {
     }
 
     async fn take(&self, key: &str) -> Option<SendRequest<SdkBody>> {
+        // Lets the connections see that the server closed them.
+        tokio::task::yield_now().await;
         loop {
             let mut idle = {
                 let mut all = self.idle.lock().unwrap_or_else(PoisonError::into_inner);

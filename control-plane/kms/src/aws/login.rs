@@ -268,6 +268,14 @@ impl Login {
                 self.provider
             ));
         }
+        let in_file = matches!(
+            error,
+            CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_)
+        );
+        if let Some(file) = self.file.as_ref().filter(|_| in_file) {
+            let why = "cannot be read, or has no such profile with credentials (SSO and credential_process are not built in)";
+            return self.unavailable(Cause::Local, &format!("credentials_file {} {why}", file.display()));
+        }
         match error {
             CredentialsError::CredentialsNotLoaded(_) => self.unavailable(
                 Cause::Local,

@@ -106,11 +106,11 @@ fn is_alias(name: &str) -> bool {
     })
 }
 
-/// `1234abcd-12ab-34cd-56ef-1234567890ab`, or `mrk-` and 32 hex digits.
+/// `1234abcd-12ab-34cd-56ef-1234567890ab`, or `mrk-` and 32 hex digits (moto writes dashes between them).
 fn is_key_id(name: &str) -> bool {
     let hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
     if let Some(rest) = name.strip_prefix("mrk-") {
-        return rest.len() == 32 && hex(rest);
+        return (32..=36).contains(&rest.len()) && rest.split('-').all(hex);
     }
     let groups = name.split('-');
     groups.clone().map(str::len).eq([8, 4, 4, 4, 12]) && groups.clone().all(hex)
