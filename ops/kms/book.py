@@ -49,8 +49,7 @@ class Book:
     """The objects of one bucket, and every answer about them.
 
     Each body carries a marker of this book that no cipher would make by chance: `plaintext_in` looks for it. A key has one
-    writer at a time; a write that was refused, or got no answer, may not show as anything but what was acknowledged before, or
-    for one without an answer as itself.
+    writer at a time. A write that was refused may never show; one that got no answer may, as itself and whole.
     """
 
     def __init__(self, client: raw.RawClient, bucket: str, seed: int = 0, when=sigv4.timestamp):
@@ -60,7 +59,8 @@ class Book:
         self.marker = secrets.token_bytes(24)
         self.dice, self.lock = random.Random(seed), threading.Lock()
         self.known: dict[str, bytes] = {}
-        self.open: dict[str, bytes] = {}
+        # What a key may hold besides, since a write (None: a deletion) got no answer.
+        self.maybe: dict[str, list[bytes | None]] = {}
         self.counts: collections.Counter[str] = collections.Counter()
         self.slowest: collections.Counter[str] = collections.Counter()
         self.verified, self.wrong = 0, []
@@ -94,15 +94,19 @@ class Book:
 
     def put(self, key: str, size: int = 10_000, client=None) -> Timed:
         body = self.body(size)
-        with self.lock:
-            self.open[key] = body
         timed = self.ask("PUT", "PUT", self.path(key), body=body, client=client)
-        with self.lock:
-            if timed.status == 200:
-                self.known[key] = body
-            if timed.status:
-                self.open.pop(key, None)
+        self._written(key, body, timed, timed.status == 200)
         return timed
+
+    def _written(self, key: str, body: bytes | None, timed: Timed, done: bool):
+        with self.lock:
+            if done:
+                self.maybe.pop(key, None)
+                self.known.pop(key, None)
+                if body is not None:
+                    self.known[key] = body
+            elif not timed.status:
+                self.maybe.setdefault(key, []).append(body)
 
     def get(self, key: str, client=None) -> Timed:
         """A read; a 200 with anything but what was acknowledged is wrong."""
@@ -111,22 +115,19 @@ class Book:
             self._hold(key, timed)
         return timed
 
-    def _hold(self, key: str, timed: Timed) -> bool:
-        allowed = [self.known.get(key), self.open.get(key)]
+    def _hold(self, key: str, timed: Timed):
+        allowed = [self.known.get(key), *self.maybe.get(key, [])]
         if timed.status == 200 and timed.body not in allowed:
             self.wrong.append(f"GET {key}: {len(timed.body)} bytes that were never acknowledged")
-        elif timed.status == 404 and self.known.get(key) is not None:
+        elif timed.status == 404 and None not in allowed:
             self.wrong.append(f"GET {key}: 404, and it was acknowledged")
-        return timed.status == 200
 
     def head(self, key: str) -> Timed:
         return self.ask("HEAD", "HEAD", self.path(key))
 
     def delete(self, key: str) -> Timed:
         timed = self.ask("DELETE", "DELETE", self.path(key))
-        if timed.status == 204:
-            with self.lock:
-                self.known.pop(key, None)
+        self._written(key, None, timed, timed.status == 204)
         return timed
 
     def listing(self, prefix: str = "") -> tuple[Timed, dict[str, int]]:
@@ -148,21 +149,16 @@ class Book:
     def complete(self, key: str, upload: str, parts: list[tuple[Timed, bytes]]) -> Timed:
         listed = "".join(f"<Part><PartNumber>{number}</PartNumber><ETag>{part.answer.etag}</ETag></Part>" for number, (part, _) in enumerate(parts, 1))
         body = b"".join(part for _, part in parts)
-        with self.lock:
-            self.open[key] = body
         timed = self.ask("Complete", "POST", self.path(key), [("uploadId", upload)], f"<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>".encode())
-        with self.lock:
-            if timed.status == 200 and b"<CompleteMultipartUploadResult" in timed.body:
-                self.known[key] = body
-            if timed.status:
-                self.open.pop(key, None)
+        self._written(key, body, timed, timed.status == 200 and b"<CompleteMultipartUploadResult" in timed.body)
         return timed
 
     def verify(self, client=None) -> int:
         """Reads back everything that was acknowledged; how many objects were right. What is not is in `wrong`."""
         for key, body in list(self.known.items()):
             answer = (client or self.client).request("GET", self.path(key), when=self.when())
-            if (answer.status, answer.body) == (200, body) or (answer.status == 200 and answer.body == self.open.get(key)):
+            found = answer.body if answer.status == 200 else None if answer.status == 404 else answer
+            if found in (body, *self.maybe.get(key, [])):
                 self.verified += 1
             else:
                 self.wrong.append(f"{key} was acknowledged, and is {answer}")

@@ -78,6 +78,17 @@ class Bao:
         role = self.api("GET", "auth/approle/role/sealgate/role-id")["data"]["role_id"]
         return role, self.api("POST", "auth/approle/role/sealgate/secret-id", {})["data"]["secret_id"]
 
+    def revoke_tokens(self):
+        """Every token that the control plane has."""
+        for accessor in self.api("LIST", "auth/token/accessors")["data"]["keys"]:
+            try:
+                if "sealgate" in self.api("POST", "auth/token/lookup-accessor", {"accessor": accessor})["data"]["policies"]:
+                    self.api("POST", "auth/token/revoke-accessor", {"accessor": accessor})
+            except BaoError as error:
+                # One that has ended since it was listed.
+                if error.status not in (403, 404):
+                    raise
+
     def deny(self):
         """Takes the right to use keys from the control plane's policy."""
         denied = POLICY.replace('"transit/decrypt/+" { capabilities = ["update"]', '"transit/decrypt/+" { capabilities = ["deny"]')

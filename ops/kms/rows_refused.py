@@ -134,11 +134,7 @@ def a_revoked_token_is_replaced(scene):
     scene.cold()
     for book in pool[:10]:
         served(book.get("object-0"))
-    accessors = scene.bao.api("LIST", "auth/token/accessors")["data"]["keys"]
-    for accessor in accessors:
-        found = scene.bao.api("POST", "auth/token/lookup-accessor", {"accessor": accessor})["data"]
-        if "sealgate" in found["policies"]:
-            scene.bao.api("POST", "auth/token/revoke-accessor", {"accessor": accessor})
+    scene.bao.revoke_tokens()
     mark = scene.mark()
     for answer in together(10, lambda each: pool[10 + each].get("object-0")):
         served(answer, what="GET after the revocation")

@@ -28,9 +28,11 @@ import servers  # noqa: E402
 import world  # noqa: E402
 from rows import CASES  # noqa: E402
 
-import rows_cold  # noqa: E402, F401 (they register their cases)
+import rows_aws  # noqa: E402, F401 (they register their cases)
+import rows_cold  # noqa: E402, F401
 import rows_down  # noqa: E402, F401
 import rows_failover  # noqa: E402, F401
+import rows_recovery  # noqa: E402, F401
 import rows_refused  # noqa: E402, F401
 import rows_time  # noqa: E402, F401
 
@@ -92,7 +94,7 @@ def main() -> int:
         print(f"no case has any of {options.only} in its name (--list)", file=sys.stderr)
         return 64
     world.many_files()
-    for name in ("sealgate-control-plane", "sealgate-data-plane"):
+    for name in ("sealgate", "sealgate-control-plane", "sealgate-data-plane"):
         world.binary(name)
     results, failed = [], 0
     for case in chosen:

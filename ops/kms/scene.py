@@ -5,6 +5,7 @@ import datetime
 import dataclasses
 import time
 
+import aws
 import faultproxy
 import openbao
 import sigv4
@@ -54,6 +55,7 @@ class Scene:
         self.stack = contextlib.ExitStack()
         self.report = Report()
         self.bao: openbao.Bao | None = None
+        self.account = self.burst = None
         self.proxies: list[faultproxy.FaultProxy] = []
         self.world: world.World | None = None
         self.books: list[Book] = []
@@ -71,6 +73,18 @@ class Scene:
         self.bao = openbao.Cluster()
         self.stack.callback(self.bao.stop)
         return self._planes(self.bao.ports, nodes, "1h", "24h", "", False)
+
+    def aws(self, imitation: aws.Imitation):
+        """An imitation of AWS, microburst before it for faults in AWS's words, and the proxy before that."""
+        self.stack.callback(imitation.stop)
+        self.account = imitation.client()
+        self.burst = aws.Microburst(imitation.port)
+        self.stack.callback(self.burst.stop)
+        self.proxies.append(faultproxy.FaultProxy(self.burst.port))
+        self.stack.callback(self.proxy.close)
+        table = aws.table(self.proxy.port)
+        self.world = self.stack.enter_context(world.World(table, 1, {"aws-credentials": aws.CREDENTIALS}))
+        return self
 
     def _planes(self, ports, nodes, token_ttl, token_max_ttl, extra, faked_clock):
         self.bao.prepare()
@@ -129,8 +143,10 @@ class Scene:
         return self.world.control.printed().count("not asked, since it failed")
 
     def decrypts(self, mark=None) -> int:
-        """Decrypt requests that came to any of the addresses."""
-        return sum(len(proxy.since(mark[number] if mark else 0, "transit/decrypt")) for number, proxy in enumerate(self.proxies))
+        """Decrypts under the tenant's KEK that came to any of the addresses. Under the system's, health is examined all the time."""
+        kek = self.world.tenant["kek"].partition("/")[2]
+        seen = [one for number, proxy in enumerate(self.proxies) for one in proxy.since(mark[number] if mark else 0, "transit/decrypt")]
+        return sum(one.path.endswith(f"/{kek}") for one in seen)
 
     def mark(self) -> list[int]:
         return [proxy.marked() for proxy in self.proxies]
@@ -153,6 +169,8 @@ class Scene:
             if self.world and self.world.control:
                 for proxy in self.proxies:
                     proxy.set(faultproxy.PASS)
+                if self.burst:
+                    self.burst.heal()
                 self._sum_up()
         finally:
             self.stack.close()
