@@ -44,7 +44,7 @@ class Imitation:
     def client(self):
         """For what an administrator of the account does."""
         return boto3.client("kms", endpoint_url=f"http://127.0.0.1:{self.port}", region_name=world.REGION, aws_access_key_id=ACCESS_KEY,
-                            aws_secret_access_key=SECRET_KEY, config=botocore.client.Config(retries={"total_max_attempts": 1}))
+                            aws_secret_access_key=SECRET_KEY, config=botocore.client.Config(retries={"total_max_attempts": 1}, read_timeout=120))
 
     def stop(self):
         servers.end_group(self.process, politely=False)
@@ -89,6 +89,8 @@ class Microburst:
         self.imitation = Imitation("microburst", [program("SEALGATE_MICROBURST", "microburst"), "-u", f"http://127.0.0.1:{upstream}",
                                                   "--host", "127.0.0.1", "--port", "{port}"], "/_microburst/rules")
         self.port = self.imitation.port
+        # Its first call takes many seconds, in which it reads AWS's descriptions of all services.
+        warmed(self.imitation)
 
     def _call(self, method, document=None):
         body = None if document is None else json.dumps(document).encode()

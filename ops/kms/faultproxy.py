@@ -76,7 +76,7 @@ class FaultProxy:
         self._call(self._set(fault, answer, frozenset(only)))
 
     def close(self):
-        self._call(self._close())
+        self._call(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
 
     def marked(self) -> int:
@@ -106,6 +106,13 @@ class FaultProxy:
         for writer in list(self._writers):
             abort(writer)
 
+    async def _end(self):
+        await self._close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
     async def _set(self, fault, answer, only):
         self.fault, self.only, self.answer = fault, only, answer or self.answer
         if fault == REFUSE:
@@ -131,7 +138,8 @@ class FaultProxy:
                 upstream = await self._one(reader, writer, upstream, method.decode(), path, head + body)
                 if upstream is None:
                     return
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
+            # The connection is over; cancelled is what `close` does, and nothing waits for this task.
             pass
         finally:
             self._writers.discard(writer)
@@ -170,8 +178,7 @@ class FaultProxy:
             upstream[1].write(request)
             await upstream[1].drain()
             head = await upstream[0].readuntil(b"\r\n\r\n")
-            length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
-            body = await upstream[0].readexactly(int(length[1])) if length and method != "HEAD" else b""
+            body, goes_on = await read_body(upstream[0], head, method)
             if fault == SLOW:
                 await asyncio.sleep(self.slow_seconds)
             if fault == CUT:
@@ -180,14 +187,30 @@ class FaultProxy:
                 return None
             writer.write(head + body)
             await writer.drain()
-            # One that is not framed by its length (chunked) ends its connection; a KMS's answers are.
-            return upstream if length or b" 204 " in head[:20] else None
+            return upstream if goes_on else None
         finally:
             with self.lock:
                 self.open_requests -= 1
 
     async def _connect(self):
         return await asyncio.open_connection("127.0.0.1", self.upstream)
+
+
+async def read_body(reader: asyncio.StreamReader, head: bytes, method: str) -> tuple[bytes, bool]:
+    """An answer's body as it is on the wire, and whether another answer may follow it."""
+    if method == "HEAD" or head[9:12] in (b"204", b"304"):
+        return b"", True
+    length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+    if length:
+        return await reader.readexactly(int(length[1])), b"connection: close" not in head.lower()
+    if b"transfer-encoding: chunked" not in head.lower():
+        return await reader.read(-1), False
+    body = b""
+    while True:
+        line = await reader.readuntil(b"\r\n")
+        body += line + await reader.readexactly(int(line.split(b";")[0], 16) + 2)
+        if line.strip().startswith(b"0"):
+            return body, True
 
 
 def abort(writer: asyncio.StreamWriter):

@@ -53,5 +53,6 @@ def a_bucket_without_its_control_plane(scene):
         undo()
     # The planes are gone for good: what was acknowledged has been read back above, byte by byte.
     scene.report.verified += len(book.known)
+    scene.report.counts.update(book.counts)
     scene.report.plaintext += book.plaintext_in(f"{home}/backend")
     scene.books.clear()
