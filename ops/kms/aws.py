@@ -104,7 +104,7 @@ class Microburst:
         self._call("POST", [{"service": "kms", "operation": operation, "times": 1_000_000, "error": {"code": code, "status": status}}])
 
     def heal(self):
-        self._call("DELETE")
+        self._call("DELETE", [])
 
     def stop(self):
         self.imitation.stop()

@@ -175,11 +175,22 @@ class Scene:
         finally:
             self.stack.close()
 
+    def until_readable(self, book: Book):
+        """Until one of its objects is answered from a key (or is not there, where a deletion got no answer)."""
+        answers = []
+
+        def ask():
+            answers.append(book.get(next(iter(book.known))))
+            return answers[-1].status in (200, 404)
+        end = time.monotonic() + 3 * RECOVERY_SECONDS
+        while not ask():
+            assert time.monotonic() < end, f"{book.bucket} is not readable at the end: {answers[-1]}"
+
     def _sum_up(self):
         report = self.report
         for book in self.books:
             if book.known:
-                wait(3 * RECOVERY_SECONDS, lambda book=book: book.get(next(iter(book.known))).status == 200, f"{book.bucket} is readable at the end")
+                self.until_readable(book)
             book.verify()
             report.verified += book.verified
             report.wrong += book.wrong

@@ -199,6 +199,8 @@ def main() -> int:
         stage.figure("memory, MiB: second fifth's highest / last fifth's lowest / highest",
                      {name: [max(seen[len(seen) // 5:2 * len(seen) // 5 or 1]) >> 10, min(seen[-(len(seen) // 5 or 1):]) >> 10, max(seen) >> 10]
                       for name, seen in samples.items()})
+        for client in clients:
+            client.book.client = stage.world.client()
     finally:
         stage.close()
     report = stage.report
