@@ -32,6 +32,37 @@ const MIN_TOKEN: usize = 32;
 const SECTIONS: [&str; 8] =
     ["data_dir", "drain_seconds", "grpc", "admin", "kms", "buckets", "backends", "keys"];
 
+/// The file, and the variables over it.
+fn figment(path: &Path) -> Result<Figment, ConfigError> {
+    if !path.is_file() {
+        return Err(ConfigError(format!("{}: no such file", path.display())));
+    }
+    let variables = Env::prefixed("SEALGATE_")
+        .filter(|key| {
+            SECTIONS.iter().any(|known| {
+                key.as_str().strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with("__"))
+            })
+        })
+        .split("__");
+    Ok(Figment::new().merge(Toml::file_exact(path)).merge(variables))
+}
+
+/// All that is wrong, with the file's name.
+fn in_file(path: &Path, error: figment::Error) -> ConfigError {
+    let all: Vec<String> = error.into_iter().map(|error| error.to_string()).collect();
+    ConfigError(format!("{}: {}", path.display(), all.join("; ")))
+}
+
+/// The KMS providers of a control plane's file, whatever else it says or lacks: for tools that work without a control plane.
+///
+/// # Errors
+/// Names the file, the key and what is allowed.
+pub fn kms(path: &Path) -> Result<KmsConfig, ConfigError> {
+    let table: sealgate_kms::config::Table =
+        figment(path)?.extract_inner("kms").map_err(|error| in_file(path, error))?;
+    table.check().map_err(|error| ConfigError(format!("{}: {error}", path.display())))
+}
+
 /// What is wrong with a configuration: which file, which key, and what is allowed.
 #[derive(Debug, Error)]
 #[error("{0}")]
@@ -72,23 +103,7 @@ impl Config {
     /// # Errors
     /// Names the file, the key and what is allowed.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        if !path.is_file() {
-            return Err(ConfigError(format!("{}: no such file", path.display())));
-        }
-        let variables = Env::prefixed("SEALGATE_")
-            .filter(|key| {
-                SECTIONS.iter().any(|known| {
-                    key.as_str()
-                        .strip_prefix(known)
-                        .is_some_and(|rest| rest.is_empty() || rest.starts_with("__"))
-                })
-            })
-            .split("__");
-        let figment = Figment::new().merge(Toml::file_exact(path)).merge(variables);
-        let raw: RawConfig = figment.extract().map_err(|error| {
-            let all: Vec<String> = error.into_iter().map(|error| error.to_string()).collect();
-            ConfigError(format!("{}: {}", path.display(), all.join("; ")))
-        })?;
+        let raw: RawConfig = figment(path)?.extract().map_err(|error| in_file(path, error))?;
         raw.check().map_err(|error| ConfigError(format!("{}: {error}", path.display())))
     }
 

@@ -2,14 +2,17 @@
 //!
 //! The control plane's file has it, and the offline tools read it from there. No value is a secret: secrets are in files that it names.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use serde::Deserialize;
 
-use crate::{Kms, KmsError, LocalKms, Resilient, Router, Settings, Silent, Unlock};
+use crate::{Kms, KmsError, LocalKms, Resilient, Router, Settings, Silent, Unlock, aws, vault};
 
 /// The name that the local keyring has in references.
 pub const LOCAL: &str = "local";
+
+/// The longest name of a provider, in bytes: it is part of every KEK's reference.
+const MAX_NAME: usize = 32;
 
 /// The table as it is written; [`Self::check`] makes a [`Config`] of it.
 #[derive(Clone, Debug, Deserialize)]
@@ -18,6 +21,10 @@ pub struct Table {
     default: Option<String>,
     system: Option<String>,
     local: Option<LocalTable>,
+    #[serde(default)]
+    vault: BTreeMap<String, vault::Config>,
+    #[serde(default)]
+    aws: BTreeMap<String, aws::Config>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -68,6 +75,10 @@ pub struct Config {
     pub system: String,
     /// The local keyring, if it is used.
     pub local: Option<Local>,
+    /// OpenBao and Vault, by provider name.
+    pub vault: BTreeMap<String, vault::Config>,
+    /// AWS KMS, by provider name.
+    pub aws: BTreeMap<String, aws::Config>,
 }
 
 impl Config {
@@ -75,19 +86,28 @@ impl Config {
     #[must_use]
     pub fn local(keyring: PathBuf, unlock: UnlockFrom) -> Self {
         let local = Some(Local { keyring, unlock });
-        Self { default: LOCAL.to_owned(), system: LOCAL.to_owned(), local }
+        Self {
+            default: LOCAL.to_owned(),
+            system: LOCAL.to_owned(),
+            local,
+            vault: BTreeMap::new(),
+            aws: BTreeMap::new(),
+        }
     }
 
     /// The names of all providers, sorted.
     #[must_use]
     pub fn names(&self) -> Vec<&str> {
-        self.local.iter().map(|_| LOCAL).collect()
+        let mut names: Vec<&str> = self.local.iter().map(|_| LOCAL).collect();
+        names.extend(self.vault.keys().chain(self.aws.keys()).map(String::as_str));
+        names.sort_unstable();
+        names
     }
 
     /// Opens all providers. A remote one need not answer now: what it is asked for later then fails.
     ///
     /// # Errors
-    /// When a file that the table names cannot be read, or the keyring does not open.
+    /// When a file that the table names cannot be read, a setting cannot be used, or the keyring does not open.
     pub async fn open(&self) -> Result<Router, KmsError> {
         let mut providers: Vec<Arc<dyn Kms>> = Vec::new();
         if let Some(Local { keyring, unlock }) = self.local.clone() {
@@ -96,12 +116,25 @@ impl Config {
                 tokio::task::spawn_blocking(move || LocalKms::open_or_create(&keyring, &unlock.read()?));
             let opened = opened.await.map_err(|_| KmsError::local("the keyring's thread ended"))??;
             // It does not fail as a server does; so that all providers are seen in one way.
-            let local =
-                Resilient::new(LOCAL, vec![Arc::new(opened)], &[], Settings::default(), Arc::new(Silent));
-            providers.push(Arc::new(local));
+            providers.push(resilient(LOCAL, vec![Arc::new(opened)], &[]));
+        }
+        for (name, config) in &self.vault {
+            providers.push(resilient(name, vault::open(name, config)?, &config.addresses));
+        }
+        for (name, config) in &self.aws {
+            let replicas = config.replicas.iter().map(|replica| (&replica.region, &replica.endpoint));
+            let places = std::iter::once((&config.region, &config.endpoint)).chain(replicas);
+            let labels: Vec<String> =
+                places.map(|(region, endpoint)| endpoint.as_ref().unwrap_or(region).clone()).collect();
+            providers.push(resilient(name, aws::open(name, config)?, &labels));
         }
         Router::new(providers, &self.default, &self.system)
     }
+}
+
+/// A provider behind what makes it bearable when it fails. Who watches it says so later ([`Resilient::observe`]).
+fn resilient(name: &str, addresses: Vec<Arc<dyn Kms>>, labels: &[String]) -> Arc<dyn Kms> {
+    Arc::new(Resilient::new(name, addresses, labels, Settings::default(), Arc::new(Silent)))
 }
 
 impl Table {
@@ -111,7 +144,13 @@ impl Table {
     /// Without any provider, with a name that cannot stand in a reference, or with a `default` or `system` that is no provider's.
     pub fn check(self) -> Result<Config, String> {
         let local = self.local.map(LocalTable::check).transpose()?;
-        let mut config = Config { default: String::new(), system: String::new(), local };
+        let mut config =
+            Config { default: String::new(), system: String::new(), local, vault: self.vault, aws: self.aws };
+        config.vault.keys().try_for_each(|name| check_name("vault", name))?;
+        config.aws.keys().try_for_each(|name| check_name("aws", name))?;
+        if let Some(name) = config.vault.keys().find(|name| config.aws.contains_key(*name)) {
+            return Err(format!("kms.vault.{name} and kms.aws.{name}: each provider has a name of its own"));
+        }
         let names: Vec<String> = config.names().into_iter().map(str::to_owned).collect();
         if names.is_empty() {
             return Err("kms: at least one of kms.local, kms.vault.<name>, kms.aws.<name>".to_owned());
@@ -127,6 +166,18 @@ impl Table {
         let system = if config.local.is_some() { LOCAL.to_owned() } else { config.default.clone() };
         config.system = among("system", self.system.unwrap_or(system))?;
         Ok(config)
+    }
+}
+
+fn check_name(kind: &str, name: &str) -> Result<(), String> {
+    let valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if name == LOCAL {
+        return Err(format!("kms.{kind}.{name}: that name is the keyring's; take another"));
+    }
+    if (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(valid) {
+        Ok(())
+    } else {
+        Err(format!("kms.{kind}.{name}: a provider's name has 1 to {MAX_NAME} of a-z 0-9 -"))
     }
 }
 

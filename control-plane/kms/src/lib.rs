@@ -1,8 +1,10 @@
-//! Key management: one trait, the local keyring behind it, and the layer that makes a remote KMS bearable when it fails.
+//! Key management: one trait; behind it the local keyring, OpenBao or Vault, and AWS KMS; the layer that makes a remote KMS
+//! bearable when it fails; and the router over several of them.
 //!
 //! A KEK never leaves its KMS; what goes in and out are intermediate keys (IKs), bound to a context that the KMS
 //! authenticates. The control plane uses [`Kms`]; the offline tools open a [`Keyring`] directly, without tokio running.
 
+pub mod aws;
 mod breaker;
 pub mod config;
 mod keyring;
@@ -11,6 +13,7 @@ mod resilience;
 mod router;
 mod sealed;
 mod unlock;
+pub mod vault;
 
 use std::time::Duration;
 

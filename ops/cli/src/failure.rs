@@ -111,8 +111,11 @@ impl Failure {
         Self::new(exit, format!("{place}: {error}"))
     }
 
-    /// What the KMS or the keyring answered.
-    pub fn kms(place: &dyn fmt::Display, error: &KmsError) -> Self {
+    /// What a KMS, or the keyring (`what`), answered about a place.
+    pub fn kms(place: &dyn fmt::Display, what: &str, error: &KmsError) -> Self {
+        if what != "keyring" {
+            return Self::remote_kms(place, error);
+        }
         let (exit, hint) = match error {
             KmsError::Unavailable(..) | KmsError::Throttled(..) | KmsError::Unsupported(_) => {
                 (Exit::Unavailable, "check the paths given with --keyring and --key-file")
@@ -127,6 +130,28 @@ impl Failure {
             KmsError::NotFound(_) => {
                 (Exit::NotFound, "give the keyring that holds this KEK, or a newer backup of it")
             }
+        };
+        Self::new(exit, format!("{place}: {error}")).hint(hint)
+    }
+
+    fn remote_kms(place: &dyn fmt::Display, error: &KmsError) -> Self {
+        let (exit, hint) = match error {
+            KmsError::Unavailable(..) | KmsError::Throttled(..) | KmsError::Unsupported(_) => (
+                Exit::Unavailable,
+                "check the addresses and files in the configuration given with --kms, and try again",
+            ),
+            KmsError::Denied(_) => (
+                Exit::Denied,
+                "the login in the configuration given with --kms must be allowed to decrypt with this KEK",
+            ),
+            KmsError::BadCiphertext => (
+                Exit::Integrity,
+                "the record was altered, or belongs to another KMS: give another copy of it with --ik-record",
+            ),
+            KmsError::NotFound(_) => (
+                Exit::NotFound,
+                "the configuration given with --kms must have the provider that the KEK's reference names, and that one the KEK",
+            ),
         };
         Self::new(exit, format!("{place}: {error}")).hint(hint)
     }

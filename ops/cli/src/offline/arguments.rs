@@ -7,7 +7,7 @@ use clap::Args;
 use sealgate_envelope::{BucketId, RecoveryCard};
 use sealgate_kms::Unlock;
 
-use super::keys::{KeyringFiles, Keys, ReadUnlock};
+use super::keys::{KekSource, KeyringFiles, Keys, ReadUnlock};
 use super::source::{BareBody, Directory, Server, Source};
 use crate::connection::{Client, ConnectionArguments, Settings};
 use crate::failure::{Failure, Outcome};
@@ -127,6 +127,9 @@ pub struct KeyArguments {
     /// The recovery card, which says whose records may be believed
     #[arg(long, value_name = "FILE")]
     recovery_card: Option<PathBuf>,
+    /// The control plane's configuration file, of which [kms] is used: for KEKs in OpenBao, Vault or AWS KMS
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["keyring", "key_file", "passphrase_file"])]
+    kms: Option<PathBuf>,
     /// The local keyring
     #[arg(long, value_name = "FILE")]
     keyring: Option<PathBuf>,
@@ -157,10 +160,22 @@ impl KeyArguments {
             )
             .hint("give --recovery-card FILE; the control plane keeps it in data_dir/recovery-card")
         })?;
+        let keks = match &self.kms {
+            Some(file) => KekSource::Kms(file.clone()),
+            None => KekSource::Keyring(self.keyring_files(data)?),
+        };
+        let keys = Keys::new(read_card(&path)?, keks, source, self.logical_bucket);
+        self.ik_record.iter().try_fold(keys, |keys, path| keys.with_records(path))
+    }
+
+    fn keyring_files(&self, data: Option<&Path>) -> Outcome<KeyringFiles> {
         let control = data.map(|data| data.join("control-plane"));
         let in_data = |name: &str| control.as_ref().map(|control| control.join(name));
         let keyring = self.keyring.clone().or_else(|| in_data("keyring.json"));
-        let keyring = keyring.ok_or_else(|| Failure::usage("no keyring").hint("give --keyring FILE"))?;
+        let keyring = keyring.ok_or_else(|| {
+            Failure::usage("no keyring")
+                .hint("give --keyring FILE, or --kms FILE where the KEKs are in another KMS")
+        })?;
         let key_file = self.key_file.clone().or_else(|| in_data("keyring.key"));
         let unlock = match (self.passphrase_file.clone(), key_file) {
             (Some(passphrase), _) => (passphrase, Unlock::passphrase_file as ReadUnlock),
@@ -170,9 +185,7 @@ impl KeyArguments {
                     .hint("give --key-file FILE or --passphrase-file FILE"));
             }
         };
-        let keys =
-            Keys::new(read_card(&path)?, KeyringFiles { keyring, unlock }, source, self.logical_bucket);
-        self.ik_record.iter().try_fold(keys, |keys, path| keys.with_records(path))
+        Ok(KeyringFiles { keyring, unlock })
     }
 }
 

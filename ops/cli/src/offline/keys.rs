@@ -1,8 +1,8 @@
 //! IKs for the offline tools: IK records from the bucket or from files, admitted by the operator's card, unwrapped by the
-//! keyring.
+//! keyring or another KMS.
 //!
 //! Records in a bucket are whatever somebody put there. One that the card does not admit is refused before the keyring is
-//! opened; one that it admits opens only with the context that it claims, so a pair of ids cannot be forged.
+//! opened, or the KMS asked; one that it admits opens only with the context that it claims, so a pair of ids cannot be forged.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
@@ -11,7 +11,8 @@ use std::rc::Rc;
 
 use sealgate_data_plane::backend::fs::offline;
 use sealgate_envelope::{BucketId, Ik, IkId, IkRecord, RecoveryCard, TenantId, hidden};
-use sealgate_kms::{Keyring, KmsError, Unlock};
+use sealgate_kms::{Keyring, Kms as _, KmsError, Router, Unlock};
+use tokio::runtime::Runtime;
 
 use super::source::{Directory, Source};
 use crate::failure::{Exit, Failure, Outcome};
@@ -30,6 +31,20 @@ pub struct KeyringFiles {
     pub unlock: (PathBuf, ReadUnlock),
 }
 
+/// What holds the KEKs.
+pub enum KekSource {
+    /// A keyring, alone.
+    Keyring(KeyringFiles),
+    /// The providers of a control plane's configuration file.
+    Kms(PathBuf),
+}
+
+enum Opener {
+    Keyring(Keyring),
+    // Dropped in this order: what the providers run on outlives them.
+    Kms(Router, Runtime),
+}
+
 /// An IK and the pair of ids that its record proved.
 pub struct OpenedIk {
     pub ik: Ik,
@@ -40,8 +55,8 @@ pub struct OpenedIk {
 /// Finds and opens IKs; each once.
 pub struct Keys<'a> {
     card: RecoveryCard,
-    files: KeyringFiles,
-    keyring: OnceCell<Keyring>,
+    keks: KekSource,
+    opener: OnceCell<Opener>,
     source: &'a dyn Source,
     logical_bucket: Option<BucketId>,
     given: Vec<(String, Vec<u8>)>,
@@ -53,13 +68,13 @@ impl<'a> Keys<'a> {
     /// Keys for what lies in `source`; `logical_bucket`: of this bucket only.
     pub fn new(
         card: RecoveryCard,
-        files: KeyringFiles,
+        keks: KekSource,
         source: &'a dyn Source,
         logical_bucket: Option<BucketId>,
     ) -> Self {
         let opened = RefCell::default();
-        let (keyring, given, beside) = (OnceCell::new(), Vec::new(), None);
-        Self { card, files, keyring, source, logical_bucket, given, beside, opened }
+        let (opener, given, beside) = (OnceCell::new(), Vec::new(), None);
+        Self { card, keks, opener, source, logical_bucket, given, beside, opened }
     }
 
     /// Looks for records in all buckets of a filesystem backend too: for a body that lies outside its bucket.
@@ -144,8 +159,8 @@ impl<'a> Keys<'a> {
             Failure::new(
                 Exit::Denied,
                 format!(
-                    "{from}: refused, the keyring was not asked: {error} (tenant {}, logical bucket {}, KEK {})",
-                    context.tenant, context.bucket, context.kek
+                    "{from}: refused, the {} was not asked: {error} (tenant {}, logical bucket {}, KEK {})",
+                    self.keks.word(), context.tenant, context.bucket, context.kek
                 ),
             )
             .hint("if this bucket is yours, give the card that was printed when it was made; else the record is planted")
@@ -157,21 +172,63 @@ impl<'a> Keys<'a> {
             ));
         }
         let bytes = record.context().map_err(|error| Failure::integrity(&from, &error))?;
-        let ik = self
-            .keyring()?
-            .unwrap(&context.kek, &context.kek_version, &bytes, &record.wrapped)
-            .map_err(|error| Failure::kms(&from, &error))?;
+        let (kek, version) = (&context.kek, &context.kek_version);
+        let opened = match self.opener()? {
+            Opener::Keyring(keyring) => keyring.unwrap(kek, version, &bytes, &record.wrapped),
+            Opener::Kms(router, runtime) => {
+                runtime.block_on(router.unwrap(kek, version, &bytes, &record.wrapped))
+            }
+        };
+        let ik = opened.map_err(|error| Failure::kms(&from, self.keks.word(), &error))?;
         Ok(Some(OpenedIk { ik, tenant: context.tenant, bucket: context.bucket }))
     }
 
-    fn keyring(&self) -> Outcome<&Keyring> {
-        if let Some(keyring) = self.keyring.get() {
-            return Ok(keyring);
+    fn opener(&self) -> Outcome<&Opener> {
+        if let Some(opener) = self.opener.get() {
+            return Ok(opener);
         }
-        let (path, read) = &self.files.unlock;
-        let opened = read(path).and_then(|unlock| Keyring::open(&self.files.keyring, &unlock));
-        let opened = opened.map_err(|error| Failure::kms(&"keyring", &error))?;
-        Ok(self.keyring.get_or_init(|| opened))
+        let opened = self.keks.open()?;
+        Ok(self.opener.get_or_init(|| opened))
+    }
+}
+
+impl KekSource {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Keyring(_) => "keyring",
+            Self::Kms(_) => "KMS",
+        }
+    }
+
+    fn open(&self) -> Outcome<Opener> {
+        match self {
+            Self::Keyring(KeyringFiles { keyring, unlock: (path, read) }) => {
+                let opened = read(path).and_then(|unlock| Keyring::open(keyring, &unlock));
+                Ok(Opener::Keyring(opened.map_err(|error| Failure::kms(&"keyring", "keyring", &error))?))
+            }
+            Self::Kms(path) => {
+                let config = sealgate_control_plane::config::kms(path)
+                    .map_err(|error| Failure::usage(error.to_string()))?;
+                // A recovery that is told the wrong file must not make a keyring there.
+                if let Some(local) = config.local.as_ref().filter(|local| !local.keyring.exists()) {
+                    return Err(Failure::new(
+                        Exit::NotFound,
+                        format!(
+                            "{}: kms.local.keyring: {} is not there",
+                            path.display(),
+                            local.keyring.display()
+                        ),
+                    ));
+                }
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .map_err(|error| Failure::new(Exit::Unavailable, format!("no thread: {error}")))?;
+                let router = runtime.block_on(config.open());
+                let router = router.map_err(|error| Failure::kms(&path.display(), "KMS", &error))?;
+                Ok(Opener::Kms(router, runtime))
+            }
+        }
     }
 }
 

@@ -1,0 +1,144 @@
+"""The KMS is down, in every way: what needs no key or has one is served, what needs one is refused at once."""
+
+import time
+
+import faultproxy as fault
+from rows import OPEN_SECONDS, Load, milliseconds, row, served, unavailable, until_open
+
+# Ways to be down. With `half` it is down half of the time.
+WAYS = {"refuse": fault.REFUSE, "hang": fault.HANG, "reset": fault.RESET, "cut": fault.CUT, "errors": fault.ANSWER}
+
+
+@row(**WAYS, slow=fault.SLOW, half=fault.HALF)
+def cached_is_served(scene, way):
+    """Down, the IK in the cache: GET, PUT and multipart are served."""
+    warm = scene.dev().book("warm")
+    scene.cold()
+    scene.warm(warm)
+    served(warm.put("object-0"), what="the first PUT, which finds the active key")
+    upload = served(warm.create_upload("upload")[0])
+    scene.proxy.set(way)
+    mark = scene.mark()
+    for number in range(20):
+        served(warm.get("object-0"), what="GET")
+        served(warm.put(f"more-{number}"), what="PUT")
+    upload = warm.create_upload("upload")
+    served(upload[0], what="CreateMultipartUpload")
+    part = warm.body(5 << 20)
+    stored = served(warm.upload_part("upload", upload[1], 1, part), what="UploadPart")
+    served(warm.complete("upload", upload[1], [(stored, part)]), what="Complete")
+    served(warm.get("upload"), what="GET of the upload")
+    scene.figure("decrypts while down", scene.decrypts(mark))
+    assert scene.decrypts(mark) == 0, "the KMS was asked for a key that was held"
+
+
+@row(seconds=180, **WAYS)
+def missing_is_503(scene, way):
+    """Down, the IK in no cache: 503 with Retry-After, at once while the breaker is open; LIST and DELETE served; never plaintext."""
+    scene.dev()
+    warm, cold = scene.book("warm"), scene.book("cold", 4)
+    upload = cold.create_upload("upload")[1]
+    part = cold.body(50_000)
+    scene.cold()
+    scene.warm(warm)
+    scene.proxy.set(way)
+    first = until_open(scene, cold)
+    scene.figure("503s before the breaker opened", len(first) - 1)
+    scene.figure("slowest of them, ms", max(answer.seconds for answer in first) * 1000)
+    answers = []
+    for number in range(20):
+        answers.append(unavailable(cold.get("object-1"), "GET"))
+        answers.append(unavailable(cold.put("object-1"), "PUT over an object"))
+        answers.append(unavailable(cold.put(f"new-{number}"), "PUT"))
+    answers.append(unavailable(cold.upload_part("upload", upload, 1, part), "UploadPart"))
+    scene.figure("while open, ms", milliseconds(answers))
+    slow = [answer for answer in answers if answer.seconds > OPEN_SECONDS]
+    assert not slow, f"{len(slow)} of {len(answers)} took longer than {OPEN_SECONDS} s while the breaker was open: {slow[0]}"
+    listed, found = cold.listing()
+    served(listed, what="LIST")
+    assert found == {key: len(body) for key, body in cold.known.items()}, f"LIST shows {found}"
+    served(cold.delete("object-3"), 204, "DELETE")
+    served(warm.get("object-0"), what="GET with a key in the cache")
+    scene.proxy.set(fault.PASS)
+    scene.figure("served again after, s", scene.recovers(cold))
+    served(cold.put("new-0"), what="PUT afterwards")
+
+
+@row
+def head_by_rule(scene):
+    """Down, the IK in no cache: HEAD of an object with sealed metadata is 503, of one without is served."""
+    cold = scene.dev().book("cold")
+    body = cold.body(1000)
+    named = cold.ask("PUT", "PUT", cold.path("with"), body=body, headers={"x-amz-meta-color": "blue"})
+    served(named)
+    cold.known["with"] = body
+    before = {key: cold.head(key).answer.headers for key in ("object-0", "with")}
+    scene.cold()
+    scene.proxy.set(fault.REFUSE)
+    unavailable(cold.head("with"), "HEAD with sealed metadata")
+    answer = cold.head("object-0")
+    scene.figure("HEAD of an object put without any metadata", answer.status)
+    if answer.status == 200:
+        for name in ("Content-Length", "ETag", "Content-Type"):
+            assert answer.answer.headers[name] == before["object-0"][name], f"{name} is another while down"
+    else:
+        unavailable(answer, "HEAD")
+    scene.proxy.set(fault.PASS)
+    scene.recovers(cold)
+    assert cold.head("with").answer.headers["x-amz-meta-color"] == "blue"
+
+
+@row(seconds=240)
+def held_upload_goes_on(scene):
+    """Down: UploadPart and Complete with the upload's key held are served, also on a node that just started."""
+    book = scene.dev(nodes=2).book("uploads")
+    upload = book.create_upload("big")[1]
+    parts = [book.body(5 << 20), book.body(1 << 20)]
+    stored = [served(book.upload_part("big", upload, 1, parts[0]))]
+    scene.proxy.set(fault.HANG)
+    scene.world.restart_nodes()
+    stored.append(served(book.upload_part("big", upload, 2, parts[1]), what="UploadPart on a restarted node"))
+    served(book.complete("big", upload, list(zip(stored, parts))), what="Complete")
+    served(book.get("big"), what="GET of the whole", )
+
+
+@row
+def node_restart_is_served_from_the_control_plane(scene):
+    """Down, a node restarts: the control plane still holds the key, and gives it."""
+    book = scene.dev(nodes=2).book("warm")
+    scene.proxy.set(fault.REFUSE)
+    mark = scene.mark()
+    scene.world.restart_nodes()
+    for number in range(2):
+        served(book.get("object-0", client=scene.world.client(number)), what=f"GET through restarted node {number}")
+        served(book.put(f"after-{number}", client=scene.world.client(number)), what="PUT")
+    assert scene.decrypts(mark) == 0
+
+
+@row(seconds=180)
+def flapping_every_seven_seconds(scene):
+    """The KMS comes and goes every 7 s: what has a key never notices, what needs one gets it when the KMS is there."""
+    scene.dev()
+    warm, pool = scene.book("warm"), scene.pool(40)
+    scene.cold()
+    scene.warm(warm)
+    load, asked = Load([warm]), scene.unwraps_asked()
+    mark, turn, got = scene.mark(), 0, 0
+    for flip in range(6):
+        scene.proxy.set(fault.REFUSE if flip % 2 == 0 else fault.PASS)
+        end = time.monotonic() + 7
+        while time.monotonic() < end:
+            answer = pool[turn % len(pool)].get("object-0")
+            assert answer.status in (200, 503), f"while flapping: {answer}"
+            got += answer.status == 200
+            turn += 1
+            time.sleep(0.1)
+    answers = load.stop()
+    broken = [answer for _, answer in answers if answer.status != 200]
+    assert not broken, f"{len(broken)} of {len(answers)} requests with a key in the cache failed: {broken[0]}"
+    scene.figure("requests with a key in the cache, all served", len(answers))
+    scene.figure("cold reads served / tried", f"{got} / {turn}")
+    wanted, sent = scene.unwraps_asked() - asked, scene.decrypts(mark)
+    scene.figure("decrypts that reached the KMS / unwraps wanted", f"{sent} / {wanted:.0f}")
+    assert got, "nothing was served while the KMS was there"
+    assert sent <= 1.1 * wanted + 1, "amplification"

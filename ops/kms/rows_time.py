@@ -1,0 +1,73 @@
+"""What takes hours: proofs, hard lives, the unproved life. Both programs get a clock that the suite moves ahead."""
+
+import faultproxy as fault
+from rows import denied, row, served, unavailable
+from world import wait
+
+HOUR = 3600
+DAY = 24 * HOUR
+MOVED_SECONDS = 30
+
+
+def moved(scene, seconds):
+    """The clocks go ahead; the nodes are back at the control plane afterwards (the jump ends their connections)."""
+    scene.world.move_clock(seconds)
+    for node, port in zip(scene.world.nodes, scene.world.health):
+        wait(MOVED_SECONDS, lambda node=node: node.ready(), "a node is ready after the jump")
+
+
+def eventually(book, status, what):
+    """The answer that it comes to, after the jump has ended connections."""
+    answers = []
+
+    def ask():
+        answers.append(book.get("object-0"))
+        return answers[-1].status == status
+    wait(MOVED_SECONDS, ask, f"{what} is {status}")
+    return answers[-1]
+
+
+@row(seconds=240)
+def beyond_the_hour_is_degraded(scene):
+    """Down for two hours: served within the unproved life, counted as degraded; a day later, not any more; then well again."""
+    book = scene.dev(faked_clock=True).book("warm")
+    scene.proxy.set(fault.REFUSE)
+    assert scene.control_metric("degraded_keys_total") == 0
+    moved(scene, 2 * HOUR)
+    eventually(book, 200, "GET two hours after the last proof")
+    served(book.put("later"), what="PUT two hours after the last proof")
+    scene.figure("degraded, counted", scene.control_metric("degraded_keys_total"))
+    assert scene.control_metric("degraded_keys_total") >= 1, "served unproved, and not counted"
+    audited = scene.world.control.printed().count("served unproved")
+    assert audited, "served unproved, and not in the audit log"
+    moved(scene, 25 * HOUR)
+    eventually(book, 503, "GET a day after the hour")
+    scene.proxy.set(fault.PASS)
+    eventually(book, 200, "GET with the KMS back")
+
+
+@row(seconds=240)
+def denied_within_the_hour(scene):
+    """The KMS takes the right away: within the hour the proof fails, caches are emptied, and everything is 403; given back, served."""
+    book = scene.dev(faked_clock=True).book("warm")
+    served(book.get("object-0"))
+    scene.bao.deny()
+    served(book.get("object-0"), what="GET before the proof")
+    moved(scene, 3_100)
+    wait(MOVED_SECONDS, lambda: scene.world.api("GET", "/v1/status")["keys_in_memory"] == 0, "the control plane's cache is empty")
+    eventually(book, 403, "GET after the proof failed")
+    denied(book.put("new"), "PUT after the proof failed")
+    scene.bao.allow()
+    eventually(book, 200, "GET with the right given back")
+
+
+@row(seconds=240)
+def a_new_key_is_wanted_while_down(scene):
+    """Down when the active IK's day is over: it goes on, counted as degraded; with the KMS back there is a new one."""
+    book = scene.dev(faked_clock=True).book("warm")
+    scene.proxy.set(fault.REFUSE)
+    moved(scene, DAY + 60)
+    wait(MOVED_SECONDS, lambda: book.put("next-day").status == 200, "PUT with the IK of yesterday")
+    assert scene.control_metric("degraded_keys_total") >= 1
+    scene.proxy.set(fault.PASS)
+    eventually(book, 200, "GET")

@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+"""The key side under every kind of failure, against real KMS servers behind a proxy that breaks things.
+
+  ops/kms/run.py [--only WORD...] [--results FILE] [--list]
+
+Each case starts a KMS (OpenBao; a raft cluster; moto, LocalStack), a proxy, a control plane and nodes, does something bad, and says what
+clients saw. After every case, whatever it was: what was broken is mended, every object that was acknowledged is read back and
+compared byte by byte, and the storage is searched for plaintext. `--only` takes parts of cases' names.
+
+The programs are those of `cargo build` (SEALGATE_BIN_DIR: others), the servers those of ops/install-tools; run it with its python.
+SEALGATE_KEEP=1 keeps the directories with the logs.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+
+sys.dont_write_bytecode = True
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "compat")]
+
+import scene  # noqa: E402 (found through the line above)
+import servers  # noqa: E402
+import world  # noqa: E402
+from rows import CASES  # noqa: E402
+
+import rows_aws  # noqa: E402, F401 (they register their cases)
+import rows_cold  # noqa: E402, F401
+import rows_down  # noqa: E402, F401
+import rows_failover  # noqa: E402, F401
+import rows_recovery  # noqa: E402, F401
+import rows_refused  # noqa: E402, F401
+import rows_time  # noqa: E402, F401
+
+
+class TooSlow(Exception):
+    """A case reached its time limit: something hung."""
+
+
+def run(case) -> tuple[str | None, scene.Report, float]:
+    """Why the case failed (None: it passed), what it counted, its seconds."""
+
+    def at_limit(*_):
+        raise TooSlow(f"took more than {case.seconds} s")
+
+    stage, began, reason = scene.Scene(), time.monotonic(), None
+    signal.signal(signal.SIGALRM, at_limit)
+    signal.alarm(case.seconds)
+    for part in (lambda: case.run(stage), stage.close):
+        try:
+            part()
+        except Exception as error:  # A case may die of anything; the others still run.
+            reason = reason or told(error)
+        signal.alarm(case.seconds)
+    signal.alarm(0)
+    if not reason and (stage.report.wrong or stage.report.plaintext):
+        reason = "; ".join([*stage.report.wrong[:5], *(f"plaintext in {path}" for path in stage.report.plaintext[:5])])
+    if not reason and not stage.report.verified:
+        reason = "verified nothing"
+    return reason, stage.report, time.monotonic() - began
+
+
+def told(error: Exception) -> str:
+    """An error with the line of a case, or of what it stands on, where it came from."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "rows" in frame.filename or "scene" in frame.filename]
+    where = f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}: " if frames else ""
+    return f"{where}{'' if isinstance(error, AssertionError) else type(error).__name__ + ': '}{error}"
+
+
+def shown(report: scene.Report):
+    for name, value in report.figures.items():
+        print(f"      {name}: {value}")
+    print(f"      answers: {', '.join(f'{count} × {what}' for what, count in report.counts.items())}")
+    print(f"      KMS: {', '.join(f'{count} × {what}' for what, count in report.kms.items())}")
+    print(f"      {report.verified} objects verified, {len(report.wrong)} wrong, {len(report.plaintext)} files with plaintext", flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", default=[""], metavar="WORD")
+    parser.add_argument("--results", metavar="FILE")
+    parser.add_argument("--list", action="store_true")
+    options = parser.parse_args()
+    chosen = [case for case in CASES if any(word in case.name for word in options.only)]
+    if options.list:
+        for case in chosen:
+            print(f"{case.name:<50} {case.about}")
+        return 0
+    if not chosen:
+        print(f"no case has any of {options.only} in its name (--list)", file=sys.stderr)
+        return 64
+    world.many_files()
+    for name in ("sealgate", "sealgate-control-plane", "sealgate-data-plane"):
+        world.binary(name)
+    results, failed = [], 0
+    for case in chosen:
+        reason, report, seconds = run(case)
+        failed += bool(reason)
+        print(f"{'FAIL' if reason else 'ok'}    {case.name} ({seconds:.1f} s){f': {reason}' if reason else ''}")
+        shown(report)
+        results.append({"case": case.name, "about": case.about, "failure": reason, "seconds": round(seconds, 1), **vars(report)})
+    if options.results:
+        with open(options.results, "w") as file:
+            json.dump(results, file, indent=1)
+            file.write("\n")
+    print(f"kms: {len(chosen) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except servers.ServerError as error:
+        print(f"kms: {error}", file=sys.stderr)
+        sys.exit(70)
+    except KeyboardInterrupt:
+        sys.exit(130)

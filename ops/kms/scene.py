@@ -1,0 +1,205 @@
+"""One case's stage: a KMS, the faulty way to it, the planes, the books; and what is checked after every case, whatever it did."""
+
+import contextlib
+import datetime
+import dataclasses
+import time
+
+import aws
+import faultproxy
+import openbao
+import sigv4
+import world
+from book import Book
+from world import wait
+
+# The design's: a KMS that works again is used again within this.
+RECOVERY_SECONDS = 10
+
+
+def vault_table(addresses: list[str], role: str, extra: str = "") -> str:
+    """The configuration's tables for an OpenBao at these addresses, which the control plane logs in to by AppRole."""
+    listed = ", ".join(f'"{address}"' for address in addresses)
+    return f"""
+[kms]
+default = "{world.PROVIDER}"
+
+[kms.vault.{world.PROVIDER}]
+addresses = [{listed}]
+mount = "transit"
+{extra}
+[kms.vault.{world.PROVIDER}.auth]
+method = "approle"
+role_id = "{role}"
+secret_id_file = "{{data}}/secret-id"
+"""
+
+
+@dataclasses.dataclass
+class Report:
+    """What a case leaves behind for the results file."""
+
+    counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    kms: dict[str, int] = dataclasses.field(default_factory=dict)
+    slowest_ms: dict[str, int] = dataclasses.field(default_factory=dict)
+    figures: dict[str, object] = dataclasses.field(default_factory=dict)
+    verified: int = 0
+    wrong: list[str] = dataclasses.field(default_factory=list)
+    plaintext: list[str] = dataclasses.field(default_factory=list)
+
+
+class Scene:
+    """Everything that a case needs, made by one of the functions below and gone with it."""
+
+    def __init__(self):
+        self.stack = contextlib.ExitStack()
+        self.report = Report()
+        self.bao: openbao.Bao | None = None
+        self.account = self.burst = None
+        self.proxies: list[faultproxy.FaultProxy] = []
+        self.world: world.World | None = None
+        self.books: list[Book] = []
+
+    # What stands on it.
+
+    def dev(self, nodes=1, token_ttl="1h", token_max_ttl="24h", extra="", faked_clock=False):
+        """One OpenBao in development mode."""
+        self.bao = openbao.Dev()
+        self.stack.callback(self.bao.stop)
+        return self._planes([self.bao.port], nodes, token_ttl, token_max_ttl, extra, faked_clock)
+
+    def cluster(self, nodes=1):
+        """Three OpenBaos with raft."""
+        self.bao = openbao.Cluster()
+        self.stack.callback(self.bao.stop)
+        return self._planes(self.bao.ports, nodes, "1h", "24h", "", False)
+
+    def aws(self, imitation: aws.Imitation):
+        """An imitation of AWS, microburst before it for faults in AWS's words, and the proxy before that."""
+        self.stack.callback(imitation.stop)
+        self.account = imitation.client()
+        self.burst = aws.Microburst(imitation.port)
+        self.stack.callback(self.burst.stop)
+        self.proxies.append(faultproxy.FaultProxy(self.burst.port))
+        self.stack.callback(self.proxy.close)
+        table = aws.table(self.proxy.port)
+        self.world = self.stack.enter_context(world.World(table, 1, {"aws-credentials": aws.CREDENTIALS}))
+        return self
+
+    def _planes(self, ports, nodes, token_ttl, token_max_ttl, extra, faked_clock):
+        self.bao.prepare()
+        self.bao.role(token_ttl, token_max_ttl)
+        for port in ports:
+            self.proxies.append(faultproxy.FaultProxy(port))
+            self.stack.callback(self.proxies[-1].close)
+        role, secret = self.bao.approle()
+        table = vault_table([proxy.endpoint for proxy in self.proxies], role, extra)
+        self.world = self.stack.enter_context(world.World(table, nodes, {"secret-id": secret}, faked_clock=faked_clock))
+        return self
+
+    @property
+    def proxy(self) -> faultproxy.FaultProxy:
+        return self.proxies[0]
+
+    def when(self) -> str:
+        """The planes' time, to sign with."""
+        return sigv4.timestamp(datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=self.world.offset))
+
+    def book(self, bucket: str, objects: int = 2, node: int = 0) -> Book:
+        """A bucket with some objects in it, all acknowledged."""
+        book = Book(self.world.client(node), bucket, seed=len(self.books), when=self.when)
+        self.books.append(book)
+        answer = book.make_bucket()
+        assert answer.status == 200, f"CreateBucket {bucket}: {answer}"
+        for number in range(objects):
+            answer = book.put(f"object-{number}")
+            assert answer.status == 200, f"PUT into {bucket}: {answer}"
+        return book
+
+    def pool(self, number: int, prefix="pool") -> list[Book]:
+        """Buckets with an object each: after `cold`, reading one costs one call to the KMS."""
+        return [self.book(f"{prefix}-{each:04d}", 1) for each in range(number)]
+
+    def cold(self):
+        """All caches of both planes empty."""
+        self.world.restart_planes()
+
+    def warm(self, *books: Book):
+        for book in books:
+            answer = book.get("object-0")
+            assert answer.status == 200, f"warming {book.bucket}: {answer}"
+
+    # What is looked at.
+
+    def control_metric(self, name: str, **labels) -> float:
+        return self.world.metric(f"sealgate_control_{name}", **labels)
+
+    def unwraps_asked(self) -> float:
+        """Unwraps that the key service wanted: what the KMS gets beyond them is amplification."""
+        return self.control_metric("kms_calls_total", operation="unwrap")
+
+    def not_asked(self) -> int:
+        """How often the control plane has said that a breaker kept it from asking."""
+        return self.world.control.printed().count("not asked, since it failed")
+
+    def decrypts(self, mark=None) -> int:
+        """Decrypts under the tenant's KEK that came to any of the addresses. Under the system's, health is examined all the time."""
+        kek = self.world.tenant["kek"].partition("/")[2]
+        seen = [one for number, proxy in enumerate(self.proxies) for one in proxy.since(mark[number] if mark else 0, "transit/decrypt")]
+        return sum(one.path.endswith(f"/{kek}") for one in seen)
+
+    def mark(self) -> list[int]:
+        return [proxy.marked() for proxy in self.proxies]
+
+    def recovers(self, book: Book, key="object-0", seconds=RECOVERY_SECONDS) -> float:
+        """How long until an object whose key is in no cache is served, from now."""
+        began = time.monotonic()
+        wait(seconds, lambda: book.get(key).status == 200, f"{book.bucket} is served again")
+        return time.monotonic() - began
+
+    def figure(self, name: str, value):
+        """Into the results, and onto the screen."""
+        self.report.figures[name] = round(value, 4) if isinstance(value, float) else value
+
+    # The end of every case.
+
+    def close(self):
+        """Heals everything, reads every acknowledged object back, and looks for plaintext in the storage."""
+        try:
+            if self.world and self.world.control:
+                for proxy in self.proxies:
+                    proxy.set(faultproxy.PASS)
+                if self.burst:
+                    self.burst.heal()
+                self._sum_up()
+        finally:
+            self.stack.close()
+
+    def until_readable(self, book: Book):
+        """Until one of its objects is answered from a key (or is not there, where a deletion got no answer)."""
+        answers = []
+
+        def ask():
+            answers.append(book.get(next(iter(book.known))))
+            return answers[-1].status in (200, 404)
+        end = time.monotonic() + 3 * RECOVERY_SECONDS
+        while not ask():
+            assert time.monotonic() < end, f"{book.bucket} is not readable at the end: {answers[-1]}"
+
+    def _sum_up(self):
+        report = self.report
+        for book in self.books:
+            if book.known:
+                self.until_readable(book)
+            book.verify()
+            report.verified += book.verified
+            report.wrong += book.wrong
+            report.plaintext += book.plaintext_in(f"{self.world.data}/backend")
+            for what, count in book.counts.items():
+                report.counts[what] = report.counts.get(what, 0) + count
+            for what, slowest in book.slowest.items():
+                report.slowest_ms[what] = max(report.slowest_ms.get(what, 0), slowest)
+        for proxy in self.proxies:
+            for operation, count in proxy.counts().items():
+                report.kms[operation] = report.kms.get(operation, 0) + count
+        report.counts = dict(sorted(report.counts.items()))
