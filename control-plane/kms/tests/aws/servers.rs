@@ -112,6 +112,12 @@ pub fn localstack() -> Server {
     server
 }
 
+/// Forgets every key: what comes next begins with a KMS that is empty.
+pub fn reset(moto: &Server) {
+    let (status, _) = ask(moto.address, "POST", "/moto-api/reset", &[], "").unwrap();
+    assert_eq!(status, 200);
+}
+
 /// Faults in front of another server.
 pub fn microburst(upstream: &Server) -> Server {
     let address = free_port();
