@@ -14,6 +14,6 @@ pub(crate) use acks::Acks;
 #[cfg(test)]
 pub(crate) use fanout::testing;
 pub(crate) use fanout::{Fanout, Outgoing, Pending, Report, Status, Subscribe, Unsubscribe};
-pub(crate) use frozen::{FrozenReport, Unsettled, Unsettling};
+pub(crate) use frozen::{FrozenReport, Unconfirmed, Unsettled, Unsettling};
 pub(crate) use registry::{RegistryActor, Run};
 pub(crate) use slot::{Slot, watch};

@@ -4,6 +4,8 @@ mod auth;
 mod buckets;
 mod credentials;
 mod freeze;
+mod keys;
+mod life;
 mod nodes;
 mod problem;
 mod status;
@@ -72,6 +74,8 @@ pub(crate) fn serve(
         let v1 = web::scope("/v1")
             .wrap(from_fn(auth::check))
             .configure(tenants::routes)
+            .configure(life::routes)
+            .configure(keys::routes)
             .configure(buckets::routes)
             .configure(freeze::routes)
             .configure(credentials::routes)

@@ -2,7 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 use sealgate_envelope::TenantId;
-use sealgate_kms::{KmsError, SYSTEM_KEK};
+use sealgate_kms::KmsError;
 use serde::Deserialize;
 
 use super::{Api, Problem};
@@ -66,9 +66,7 @@ async fn restore(
 ) -> Result<std::sync::Arc<TenantRecord>, Error> {
     let id: TenantId =
         id.parse().map_err(|_| Error::Invalid("a tenant's id has 32 hex digits".to_owned()))?;
-    if kek == format!("{}/{SYSTEM_KEK}", api.kms.provider()) {
-        return Err(Error::Invalid("the system KEK is no tenant's".to_owned()));
-    }
+    api.registry.kek_free(id, &kek)?;
     api.kms.current_version(&kek).await.map_err(|error| match error {
         KmsError::NotFound(_) => {
             Error::Precondition(format!("{error}; start the control plane with the keyring that has it"))

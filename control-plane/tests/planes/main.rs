@@ -6,6 +6,7 @@ mod buckets;
 mod certificates;
 mod keys;
 mod lent;
+mod life;
 mod push;
 mod sigv2;
 mod store;
