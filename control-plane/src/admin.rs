@@ -11,7 +11,7 @@ mod problem;
 mod status;
 mod tenants;
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
 
 use actix_web::{App, HttpServer, dev::Server, middleware::from_fn, web};
 use sealgate_kms::Kms;
@@ -42,6 +42,8 @@ pub(crate) struct Api {
     pub(crate) kms: Arc<dyn Kms>,
     pub(crate) keys: Arc<KeyService>,
     pub(crate) metrics: Arc<Metrics>,
+    /// The file of the recovery card.
+    pub(crate) card: PathBuf,
 }
 
 impl Api {

@@ -6,7 +6,7 @@ use std::{
     io::Write as _,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -72,7 +72,7 @@ pub(crate) async fn keep(registry: Arc<Registry>, path: PathBuf) {
     loop {
         changes.mark_unchanged();
         let (of, to) = (Arc::clone(&registry), path.clone());
-        let written = tokio::task::spawn_blocking(move || write(&to, &card(&of.state())?)).await;
+        let written = tokio::task::spawn_blocking(move || write_card(&of, &to)).await;
         let changed = changes.changed();
         let gone = match written {
             Ok(Ok(())) => {
@@ -90,6 +90,14 @@ pub(crate) async fn keep(registry: Arc<Registry>, path: PathBuf) {
             return;
         }
     }
+}
+
+/// Writes the card as it is now; returns when it lies there.
+pub(crate) fn write_card(registry: &Registry, path: &Path) -> Result<(), Error> {
+    // One at a time: they share the temporary file, and an older state must not come last.
+    static WRITING: Mutex<()> = Mutex::new(());
+    let _one = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    write(path, &card(&registry.state())?)
 }
 
 /// Writes the card whole or not at all, unless it is there.

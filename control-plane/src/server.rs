@@ -115,6 +115,7 @@ impl ControlPlane {
             kms: Arc::clone(&kms),
             keys: Arc::clone(&keys),
             metrics: Arc::clone(&metrics),
+            card: config.data_dir.join(recovery::FILE),
         };
         let api = Arc::new(api);
         let unavailable = |what: &str, error: std::io::Error| Error::Unavailable(format!("{what}: {error}"));

@@ -40,17 +40,10 @@ impl Acks {
         }
     }
 
-    /// Nodes that may serve a tenant and do not run this version, those that are not connected included; `wait`: unless they
-    /// do within 5 s. Those that are not connected are not waited for.
-    pub(crate) async fn unconfirmed(
-        &self,
-        tenant: TenantId,
-        since: Version,
-        wait: bool,
-    ) -> Result<Vec<String>, Error> {
-        if wait {
-            self.behind(since).await?;
-        }
+    /// Nodes that may serve a tenant and do not run this version within 5 s. Those that are not connected are among them, and
+    /// are not waited for.
+    pub(crate) async fn unconfirmed(&self, tenant: TenantId, since: Version) -> Result<Vec<String>, Error> {
+        self.behind(since).await?;
         self.fanout.send(Unconfirmed { tenant, since }).await
     }
 

@@ -9,6 +9,7 @@ use super::{Api, Problem};
 use crate::{
     Error,
     keys::HARD,
+    recovery,
     registry::{
         Version,
         life::{RATE, RATE_MAX},
@@ -165,6 +166,12 @@ async fn begin(
     // One that does not open what it wraps would cost the next IKs.
     api.keys.try_kek(tenant.id, &kek).await?;
     let id = tenant.id;
+    let allowed = kek.clone();
+    api.change(move |registry| registry.allow_kek(id, &allowed)).await?;
+    // A record must not name a KEK that the card in the file does not.
+    let (registry, card) = (std::sync::Arc::clone(&api.registry), api.card.clone());
+    let written = tokio::task::spawn_blocking(move || recovery::write_card(&registry, &card));
+    written.await.map_err(|_| Error::Internal("writing the recovery card failed".to_owned()))??;
     api.change(move |registry| registry.begin_rewrap(id, &kek, rate)).await?;
     Ok(HttpResponse::Accepted().json(state_of(api, &tenant.name).await?))
 }
@@ -267,7 +274,7 @@ async fn shred_of(api: &Api, name: &str) -> Result<Value, Error> {
     let tenant = api.registry.tenant_by_name(name)?;
     let cut = tenant.cut.clone().filter(|cut| cut.shred);
     let cut = cut.ok_or_else(|| Error::NotFound(format!("the tenant {name:?} was not shredded")))?;
-    let pending = api.acks.unconfirmed(tenant.id, api.registry.version(), false).await?;
+    let pending = api.acks.unconfirmed(tenant.id, api.registry.version()).await?;
     let keks: Vec<_> = tenant
         .keks
         .iter()
@@ -291,7 +298,7 @@ impl Api {
     /// What the nodes of a tenant have confirmed, and when the last is certain to hold none of the keys that this version
     /// takes away.
     pub(super) async fn confirmed(&self, tenant: TenantId, version: Version) -> Result<Value, Error> {
-        let pending = self.acks.unconfirmed(tenant, version, true).await?;
+        let pending = self.acks.unconfirmed(tenant, version).await?;
         let now = self.registry.clock().now();
         let life = self.registry.tenant(tenant)?.unproved_life;
         let certain_at = if pending.is_empty() { now } else { now + HARD + life };

@@ -61,19 +61,9 @@ impl Registry {
     /// [`Error::AlreadyExists`] for another tenant's KEK, [`Error::Denied`] while the tenant's keys are cut off,
     /// [`Error::Precondition`] for one that is destroyed.
     pub fn begin_rewrap(&self, id: TenantId, kek: &str, rate: u32) -> Result<Version, Error> {
-        let tenant = self.tenant(id)?;
-        tenant.usable()?;
-        self.kek_free(id, kek)?;
-        if tenant.keks.iter().any(|used| used.kek == kek && used.destroyed.is_some()) {
-            return Err(Error::Precondition(format!("the KEK {kek:?} was destroyed")));
-        }
-        let mut record = TenantRecord::clone(&tenant);
+        let mut record = self.allowing(id, kek)?;
         record.generation += 1;
         kek.clone_into(&mut record.kek);
-        match record.keks.iter_mut().find(|used| used.kek == kek) {
-            Some(used) => used.cleared = false,
-            None => record.keks.push(KekUse::new(kek)),
-        }
         let job = JobRecord {
             tenant: id,
             generation: record.generation,
@@ -89,6 +79,32 @@ impl Registry {
         let compare = [self.unchanged(&tenant_key)?, self.unchanged(&job_key)?];
         let ops = vec![Op::Put(tenant_key, encode(&record)?), Op::Put(job_key, encode(&job)?)];
         self.commit(&compare, ops, false)
+    }
+
+    /// Puts a KEK on the tenant's list, and so on the recovery card, before anything is wrapped by it.
+    ///
+    /// # Errors
+    /// As [`Self::begin_rewrap`].
+    pub(crate) fn allow_kek(&self, id: TenantId, kek: &str) -> Result<(), Error> {
+        let record = self.allowing(id, kek)?;
+        if record.keks != self.tenant(id)?.keks {
+            self.put_tenant(&record, false)?;
+        }
+        Ok(())
+    }
+
+    fn allowing(&self, id: TenantId, kek: &str) -> Result<TenantRecord, Error> {
+        let mut record = TenantRecord::clone(&*self.tenant(id)?);
+        record.usable()?;
+        self.kek_free(id, kek)?;
+        if record.keks.iter().any(|used| used.kek == kek && used.destroyed.is_some()) {
+            return Err(Error::Precondition(format!("the KEK {kek:?} was destroyed")));
+        }
+        match record.keks.iter_mut().find(|used| used.kek == kek) {
+            Some(used) => used.cleared = false,
+            None => record.keks.push(KekUse::new(kek)),
+        }
+        Ok(record)
     }
 
     /// The work on a tenant's IKs, if there ever was any.

@@ -20,6 +20,7 @@ mod ik_order;
 mod keys;
 mod landings;
 mod large;
+mod life;
 mod many_parts;
 mod plain;
 mod pressure;
