@@ -14,8 +14,9 @@ use super::{
     Registry, Version, buckets,
     iks::noted,
     records::{
-        AdoptionRecord, BucketRecord, BucketState, IkEntry, LentRecord, OldCopy, RuleRecord,
-        SOURCE_PREFIX, SourceRecord, bucket_key, ik_key, lent_key, source_key, tenant_key,
+        AdoptionRecord, BucketRecord, BucketState, IkEntry, JobRecord, LentRecord, OldCopy,
+        RuleRecord, SOURCE_PREFIX, SourceRecord, bucket_key, ik_key, job_key, lent_key, source_key,
+        tenant_key,
     },
 };
 use crate::Error;
@@ -230,7 +231,20 @@ impl Registry {
         let plain = adopted.plain;
         record.state = BucketState::Active;
         record.adopted = Some(AdoptionRecord { plain, keys, refused_keys, ..AdoptionRecord::default() });
-        self.put(&record)
+        // What lies there of records that were replaced since is to go, …
+        record.records += 1;
+        let key = bucket_key(&record.name);
+        let mut compare = vec![self.unchanged(&key)?];
+        let mut ops = vec![Op::Put(key, encode(&record)?)];
+        // … and what came in with it is to be wrapped like all others.
+        if keys > 0
+            && let Some(job) = self.job(record.tenant)?
+        {
+            let key = job_key(record.tenant);
+            compare.push(self.unchanged(&key)?);
+            ops.push(Op::Put(key, encode(&JobRecord { part: 0, refused: 0, ended: 0, ..job })?));
+        }
+        self.commit(&compare, ops, false)
     }
 
     /// The bucket is not what the operator says: nodes look at it no more, and the operator sees why.

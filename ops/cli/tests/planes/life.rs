@@ -15,6 +15,7 @@ use sealgate_envelope::{Envelope, IkRecord, RecoveryCard, hidden};
 use sealgate_kms::{Keyring, Unlock};
 use serde_json::{Value, json};
 
+use super::adoption::replicate;
 use super::process::Plane;
 use super::relay::{Moment, Relay};
 use super::s3::{Answer, Client, bytes};
@@ -270,6 +271,115 @@ async fn a_shredded_tenant_is_refused_on_every_node_and_its_keks_are_gone() {
     assert_eq!(gateway.admin("POST", "/v1/tenants/tests/enable", json!({})).await.0, 403);
     assert_eq!(one.send("DELETE", "/bucket/object", "").await.status, 204);
     assert_eq!(one.send("DELETE", "/bucket", "").await.status, 204);
+    gateway.stop().await;
+}
+
+/// A replica keeps the records from when it was made. What the store has since replaced is known as that, and goes.
+#[actix_rt::test]
+async fn a_replica_from_before_a_rotation_is_adopted_and_comes_up_to_date() {
+    let gateway = Gateway::start().await;
+    gateway.clients[0].put("/bucket/object", "text").await.ok();
+    replicate(&gateway.world, "bucket", "replica").await;
+    for _ in 0..2 {
+        assert_eq!(gateway.admin("POST", "/v1/tenants/tests/kek/rotate", json!({})).await.0, 202);
+        gateway.until_done().await;
+    }
+    let (root, kek) = (gateway.world.backend(), gateway.until_done().await["kek"].as_str().unwrap().to_owned());
+    let under = |version: &str| vec![(kek.clone(), version.to_owned())];
+    assert_eq!((keks_in(&root, "bucket").await, keks_in(&root, "replica").await), (under("3"), under("1")));
+    let (_, released) = gateway.admin("POST", "/v1/buckets/bucket/release", json!({})).await;
+    let adopt = json!({ "backend_bucket": "replica", "id": released["id"], "recovery_card": released["recovery_card"] });
+    let wanted = json!({ "name": "bucket", "tenant": "tests", "adopt": adopt });
+    let (status, adopted) = gateway.admin("POST", "/v1/buckets", wanted).await;
+    assert_eq!((status, &adopted["adopted"]["keys"], &adopted["adopted"]["refused_keys"]), (201, &json!(1), &json!(0)), "{adopted}");
+    gateway.until_done().await;
+    assert_eq!(keks_in(&root, "replica").await, under("3"), "the old record went");
+    assert_eq!(gateway.clients[1].get("/bucket/object").await.ok().body, "text");
+    gateway.stop().await;
+}
+
+/// The steps of ops/runbooks/stolen-node.md, as far as they are Sealgate's.
+#[actix_rt::test]
+async fn a_stolen_node_gets_nothing_any_more_and_what_it_held_is_refused() {
+    let gateway = Gateway::start().await;
+    let [stolen, other] = &gateway.clients;
+    stolen.put("/bucket/object", "text").await.ok();
+    gateway.bucket("unread").await;
+    other.put("/unread/object", "text").await.ok();
+    assert_eq!(gateway.admin("DELETE", "/v1/nodes/one", json!({})).await.0, 200);
+    // It never had this key, and does not get it.
+    assert_eq!(stolen.get("/unread/object").await.status, 503);
+    let (_, told) = gateway.admin("POST", "/v1/tenants/tests/disable", json!({})).await;
+    assert_eq!(told["pending"], json!([]), "it is not waited for: {told}");
+    assert_eq!(other.get("/bucket/object").await.status, 403);
+    let (_, keys) = gateway.admin("GET", "/v1/buckets/bucket/keys", json!({})).await;
+    for key in keys.as_array().unwrap() {
+        let path = format!("/v1/buckets/bucket/keys/{}/compromised", key["ik"].as_str().unwrap());
+        assert_eq!(gateway.admin("POST", &path, json!({})).await.0, 200, "also while the tenant is disabled");
+    }
+    let (_, credentials) = gateway.admin("GET", "/v1/credentials", json!({})).await;
+    let id = credentials[0]["access_key_id"].as_str().unwrap().to_owned();
+    let tenant = gateway.control.registry().state().tenant_named("tests").unwrap().id;
+    let new = gateway.control.ensure_credential(tenant, "new").await.unwrap().unwrap();
+    assert_eq!(gateway.admin("DELETE", &format!("/v1/credentials/{id}"), json!({})).await.0, 200);
+    assert_eq!(gateway.admin("POST", "/v1/tenants/tests/enable", json!({})).await.0, 200);
+    assert_eq!(other.get("/bucket/object").await.status, 403, "with the old credential");
+    let (access_key, secret_key) = (new.record.access_key_id.clone(), new.secret.as_str().to_owned());
+    let client = Client { address: other.address, access_key, secret_key };
+    assert_eq!(client.get("/bucket/object").await.status, 403, "under a key that the thief had");
+    assert_eq!(client.get("/unread/object").await.ok().body, "text");
+    client.put("/bucket/new", "new").await.ok();
+    assert_eq!(client.get("/bucket/new").await.ok().body, "new");
+    gateway.stop().await;
+}
+
+#[actix_rt::test]
+async fn the_commands_do_it_and_say_what_they_did() {
+    let gateway = Gateway::start().await;
+    gateway.clients[0].put("/bucket/object", "text").await.ok();
+    let (url, token) = (
+        format!("http://{}", gateway.control.admin_addr()),
+        gateway.world.path().join("control/admin-token"),
+    );
+    let command = async |json: bool, words: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sealgate"));
+        command.args(json.then_some("--json")).arg("admin").args(words);
+        command.args(["--admin-url", &url, "--admin-token-file"]).arg(&token);
+        let done = actix_rt::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let (out, err) = (String::from_utf8(done.stdout).unwrap(), String::from_utf8(done.stderr).unwrap());
+        (done.status.code().unwrap(), out, err)
+    };
+    let asked = async |words: &[&str]| {
+        let (exit, out, err) = command(true, words).await;
+        assert_eq!(exit, 0, "{words:?}: {err}");
+        serde_json::from_str::<Value>(&out).unwrap()
+    };
+    let rotated = asked(&["kek", "rotate", "tests", "--rate", "1000", "--wait"]).await;
+    assert_eq!((&rotated["work"]["state"], &rotated["work"]["rewrapped"]), (&json!("done"), &json!(1)));
+    let moved = asked(&["kek", "move", "tests", "--to-kms", "local", "--wait"]).await;
+    assert_ne!(moved["kek"], rotated["kek"]);
+    asked(&["kek", "destroy", "tests", rotated["kek"].as_str().unwrap()]).await;
+    assert!(asked(&["kek", "show", "tests"]).await["versions"][0]["destroyed_at"].is_u64());
+    asked(&["key", "rotate", "bucket"]).await;
+    gateway.clients[0].put("/bucket/other", "text").await.ok();
+    let keys = asked(&["key", "list", "bucket"]).await;
+    let first = keys[0]["ik"].as_str().unwrap();
+    let (exit, _, err) = command(false, &["key", "retire", "bucket", first]).await;
+    assert!(exit == 1 && err.contains("onto itself"), "{exit} {err}");
+    asked(&["key", "compromised", "bucket", first]).await;
+    let (_, text, _) = command(false, &["key", "list", "bucket"]).await;
+    assert!(text.lines().next().unwrap().starts_with(&format!("{first}  compromised")), "{text}");
+    asked(&["key", "reinstate", "bucket", first, "--force"]).await;
+    assert_eq!(gateway.clients[1].get("/bucket/object").await.ok().body, "text");
+    asked(&["tenant", "disable", "tests"]).await;
+    assert_eq!(gateway.clients[1].get("/bucket/object").await.status, 403);
+    asked(&["tenant", "enable", "tests"]).await;
+    assert_eq!(gateway.clients[1].get("/bucket/object").await.status, 200);
+    let (exit, _, err) = command(false, &["tenant", "shred", "tests", "--confirm", "test"]).await;
+    assert!(exit == 2 && err.contains("for good"), "{exit} {err}");
+    asked(&["tenant", "shred", "tests", "--confirm", "tests"]).await;
+    assert_eq!(asked(&["tenant", "shred-report", "tests"]).await["pending"], json!([]));
+    assert_eq!(gateway.clients[1].get("/bucket/object").await.status, 403);
     gateway.stop().await;
 }
 
