@@ -157,12 +157,7 @@ async fn make(api: &Api, tenant: &TenantRecord, kms: &str) -> Result<String, Err
     Ok(kek)
 }
 
-async fn begin(
-    api: &Api,
-    tenant: &TenantRecord,
-    kek: String,
-    rate: u32,
-) -> Result<HttpResponse, Problem> {
+async fn begin(api: &Api, tenant: &TenantRecord, kek: String, rate: u32) -> Result<HttpResponse, Problem> {
     // One that does not open what it wraps would cost the next IKs.
     api.keys.try_kek(tenant.id, &kek).await?;
     let id = tenant.id;
@@ -196,7 +191,10 @@ async fn destroy(
     let at = match used.destroyed {
         Some(at) => at,
         None if kek == tenant.kek => {
-            return Err(Error::Precondition(format!("{kek:?} wraps the tenant's keys: move it to another first")).into());
+            return Err(Error::Precondition(format!(
+                "{kek:?} wraps the tenant's keys: move it to another first"
+            ))
+            .into());
         }
         None if needed => {
             return Err(Error::Precondition(format!(

@@ -129,14 +129,7 @@ impl v1::keys_server::Keys for KeysService {
         let Given { revision, records, replaced, elsewhere, fulfilled } =
             self.record(&identity, Fetch::Records, &bucket, &[], result)?;
         let epoch = self.registry.version().epoch;
-        Ok(Response::new(v1::RecordsResponse {
-            records,
-            replaced,
-            epoch,
-            revision,
-            elsewhere,
-            fulfilled,
-        }))
+        Ok(Response::new(v1::RecordsResponse { records, replaced, epoch, revision, elsewhere, fulfilled }))
     }
 
     async fn checked(

@@ -86,7 +86,9 @@ impl KeyService {
         }
         // Revisions are of one store: what was read before it was exchanged says nothing.
         if report.epoch != self.registry.version().epoch {
-            return Err(Error::Precondition("the records were read from another run of the store".to_owned()));
+            return Err(Error::Precondition(
+                "the records were read from another run of the store".to_owned(),
+            ));
         }
         if report.revision > self.registry.store().revision() {
             return Err(Error::Invalid("the store has no such revision yet".to_owned()));

@@ -101,9 +101,13 @@ impl KeyService {
         loop {
             changes.mark_unchanged();
             reports.mark_unchanged();
-            let shredded = self.registry.tenant(tenant).map(|record| record.cut.as_ref().is_some_and(|cut| cut.shred));
+            let shredded =
+                self.registry.tenant(tenant).map(|record| record.cut.as_ref().is_some_and(|cut| cut.shred));
             let went = match shredded {
-                Ok(true) => self.destroy_all(tenant, kms).await.map(|left| if left { Went::Wait(retry) } else { Went::Done }),
+                Ok(true) => self
+                    .destroy_all(tenant, kms)
+                    .await
+                    .map(|left| if left { Went::Wait(retry) } else { Went::Done }),
                 Ok(false) => self.stretch(tenant).await,
                 Err(error) => Err(error),
             };
@@ -131,7 +135,8 @@ impl KeyService {
 
     /// A part of the IKs, or a look at what was seen of the copies.
     async fn stretch(&self, id: TenantId) -> Result<Went, Error> {
-        let Some(job) = self.read(move |registry| registry.job(id)).await?.filter(|job| job.ended == 0) else {
+        let Some(job) = self.read(move |registry| registry.job(id)).await?.filter(|job| job.ended == 0)
+        else {
             return Ok(Went::Done);
         };
         let tenant = self.registry.tenant(id)?;
@@ -148,7 +153,8 @@ impl KeyService {
             let asked = self.clock.now();
             let pace = Duration::from_secs_f64(batch.len() as f64 / f64::from(job.rate));
             let started = tokio::time::Instant::now();
-            let answers = join_all(batch.iter().map(|found| self.unwrapper.rewrap(&found.record, &tenant.kek))).await;
+            let answers =
+                join_all(batch.iter().map(|found| self.unwrapper.rewrap(&found.record, &tenant.kek))).await;
             let mut done = Vec::new();
             let mut away = None;
             for (found, answer) in batch.iter().zip(answers) {
@@ -193,9 +199,8 @@ impl KeyService {
         done: Vec<Rewrapped>,
         asked: u64,
     ) -> Result<JobRecord, Error> {
-        let (job, done) = self
-            .change(move |registry| Ok((registry.commit_rewraps(&job, &done)?, done)))
-            .await?;
+        let (job, done) =
+            self.change(move |registry| Ok((registry.commit_rewraps(&job, &done)?, done))).await?;
         for rewrapped in &done {
             self.unwrapper.rebind(rewrapped, asked);
             let context = &rewrapped.record.context;

@@ -111,8 +111,11 @@ impl KeyService {
                 let (ik, entry) = (newest.ik, self.entry(bucket, newest.ik).await?);
                 let usable = entry.state == IkState::Active;
                 // One that an operator ended goes on like one past its day, while no new one can be made.
-                let created =
-                    if newest.ended { newest.created.min(now.saturating_sub(ACTIVE_LIFE)) } else { newest.created };
+                let created = if newest.ended {
+                    newest.created.min(now.saturating_sub(ACTIVE_LIFE))
+                } else {
+                    newest.created
+                };
                 if usable && now < created + ACTIVE_LIFE {
                     (ik, created, entry)
                 } else {
@@ -120,9 +123,7 @@ impl KeyService {
                         Ok(made) => made,
                         // The 24 h are soft: the old one goes on while no new one can be made.
                         Err(Error::Unavailable(reason))
-                            if usable
-                                && entry.confirmed
-                                && now < created + ACTIVE_LIFE + ACTIVE_GRACE =>
+                            if usable && entry.confirmed && now < created + ACTIVE_LIFE + ACTIVE_GRACE =>
                         {
                             tracing::warn!(target: "audit", %bucket, %ik, reason, "no new key: the old one goes on");
                             self.metrics.degraded();

@@ -14,9 +14,8 @@ use super::{
     Registry, Version, buckets,
     iks::noted,
     records::{
-        AdoptionRecord, BucketRecord, BucketState, IkEntry, JobRecord, LentRecord, OldCopy,
-        RuleRecord, SOURCE_PREFIX, SourceRecord, bucket_key, ik_key, job_key, lent_key, source_key,
-        tenant_key,
+        AdoptionRecord, BucketRecord, BucketState, IkEntry, JobRecord, LentRecord, OldCopy, RuleRecord,
+        SOURCE_PREFIX, SourceRecord, bucket_key, ik_key, job_key, lent_key, source_key, tenant_key,
     },
 };
 use crate::Error;
@@ -209,9 +208,9 @@ impl Registry {
     /// Whether the store has another record of the same IK: then what lies in the bucket is damaged, or planted.
     pub(crate) fn contradicts(&self, context: &IkContext, record: &IkRecord) -> Result<bool, Error> {
         let (bytes, digest) = (record.to_bytes()?, hex::encode(record.digest()?));
-        Ok(self.ik(context.bucket, context.ik)?.is_some_and(|entry| {
-            entry.record != bytes && !entry.old.iter().any(|old| old.digest == digest)
-        }))
+        Ok(self
+            .ik(context.bucket, context.ik)?
+            .is_some_and(|entry| entry.record != bytes && !entry.old.iter().any(|old| old.digest == digest)))
     }
 
     /// The bucket is what the operator says.

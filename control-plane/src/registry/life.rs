@@ -115,7 +115,8 @@ impl Registry {
     /// All that has not ended.
     pub(crate) fn open_jobs(&self) -> Result<Vec<JobRecord>, Error> {
         let found = self.store().scan(JOB_PREFIX)?;
-        let jobs = found.iter().map(|(_, found)| decode(&found.value)).collect::<Result<Vec<JobRecord>, _>>()?;
+        let jobs =
+            found.iter().map(|(_, found)| decode(&found.value)).collect::<Result<Vec<JobRecord>, _>>()?;
         Ok(jobs.into_iter().filter(|job| job.ended == 0).collect())
     }
 
@@ -235,7 +236,8 @@ impl Registry {
         let ended = JobRecord { ended: self.now().max(1), trouble: String::new(), ..job.clone() };
         let mut ops = vec![Op::Put(key, encode(&ended)?)];
         let mut record = TenantRecord::clone(&tenant);
-        for used in record.keks.iter_mut().filter(|used| clear.contains(&used.kek) && used.kek != tenant.kek) {
+        for used in record.keks.iter_mut().filter(|used| clear.contains(&used.kek) && used.kek != tenant.kek)
+        {
             used.cleared = true;
         }
         if record.keks != tenant.keks {

@@ -143,8 +143,11 @@ impl Registry {
             }
         }
         // Of the KEK in use a version is on its way out once another one is known to have taken over.
-        let took_over: BTreeSet<String> =
-            counts.iter().filter(|(_, count)| count.newest > 0).map(|((_, version), _)| version.clone()).collect();
+        let took_over: BTreeSet<String> = counts
+            .iter()
+            .filter(|(_, count)| count.newest > 0)
+            .map(|((_, version), _)| version.clone())
+            .collect();
         for ((kek, version), count) in counts {
             let used = tenant.keks.iter().find(|used| used.kek == kek);
             let current = kek == tenant.kek;

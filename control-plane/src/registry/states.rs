@@ -74,7 +74,9 @@ impl Registry {
             }
             (Verdict::Retired, IkState::DecryptOnly | IkState::Retired) => IkState::Retired,
             (Verdict::Reinstated, IkState::Compromised) if !forced => {
-                return refuse(format!("the key {ik} counts as disclosed: force it, and judge it again soon"));
+                return refuse(format!(
+                    "the key {ik} counts as disclosed: force it, and judge it again soon"
+                ));
             }
             (Verdict::Reinstated, IkState::Active) => IkState::Active,
             (Verdict::Reinstated, _) => IkState::DecryptOnly,

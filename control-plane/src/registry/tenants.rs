@@ -43,8 +43,7 @@ impl Registry {
         let (name, kek) = (name.to_owned(), kek.to_owned());
         let keks = vec![KekUse::new(&kek)];
         let created = self.now();
-        let record =
-            TenantRecord { id, name, kek, created, unproved_life, generation: 0, keks, cut: None };
+        let record = TenantRecord { id, name, kek, created, unproved_life, generation: 0, keks, cut: None };
         let key = tenant_key(id);
         self.commit(&[Compare::Absent(key.clone())], vec![Op::Put(key, encode(&record)?)], false)?;
         Ok(Arc::new(record))

@@ -85,7 +85,10 @@ async fn a_rotation_wraps_every_key_anew_and_tells_when_the_old_version_may_go()
     let own = format!("local/tenant-{id}");
     let before = kek(&world).await;
     assert_eq!(version(&before, &own, "1")["records"], 2);
-    assert_eq!((version(&before, &own, "1")["destroyable"].clone(), &before["work"]), (json!(false), &Value::Null));
+    assert_eq!(
+        (version(&before, &own, "1")["destroyable"].clone(), &before["work"]),
+        (json!(false), &Value::Null)
+    );
 
     let (status, begun) = ask(&world, "POST", "/v1/tenants/t/kek/rotate", json!({ "rate": 1000 })).await;
     assert_eq!((status, &begun["generation"]), (202, &json!(1)), "{begun}");
@@ -93,7 +96,10 @@ async fn a_rotation_wraps_every_key_anew_and_tells_when_the_old_version_may_go()
     assert_eq!(placing["work"]["rewrapped"], 2);
     assert_eq!(version(&placing, &own, "2")["records"], 2);
     let old = version(&placing, &own, "1");
-    assert_eq!((&old["records"], &old["copies_unseen"], &old["destroyable"]), (&json!(0), &json!(2), &json!(false)));
+    assert_eq!(
+        (&old["records"], &old["copies_unseen"], &old["destroyable"]),
+        (&json!(0), &json!(2), &json!(false))
+    );
     assert_eq!(placing["buckets_unseen"], json!(["bucket"]));
     let wish = || world.handle.registry().state().buckets["bucket"].records;
     until(&world, "nodes to be told to look", |_| wish() > 0).await;
@@ -111,7 +117,10 @@ async fn a_rotation_wraps_every_key_anew_and_tells_when_the_old_version_may_go()
     // What the storage does not let go keeps the version.
     look(&node, bucket, 1).await;
     let locked = kek(&world).await;
-    assert_eq!((&locked["copies_left"]["bucket"], &version(&locked, &own, "1")["destroyable"]), (&json!(1), &json!(false)));
+    assert_eq!(
+        (&locked["copies_left"]["bucket"], &version(&locked, &own, "1")["destroyable"]),
+        (&json!(1), &json!(false))
+    );
     look(&node, bucket, 0).await;
     assert!(records(&other, bucket, wished).await.fulfilled);
     let done = until(&world, "the end", |report| report["work"]["state"] == "done").await;
@@ -220,9 +229,13 @@ async fn a_tenant_moves_to_another_kek_while_it_is_used() {
         (json!({ "kms": "local", "rate": 0 }), 400, "rate"),
     ] {
         let (found, problem) = ask(&world, "PUT", "/v1/tenants/t/kek", body.clone()).await;
-        assert!(found == status && problem["detail"].as_str().unwrap().contains(saying), "{body}: {found} {problem}");
+        assert!(
+            found == status && problem["detail"].as_str().unwrap().contains(saying),
+            "{body}: {found} {problem}"
+        );
     }
-    let (status, moving) = ask(&world, "PUT", "/v1/tenants/t/kek", json!({ "kms": "local", "rate": 1000 })).await;
+    let (status, moving) =
+        ask(&world, "PUT", "/v1/tenants/t/kek", json!({ "kms": "local", "rate": 1000 })).await;
     assert_eq!(status, 202, "{moving}");
     let to = moving["kek"].as_str().unwrap().to_owned();
     assert_ne!(to, from);
@@ -307,11 +320,13 @@ async fn a_key_is_rotated_retired_and_taken_back() {
     assert_eq!((state(&first.ik_id), state(&second.ik_id)), (json!("decrypt-only"), json!("active")));
 
     let path = |ik: &[u8], what: &str| format!("/v1/buckets/bucket/keys/{}/{what}", hex::encode(ik));
-    let (status, problem) = ask(&world, "POST", &path(&second.ik_id, "retire"), json!({ "force": true })).await;
+    let (status, problem) =
+        ask(&world, "POST", &path(&second.ik_id, "retire"), json!({ "force": true })).await;
     assert!(status == 409 && problem["detail"].as_str().unwrap().contains("rotate it first"), "{problem}");
     let (status, problem) = ask(&world, "POST", &path(&first.ik_id, "retire"), json!({})).await;
     assert!(status == 409 && problem["detail"].as_str().unwrap().contains("onto itself"), "{problem}");
-    let (status, retired) = ask(&world, "POST", &path(&first.ik_id, "retire"), json!({ "force": true })).await;
+    let (status, retired) =
+        ask(&world, "POST", &path(&first.ik_id, "retire"), json!({ "force": true })).await;
     assert_eq!((status, &retired["pending"], retired["certain_at"].as_u64()), (200, &json!([]), Some(now())));
     assert_eq!(node.get(bucket, &first.ik_id).await.unwrap_err().code(), Code::PermissionDenied);
     assert_eq!(ask(&world, "POST", &path(&first.ik_id, "reinstate"), json!({})).await.0, 200);
@@ -327,7 +342,11 @@ async fn a_key_is_rotated_retired_and_taken_back() {
     assert_eq!(node.get(bucket, &second.ik_id).await.unwrap_err().code(), Code::PermissionDenied);
     let third = node.placed_key(bucket).await;
     assert!(third.ik_id != second.ik_id && third.ik_id != first.ik_id, "the next write has a new one");
-    assert_eq!(ask(&world, "POST", &path(&second.ik_id, "reinstate"), json!({})).await.0, 409, "not without force");
+    assert_eq!(
+        ask(&world, "POST", &path(&second.ik_id, "reinstate"), json!({})).await.0,
+        409,
+        "not without force"
+    );
     acks.abort();
     let mut keys = vec![0];
     while let Ok(pushed) = pushed.try_recv() {
@@ -352,15 +371,24 @@ async fn a_disabled_tenant_gets_no_key_until_it_is_enabled() {
     assert_eq!(node.get(bucket, &key.ik_id).await.unwrap_err().code(), Code::PermissionDenied);
     assert_eq!(node.active(bucket).await.unwrap_err().code(), Code::PermissionDenied);
     assert_eq!(node.get(theirs, &other.ik_id).await.unwrap().ik, other.ik);
-    assert_eq!(ask(&world, "POST", "/v1/tenants/t/kek/rotate", json!({})).await.0, 409, "its KEK is not used");
+    assert_eq!(
+        ask(&world, "POST", "/v1/tenants/t/kek/rotate", json!({})).await.0,
+        409,
+        "its KEK is not used"
+    );
     let snapshot = node.subscribe().await.snapshot().await.snapshot;
-    let denied: Vec<_> = snapshot.buckets.iter().map(|bucket| (bucket.name.as_str(), bucket.keys_denied)).collect();
+    let denied: Vec<_> =
+        snapshot.buckets.iter().map(|bucket| (bucket.name.as_str(), bucket.keys_denied)).collect();
     assert_eq!(denied, [("bucket", true), ("theirs", false)]);
     world.handle.stop().await;
 
     let world = start_at(dir.path(), now() + 5).await;
     let node = world.node("n1", Tenants::All).await;
-    assert_eq!(node.get(bucket, &key.ik_id).await.unwrap_err().code(), Code::PermissionDenied, "also after a restart");
+    assert_eq!(
+        node.get(bucket, &key.ik_id).await.unwrap_err().code(),
+        Code::PermissionDenied,
+        "also after a restart"
+    );
     assert_eq!(ask(&world, "POST", "/v1/tenants/t/enable", json!({})).await.0, 200);
     assert_eq!(node.get(bucket, &key.ik_id).await.unwrap().ik, key.ik);
     world.handle.stop().await;
@@ -386,9 +414,16 @@ async fn shredding_destroys_every_kek_that_ever_wrapped_a_key_and_no_other() {
     // The KMS is away: access is cut all the same, and the rest follows.
     world.kms.set_failure(Some(KmsError::Unavailable(Cause::Server, "test".to_owned())));
     let (status, told) = ask(&world, "POST", "/v1/tenants/t/shred", json!({ "confirm": "t" })).await;
-    assert_eq!((status, &told["destroyed_at"], told["access_cut_at"].as_u64()), (202, &Value::Null, Some(now())), "{told}");
+    assert_eq!(
+        (status, &told["destroyed_at"], told["access_cut_at"].as_u64()),
+        (202, &Value::Null, Some(now())),
+        "{told}"
+    );
     // This test's node has no stream: it confirms nothing.
-    assert_eq!((&told["pending"], told["caches_empty_at"].as_u64()), (&json!(["n1"]), Some(now() + 3_600 + 86_400)));
+    assert_eq!(
+        (&told["pending"], told["caches_empty_at"].as_u64()),
+        (&json!(["n1"]), Some(now() + 3_600 + 86_400))
+    );
     assert_eq!(node.get(bucket, &key.ik_id).await.unwrap_err().code(), Code::PermissionDenied);
     world.handle.stop().await;
 

@@ -58,7 +58,10 @@ pub async fn fulfil_wishes(node: &Node, backends: &Backends, done: &mut HashMap<
             // Another node is at it: whether that came to an end is asked at the next look.
             Ok(Looked::ElsewhereNow) => {}
             Err(error) => {
-                warn!(bucket = bucket.name, error, "replaced key records could not be placed; it is tried again");
+                warn!(
+                    bucket = bucket.name,
+                    error, "replaced key records could not be placed; it is tried again"
+                );
             }
         }
     }
@@ -102,12 +105,7 @@ enum Looked {
 }
 
 /// One look, to its report.
-async fn look(
-    node: &Node,
-    bucket: &Bucket,
-    backend: &Rc<dyn Backend>,
-    wish: u64,
-) -> Result<Looked, String> {
+async fn look(node: &Node, bucket: &Bucket, backend: &Rc<dyn Backend>, wish: u64) -> Result<Looked, String> {
     let given = given(node, bucket, wish).await?;
     if given.elsewhere {
         return Ok(if given.fulfilled { Looked::ElsewhereBefore } else { Looked::ElsewhereNow });

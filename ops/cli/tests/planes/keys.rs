@@ -56,7 +56,9 @@ fn cache() -> Cache {
     let (keys, requests) = Keys::new(Arc::clone(&clock) as Arc<dyn Clock>, Arc::new(Metrics::new().unwrap()));
     let (bucket, id) = (bucket(), IkId::random().unwrap());
     let until = clock.unix() + 86_400;
-    let key = keys.insert(bucket.id, NodeKey { id, ik: Ik::generate().unwrap() }, LIVES, Some(until), Some(0)).unwrap();
+    let key = keys
+        .insert(bucket.id, NodeKey { id, ik: Ik::generate().unwrap() }, LIVES, Some(until), Some(0))
+        .unwrap();
     let held = Arc::downgrade(&key);
     Cache { clock, keys, requests, bucket, id, held }
 }

@@ -144,7 +144,8 @@ async fn a_moved_tenants_records_are_replaced_in_every_bucket_and_its_old_kek_ca
         let under = vec![(second.clone(), "1".to_owned()); records];
         assert_eq!(keks_in(&root, bucket).await, under, "in {bucket}");
     }
-    let (status, gone) = gateway.admin("POST", "/v1/tenants/tests/kek/destroy", json!({ "kek": first })).await;
+    let (status, gone) =
+        gateway.admin("POST", "/v1/tenants/tests/kek/destroy", json!({ "kek": first })).await;
     assert_eq!(status, 200, "{gone}");
     // Nobody has a key in memory any more: the KMS opens what lies there now.
     for node in &gateway.nodes {
@@ -208,7 +209,8 @@ async fn a_key_that_was_asked_for_before_it_was_taken_back_is_not_used_after() {
     // The control plane gave the key; on its way to the node it is overtaken by the push that takes it back.
     relay.halt_at(Moment::ActiveAnswered);
     let writer = here.clone();
-    let writing = actix_rt::spawn(async move { writer.try_send("PUT", "/bucket/second", Bytes::from("new")).await });
+    let writing =
+        actix_rt::spawn(async move { writer.try_send("PUT", "/bucket/second", Bytes::from("new")).await });
     relay.reached().await;
     admin("POST", &format!("/v1/buckets/bucket/keys/{ik}/compromised")).await;
     let snapshot = node.node().snapshot().unwrap();
@@ -284,14 +286,19 @@ async fn a_replica_from_before_a_rotation_is_adopted_and_comes_up_to_date() {
         assert_eq!(gateway.admin("POST", "/v1/tenants/tests/kek/rotate", json!({})).await.0, 202);
         gateway.until_done().await;
     }
-    let (root, kek) = (gateway.world.backend(), gateway.until_done().await["kek"].as_str().unwrap().to_owned());
+    let (root, kek) =
+        (gateway.world.backend(), gateway.until_done().await["kek"].as_str().unwrap().to_owned());
     let under = |version: &str| vec![(kek.clone(), version.to_owned())];
     assert_eq!((keks_in(&root, "bucket").await, keks_in(&root, "replica").await), (under("3"), under("1")));
     let (_, released) = gateway.admin("POST", "/v1/buckets/bucket/release", json!({})).await;
     let adopt = json!({ "backend_bucket": "replica", "id": released["id"], "recovery_card": released["recovery_card"] });
     let wanted = json!({ "name": "bucket", "tenant": "tests", "adopt": adopt });
     let (status, adopted) = gateway.admin("POST", "/v1/buckets", wanted).await;
-    assert_eq!((status, &adopted["adopted"]["keys"], &adopted["adopted"]["refused_keys"]), (201, &json!(1), &json!(0)), "{adopted}");
+    assert_eq!(
+        (status, &adopted["adopted"]["keys"], &adopted["adopted"]["refused_keys"]),
+        (201, &json!(1), &json!(0)),
+        "{adopted}"
+    );
     gateway.until_done().await;
     assert_eq!(keks_in(&root, "replica").await, under("3"), "the old record went");
     assert_eq!(gateway.clients[1].get("/bucket/object").await.ok().body, "text");
@@ -396,8 +403,10 @@ async fn kills_at_any_time_leave_no_object_whose_record_does_not_open() {
     let mut here = client.at(node.address);
     until("a config", async || here.send("GET", "/", "").await.status == 200).await;
     for bucket in BUCKETS {
-        until("the bucket", async || [200, 409].contains(&here.put(&format!("/{bucket}"), "").await.status.as_u16()))
-            .await;
+        until("the bucket", async || {
+            [200, 409].contains(&here.put(&format!("/{bucket}"), "").await.status.as_u16())
+        })
+        .await;
     }
     let (card, keyring) = (world.path().join("control/recovery-card"), world.path().join("keyring.json"));
     let unlock = Unlock::key_file(&world.path().join("keyring.key")).unwrap();
@@ -406,7 +415,9 @@ async fn kills_at_any_time_leave_no_object_whose_record_does_not_open() {
         for bucket in BUCKETS {
             let target = format!("/{bucket}/object-{round}");
             until("a write", async || {
-                here.try_send("PUT", &target, bytes(1_000, round)).await.is_ok_and(|answer| answer.status == 200)
+                here.try_send("PUT", &target, bytes(1_000, round))
+                    .await
+                    .is_ok_and(|answer| answer.status == 200)
             })
             .await;
             written.push((target, round));
