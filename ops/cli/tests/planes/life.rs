@@ -182,8 +182,9 @@ async fn a_compromised_key_is_gone_from_every_node_with_the_answer() {
     two.put("/bucket/new", "new").await.ok();
     assert_eq!(one.get("/bucket/new").await.ok().body, "new");
     let (_, keys) = gateway.admin("GET", "/v1/buckets/bucket/keys", json!({})).await;
-    let states: Vec<_> = keys.as_array().unwrap().iter().map(|key| key["state"].as_str().unwrap()).collect();
-    assert_eq!(states, ["compromised", "active"]);
+    let states: BTreeSet<_> =
+        keys.as_array().unwrap().iter().map(|key| key["state"].as_str().unwrap()).collect();
+    assert_eq!(states, BTreeSet::from(["active", "compromised"]));
     assert_eq!(one.send("DELETE", "/bucket/old", "").await.status, 204, "deleting needs no key");
     gateway.stop().await;
 }
@@ -315,7 +316,7 @@ async fn a_stolen_node_gets_nothing_any_more_and_what_it_held_is_refused() {
     other.put("/unread/object", "text").await.ok();
     assert_eq!(gateway.admin("DELETE", "/v1/nodes/one", json!({})).await.0, 200);
     // It never had this key, and does not get it.
-    assert_eq!(stolen.get("/unread/object").await.status, 503);
+    assert_eq!(stolen.get("/unread/object").await.status, 403);
     let (_, told) = gateway.admin("POST", "/v1/tenants/tests/disable", json!({})).await;
     assert_eq!(told["pending"], json!([]), "it is not waited for: {told}");
     assert_eq!(other.get("/bucket/object").await.status, 403);
@@ -370,12 +371,13 @@ async fn the_commands_do_it_and_say_what_they_did() {
     asked(&["key", "rotate", "bucket"]).await;
     gateway.clients[0].put("/bucket/other", "text").await.ok();
     let keys = asked(&["key", "list", "bucket"]).await;
-    let first = keys[0]["ik"].as_str().unwrap();
+    let old = keys.as_array().unwrap().iter().find(|key| key["state"] == "decrypt-only").unwrap();
+    let first = old["ik"].as_str().unwrap();
     let (exit, _, err) = command(false, &["key", "retire", "bucket", first]).await;
     assert!(exit == 1 && err.contains("onto itself"), "{exit} {err}");
     asked(&["key", "compromised", "bucket", first]).await;
     let (_, text, _) = command(false, &["key", "list", "bucket"]).await;
-    assert!(text.lines().next().unwrap().starts_with(&format!("{first}  compromised")), "{text}");
+    assert!(text.lines().any(|line| line.starts_with(&format!("{first}  compromised"))), "{text}");
     asked(&["key", "reinstate", "bucket", first, "--force"]).await;
     assert_eq!(gateway.clients[1].get("/bucket/object").await.ok().body, "text");
     asked(&["tenant", "disable", "tests"]).await;
