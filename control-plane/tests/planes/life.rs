@@ -299,12 +299,12 @@ async fn a_key_is_rotated_retired_and_taken_back() {
     let mut subscription = node.subscribe().await;
     let snapshot = subscription.snapshot().await;
     subscription.ack(&snapshot).await;
-    let (told, mut pushed) = tokio::sync::mpsc::unbounded_channel();
+    let (told, mut pushed) = tokio::sync::mpsc::channel(64);
     let acks = tokio::spawn(async move {
         loop {
             let snapshot = subscription.snapshot().await;
             subscription.ack(&snapshot).await;
-            told.send(snapshot.snapshot.buckets[0].keys).unwrap();
+            told.try_send(snapshot.snapshot.buckets[0].keys).unwrap();
         }
     });
     let first = node.placed_key(bucket).await;

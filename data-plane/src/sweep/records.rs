@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
+use sealgate_envelope::IkRecord;
 use sealgate_envelope::hidden::{self, HiddenName};
 use sealgate_envelope::ids::BucketId;
 use sealgate_proto::v1 as wire;
@@ -117,7 +118,7 @@ async fn look(node: &Node, bucket: &Bucket, backend: &Rc<dyn Backend>, wish: u64
         // Only a listing says that they lie there.
         there = names(backend, bucket).await.map_err(told)?;
     }
-    let wanted: HashSet<String> = wanted(bucket, &given)?.into_iter().map(|(name, _)| name).collect();
+    let wanted: HashSet<String> = wanted(bucket, &given)?.into_iter().map(|wanted| wanted.name).collect();
     if let Some(missing) = wanted.iter().find(|name| !there.contains_key(*name)) {
         return Err(format!("{missing} was written and is not listed"));
     }
@@ -156,18 +157,21 @@ async fn names(backend: &Rc<dyn Backend>, bucket: &Bucket) -> Result<HashMap<Str
     Ok(found.into_iter().map(|entry| (entry.key, entry.size)).collect())
 }
 
-/// What has to lie in a bucket, by name.
-fn wanted<'a>(
-    bucket: &Bucket,
-    given: &'a wire::RecordsResponse,
-) -> Result<Vec<(String, (sealgate_envelope::IkRecord, &'a [u8]))>, String> {
+/// A record that has to lie in a bucket.
+struct Wanted<'a> {
+    name: String,
+    record: IkRecord,
+    bytes: &'a [u8],
+}
+
+fn wanted<'a>(bucket: &Bucket, given: &'a wire::RecordsResponse) -> Result<Vec<Wanted<'a>>, String> {
     let mut wanted = Vec::with_capacity(given.records.len());
     for bytes in &given.records {
-        let record = sealgate_envelope::IkRecord::parse(bytes).map_err(|error| error.to_string())?;
+        let record = IkRecord::parse(bytes).map_err(|error| error.to_string())?;
         // Those of other buckets were lent to this one: copies in it name them.
         if record.context.tenant == bucket.tenant {
             let name = hidden::ik_record_name(&record).map_err(|error| error.to_string())?;
-            wanted.push((name, (record, bytes.as_slice())));
+            wanted.push(Wanted { name, record, bytes });
         }
     }
     Ok(wanted)
@@ -183,7 +187,7 @@ async fn place(
 ) -> Result<HashMap<String, u64>, String> {
     let told = |error: BackendError| error.to_string();
     let mut placed = HashMap::new();
-    for (name, (record, bytes)) in wanted(bucket, given)? {
+    for Wanted { name, record, bytes } in wanted(bucket, given)? {
         if !there.contains_key(&name) {
             put_record(backend.as_ref(), &bucket.backend_bucket, &record, bytes).await.map_err(told)?;
             info!(bucket = bucket.name, name, "a key record was missing in its bucket and was written");
