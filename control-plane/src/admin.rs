@@ -4,13 +4,15 @@ mod auth;
 mod buckets;
 mod credentials;
 mod freeze;
+mod keys;
 mod kms;
+mod life;
 mod nodes;
 mod problem;
 mod status;
 mod tenants;
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
 
 use actix_web::{App, HttpServer, dev::Server, middleware::from_fn, web};
 use sealgate_kms::Router;
@@ -43,6 +45,8 @@ pub(crate) struct Api {
     /// The KMS providers, as they are looked after.
     pub(crate) health: Vec<Watched>,
     pub(crate) metrics: Arc<Metrics>,
+    /// The file of the recovery card.
+    pub(crate) card: PathBuf,
 }
 
 impl Api {
@@ -75,6 +79,8 @@ pub(crate) fn serve(
         let v1 = web::scope("/v1")
             .wrap(from_fn(auth::check))
             .configure(tenants::routes)
+            .configure(life::routes)
+            .configure(keys::routes)
             .configure(buckets::routes)
             .configure(freeze::routes)
             .configure(credentials::routes)

@@ -15,7 +15,7 @@ use sealgate_envelope::{BucketId, IkId};
 
 use crate::Error;
 
-fn bucket_id(bytes: &[u8]) -> Result<BucketId, Error> {
+pub(crate) fn bucket_id(bytes: &[u8]) -> Result<BucketId, Error> {
     let bytes = bytes.try_into().map_err(|_| Error::Invalid("a bucket id has 16 bytes".to_owned()))?;
     Ok(BucketId::from_bytes(bytes))
 }

@@ -4,12 +4,16 @@
 //! that, and only then does anyone get the key.
 
 mod cache;
+mod cutting;
 mod limiter;
+mod looks;
+mod rewrap;
 mod service;
 mod unopened;
 mod unwrapper;
 
 pub(crate) use limiter::Limiter;
+pub(crate) use looks::Given;
 pub(crate) use service::{Active, Answered, KeyService};
 
 /// Seconds that an IK is the active one, counted from its making.

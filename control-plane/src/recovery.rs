@@ -6,7 +6,7 @@ use std::{
     io::Write as _,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -14,7 +14,7 @@ use sealgate_envelope::{BucketId, RecoveryCard, recovery_card::CardBucket};
 
 use crate::{
     Error,
-    registry::{Registry, State},
+    registry::{Registry, State, records::TenantRecord},
 };
 
 /// The file's name in the data directory.
@@ -40,7 +40,7 @@ pub(crate) fn card(state: &State) -> Result<String, Error> {
         .collect();
     let gone = gone.into_iter().map(|(tenant, bucket)| CardBucket { tenant, bucket, name: String::new() });
     let buckets = buckets.chain(gone);
-    let keks = state.tenants.values().map(|tenant| tenant.kek.clone());
+    let keks = state.tenants.values().flat_map(|tenant| named(tenant));
     Ok(RecoveryCard::new(buckets.collect(), keks.collect())?.to_string())
 }
 
@@ -54,8 +54,15 @@ pub(crate) fn card_of(state: &State, id: BucketId) -> Result<String, Error> {
     let prefix = format!("{id}/");
     let lent = state.sources.iter().filter(|(ids, _)| ids.starts_with(&prefix));
     let buckets = std::iter::once(id).chain(lent.map(|(_, source)| source.owner)).map(entry).collect();
-    let kek = state.tenants.get(&own.tenant).map(|tenant| tenant.kek.clone());
-    Ok(RecoveryCard::new(buckets, kek.into_iter().collect())?.to_string())
+    let keks = state.tenants.get(&own.tenant).map(|tenant| named(tenant));
+    Ok(RecoveryCard::new(buckets, keks.unwrap_or_default())?.to_string())
+}
+
+/// The KEKs that copies of a tenant's key records name: all that ever wrapped one, but those that no copy names any more and
+/// those that are gone.
+fn named(tenant: &TenantRecord) -> Vec<String> {
+    let named = tenant.keks.iter().filter(|used| !used.cleared && used.destroyed.is_none());
+    named.map(|used| used.kek.clone()).collect()
 }
 
 /// Keeps the card in a file. It is looked at with each change of the registry, of which each day brings one: a file that was
@@ -65,7 +72,7 @@ pub(crate) async fn keep(registry: Arc<Registry>, path: PathBuf) {
     loop {
         changes.mark_unchanged();
         let (of, to) = (Arc::clone(&registry), path.clone());
-        let written = tokio::task::spawn_blocking(move || write(&to, &card(&of.state())?)).await;
+        let written = tokio::task::spawn_blocking(move || write_card(&of, &to)).await;
         let changed = changes.changed();
         let gone = match written {
             Ok(Ok(())) => {
@@ -83,6 +90,14 @@ pub(crate) async fn keep(registry: Arc<Registry>, path: PathBuf) {
             return;
         }
     }
+}
+
+/// Writes the card as it is now; returns when it lies there.
+pub(crate) fn write_card(registry: &Registry, path: &Path) -> Result<(), Error> {
+    // One at a time: they share the temporary file, and an older state must not come last.
+    static WRITING: Mutex<()> = Mutex::new(());
+    let _one = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    write(path, &card(&registry.state())?)
 }
 
 /// Writes the card whole or not at all, unless it is there.

@@ -10,9 +10,12 @@ mod freeze;
 mod identities;
 pub(crate) mod iks;
 mod lent;
+pub(crate) mod life;
 pub mod records;
+pub(crate) mod report;
 mod sealer;
 mod state;
+pub(crate) mod states;
 mod tenants;
 
 use std::sync::Arc;

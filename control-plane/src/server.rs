@@ -126,10 +126,11 @@ impl ControlPlane {
             writer: Arc::clone(&writer),
             fanout: Arc::clone(&fanout),
             acks: acks.clone(),
-            kms,
+            kms: Arc::clone(&kms),
             keys: Arc::clone(&keys),
             health,
             metrics: Arc::clone(&metrics),
+            card: config.data_dir.join(recovery::FILE),
         };
         let api = Arc::new(api);
         let unavailable = |what: &str, error: std::io::Error| Error::Unavailable(format!("{what}: {error}"));
@@ -152,6 +153,7 @@ impl ControlPlane {
             tokio::spawn(listener::accept(grpc, grpc_tls, Arc::clone(&registry), connections_in)),
             tokio::spawn(issued.keep(Arc::clone(&clock))),
             tokio::spawn(keys.keeper()),
+            tokio::spawn(Arc::clone(&keys).work(kms)),
             tokio::spawn(midnight(Arc::clone(&clock), Arc::clone(&writer))),
             tokio::spawn(recovery::keep(Arc::clone(&registry), config.data_dir.join(recovery::FILE))),
         ];

@@ -49,9 +49,9 @@ pub(crate) fn encode(
         .into_iter()
         .filter_map(|record| Some((record, record.adoption()?)))
         .filter(|(_, adoption)| adoption.refusal.is_empty())
-        .map(|(record, adoption)| v1::Adoption { bucket: Some(bucket(record)), plain: adoption.plain })
+        .map(|(record, adoption)| v1::Adoption { bucket: Some(bucket(state, record)), plain: adoption.plain })
         .collect();
-    let buckets = own.into_iter().map(|record| bucket(record)).collect();
+    let buckets = own.into_iter().map(|record| bucket(state, record)).collect();
     let mut credentials = Vec::new();
     for credential in state.credentials.values().filter(|credential| tenants.contains(credential.tenant)) {
         let sigv2 = SigningKeys::sigv2_of(credential, state.day, registry.sealer())?;
@@ -100,7 +100,8 @@ pub(crate) fn encode(
 }
 
 /// A bucket on the wire.
-pub(crate) fn bucket(record: &BucketRecord) -> v1::Bucket {
+pub(crate) fn bucket(state: &State, record: &BucketRecord) -> v1::Bucket {
+    let tenant = state.tenants.get(&record.tenant);
     let state = match record.state {
         BucketState::Creating => v1::BucketState::Creating,
         BucketState::Active => v1::BucketState::Active,
@@ -123,6 +124,9 @@ pub(crate) fn bucket(record: &BucketRecord) -> v1::Bucket {
             .collect(),
         created: record.created,
         frozen: record.frozen,
+        keys: record.keys,
+        keys_denied: tenant.is_some_and(|tenant| tenant.usable().is_err()),
+        records: record.records,
     }
 }
 

@@ -4,7 +4,7 @@
 //! many wait, and that no client's hanging up can stop. A key past its soft life is still given out while it is asked
 //! for again; past its hard life it is zeroized by a timer, at that moment. No key is ever on a node's disk.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -79,7 +79,11 @@ struct Active {
 struct State {
     entries: HashMap<(BucketId, IkId), Entry>,
     active: HashMap<BucketId, Active>,
+    rights: HashMap<BucketId, Right>,
 }
+
+/// What the config says of a bucket's keys: none, they are denied; a number that goes up when what was given before is void.
+type Right = Option<u64>;
 
 /// What the cache had.
 enum Cached {
@@ -159,6 +163,10 @@ impl Keys {
         wanted: Wanted,
         cached: Cached,
     ) -> Result<Arc<NodeKey>, KeyError> {
+        if self.right(bucket.id).is_none() {
+            self.metrics.key_lookup(KeyLookup::Failed);
+            return Err(KeyError::Denied("the tenant's keys are cut off".to_owned()));
+        }
         match cached {
             Cached::Fresh(key) => {
                 self.metrics.key_lookup(KeyLookup::Hit);
@@ -206,17 +214,44 @@ impl Keys {
         if entry.received + entry.lives.soft <= now { Cached::Stale(key) } else { Cached::Fresh(key) }
     }
 
+    /// What the config says of a bucket's keys: to be read before the control plane is asked for one.
+    pub fn right(&self, bucket: BucketId) -> Option<u64> {
+        self.lock().rights.get(&bucket).copied().unwrap_or(Some(0))
+    }
+
+    /// Takes over what the config says of all buckets' keys, and drops what it takes back; gives those buckets.
+    pub fn set_rights(&self, rights: HashMap<BucketId, Option<u64>>) -> HashSet<BucketId> {
+        let mut state = self.lock();
+        let changed = |(id, right): &(&BucketId, &Right)| {
+            right.is_none() || state.rights.get(*id).unwrap_or(&Some(0)) != *right
+        };
+        let void: HashSet<BucketId> = rights.iter().filter(changed).map(|(id, _)| *id).collect();
+        state.rights = rights;
+        state.active.retain(|bucket, _| !void.contains(bucket));
+        let before = state.entries.len();
+        state.entries.retain(|(bucket, _), _| !void.contains(bucket));
+        for _ in state.entries.len()..before {
+            self.metrics.key_evicted(Eviction::Revoked);
+        }
+        void
+    }
+
     /// Takes in a key that the control plane gave. `active_until` (Unix seconds) makes it the bucket's key for writing.
+    /// None when `right`, from before it was asked for, does not hold any more: it may be one that was taken back since.
     pub fn insert(
         &self,
         bucket: BucketId,
         key: NodeKey,
         lives: Lives,
         active_until: Option<u64>,
-    ) -> Arc<NodeKey> {
+        right: Option<u64>,
+    ) -> Option<Arc<NodeKey>> {
         let now = self.clock.monotonic();
         let key = Arc::new(key);
         let mut state = self.lock();
+        if right.is_none() || state.rights.get(&bucket).unwrap_or(&Some(0)) != &right {
+            return None;
+        }
         if let Some(until) = active_until {
             state.active.insert(bucket, Active { id: key.id, until });
         }
@@ -224,7 +259,7 @@ impl Keys {
         state.entries.insert((bucket, key.id), Entry { key: Arc::clone(&key), lives, received: now, used });
         drop(state);
         self.changed.notify_one();
-        key
+        Some(key)
     }
 
     /// Drops a key that may not be used any more.
@@ -271,7 +306,7 @@ impl Keys {
             next = Some(next.map_or(at - now, |next| next.min(at - now)));
             true
         });
-        let State { entries, active } = &mut *state;
+        let State { entries, active, .. } = &mut *state;
         active.retain(|bucket, active| entries.contains_key(&(*bucket, active.id)));
         next
     }

@@ -122,6 +122,13 @@ impl Node {
         }
         let ids: HashSet<_> = snapshot.buckets().map(|bucket| bucket.id).collect();
         self.keys.retain(|id| ids.contains(&id));
+        // Before the config is acknowledged, nothing of what it takes back is held any more.
+        let void = self.keys.set_rights(snapshot.buckets().map(|bucket| (bucket.id, bucket.keys)).collect());
+        self.uploads.retain(|id| !void.contains(&id));
+        if !void.is_empty() {
+            // A record that was placed for copies may be of a key that is lent no more: ask again.
+            self.lent.retain(|_| false);
+        }
         // What is known of a place goes with it: a replica that is adopted has the bucket's id, and the same keys.
         let places: HashSet<_> = snapshot.buckets().map(|bucket| bucket.place()).collect();
         let known = self.snapshot();

@@ -161,6 +161,7 @@ async fn run_background(
     actix_rt::spawn(async move { keys.keep_evicting().await });
     actix_rt::spawn(make_pending(Arc::clone(&node), Rc::clone(&backends)));
     actix_rt::spawn(delete_pending(Arc::clone(&node), Rc::clone(&backends)));
+    actix_rt::spawn(place_replaced(Arc::clone(&node), Rc::clone(&backends)));
     actix_rt::spawn(sweep_hourly(Arc::clone(&node), backends));
     let mut uploads = tokio::time::interval(EVICT_UPLOADS_EVERY);
     loop {
@@ -192,6 +193,16 @@ async fn delete_pending(node: Arc<Node>, backends: Rc<Backends>) {
             looked = tokio::time::Instant::now();
             buckets::removal::delete_pending(&node, &backends, &mut deleting).await;
         }
+        let _ = tokio::time::timeout(DELETE_PENDING_EVERY, applied.changed()).await;
+    }
+}
+
+/// Places key records that were replaced: at once with the config that wishes it, and again while it could not be done.
+async fn place_replaced(node: Arc<Node>, backends: Rc<Backends>) {
+    let mut applied = node.watch_applied();
+    let mut done = HashMap::new();
+    loop {
+        sweep::fulfil_wishes(&node, &backends, &mut done).await;
         let _ = tokio::time::timeout(DELETE_PENDING_EVERY, applied.changed()).await;
     }
 }

@@ -67,6 +67,10 @@ pub struct Bucket {
     pub label: Arc<str>,
     /// Writes are refused for now, with an answer that clients repeat.
     pub frozen: bool,
+    /// Goes up when what is held of its keys has to go; none: they are denied.
+    pub keys: Option<u64>,
+    /// Goes up when key records in it were replaced.
+    pub records: u64,
 }
 
 /// Where a bucket is in its life.
@@ -254,6 +258,8 @@ impl Bucket {
             created: wire.created,
             label: OTHER.into(),
             frozen: wire.frozen,
+            keys: (!wire.keys_denied).then_some(wire.keys),
+            records: wire.records,
         })
     }
 

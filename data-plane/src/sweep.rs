@@ -4,11 +4,15 @@
 //! NoSuchUpload to ListParts for its exact key and id: never because a listing leaves it out (MinIO forgets uploads in
 //! listings after a restart). When that was first seen is kept beside the record, so that any node goes on from there.
 
-use std::collections::{HashMap, HashSet};
+mod records;
+
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use records::{Known, records_once};
+pub use records::{fulfil_wishes, replace_missing_records};
 use sealgate_envelope::hidden::{self, HiddenName, RecordName};
 use sealgate_envelope::ids::BucketId;
 use sealgate_envelope::{GatewayId, UploadRecord};
@@ -220,93 +224,4 @@ async fn upload_once(
         Some(_) => {}
     }
     Ok(Hidden::Leftover)
-}
-
-/// Writes back copies of a bucket's key records that are missing in it, so that bucket and KMS alone stay enough to
-/// recover everything.
-pub async fn replace_missing_records(node: &Node, backends: &Backends) {
-    let Some(snapshot) = node.snapshot() else { return };
-    let mut tally = Tally::default();
-    for bucket in snapshot.buckets().filter(|bucket| bucket.state == BucketState::Active) {
-        let Some(backend) = backends.get(&bucket.backend) else { continue };
-        match records_once(node, bucket, backend, Known::ByName).await {
-            Ok((objects, bytes)) => tally.add(&bucket.label, Hidden::KeyRecord, objects, bytes),
-            Err(error) => {
-                tally.incomplete(&bucket.label);
-                warn!(bucket = bucket.name, error, "the key records in a bucket could not be checked");
-            }
-        }
-    }
-    node.metrics.buckets.hidden(&tally, node.clock.unix());
-}
-
-/// When a record in a bucket is taken for the one that belongs there.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Known {
-    /// By its name: gateways wrote it.
-    ByName,
-    /// By its bytes: whoever made the replica may have damaged or planted it.
-    ByBytes,
-}
-
-/// The same for one bucket: how many records lie in it afterwards, and their bytes.
-///
-/// # Errors
-/// Why the records cannot be had, or not be written.
-pub(crate) async fn records_once(
-    node: &Node,
-    bucket: &Bucket,
-    backend: &Rc<dyn Backend>,
-    known: Known,
-) -> Result<(u64, u64), String> {
-    let request = sealgate_proto::v1::RecordsRequest { bucket_id: bucket.id.as_bytes().to_vec() };
-    let answer = node
-        .control
-        .keys()
-        .records(request)
-        .await
-        .map_err(|status| status.message().to_owned())?
-        .into_inner();
-    let found = listed(backend, &bucket.backend_bucket, hidden::IK_PREFIX).await;
-    let found = found.map_err(|error| error.to_string())?;
-    let (mut objects, mut size) = (found.len() as u64, found.iter().map(|entry| entry.size).sum::<u64>());
-    let there: HashSet<String> = found.into_iter().map(|entry| entry.key).collect();
-    for bytes in answer.records {
-        let record = sealgate_envelope::IkRecord::parse(&bytes).map_err(|error| error.to_string())?;
-        let name = hidden::ik_record_name(&record).map_err(|error| error.to_string())?;
-        // Those of other buckets were lent to this one: copies in it name them.
-        if record.context.tenant != bucket.tenant {
-            continue;
-        }
-        if there.contains(&name) {
-            if known == Known::ByBytes {
-                restore(backend.as_ref(), bucket, &name, &bytes).await.map_err(|error| error.to_string())?;
-            }
-        } else {
-            crate::keys::fetch::put_record(backend.as_ref(), &bucket.backend_bucket, &record, &bytes)
-                .await
-                .map_err(|error| error.to_string())?;
-            (objects, size) = (objects + 1, size + bytes.len() as u64);
-            info!(bucket = bucket.name, name, "a key record was missing in its bucket and was written back");
-        }
-    }
-    Ok((objects, size))
-}
-
-/// Writes a key record over what lies under its name, unless that is the same.
-async fn restore(
-    backend: &dyn Backend,
-    bucket: &Bucket,
-    name: &str,
-    bytes: &[u8],
-) -> Result<(), BackendError> {
-    let place = &bucket.backend_bucket;
-    let there = backend.get(place, name, GetOptions::default()).await?;
-    let same = there.meta.size == bytes.len() as u64;
-    if same && pipeline::collect(there.body, bytes.len()).await? == bytes {
-        return Ok(());
-    }
-    backend.put(place, name, PutOptions::default(), pipeline::upload(bytes.to_vec())).await?;
-    warn!(bucket = bucket.name, name, "another record lay under a key record's name and was written over");
-    Ok(())
 }

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sealgate_envelope::BucketId;
+use sealgate_envelope::{BucketId, TenantId};
 use tokio::sync::watch;
 
-use super::{Fanout, Pending, Slot, Unsettled, Unsettling};
+use super::{Fanout, Pending, Slot, Unconfirmed, Unsettled, Unsettling};
 use crate::{Error, registry::Version};
 
 /// How long anyone waits for the nodes.
@@ -38,6 +38,13 @@ impl Acks {
                 return Ok(behind);
             }
         }
+    }
+
+    /// Nodes that may serve a tenant and do not run this version within 5 s. Those that are not connected are among them, and
+    /// are not waited for.
+    pub(crate) async fn unconfirmed(&self, tenant: TenantId, since: Version) -> Result<Vec<String>, Error> {
+        self.behind(since).await?;
+        self.fanout.send(Unconfirmed { tenant, since }).await
     }
 
     /// Waits until nobody writes into a bucket that is frozen since this version; after 5 s, gives who may.

@@ -88,6 +88,29 @@ impl Handler<Unsettled> for Fanout {
     }
 }
 
+/// Nodes that may serve a tenant, are not revoked, and have not said on the stream that they have now that they run this version.
+#[derive(Message)]
+#[rtype(result = "Vec<String>")]
+pub(crate) struct Unconfirmed {
+    pub(crate) tenant: TenantId,
+    pub(crate) since: Version,
+}
+
+impl Handler<Unconfirmed> for Fanout {
+    type Result = Vec<String>;
+
+    fn handle(&mut self, message: Unconfirmed, _: &mut Self::Context) -> Vec<String> {
+        let state = self.registry.state();
+        let pending = state.nodes.iter().filter(|(name, node)| {
+            let confirmed = self.last_acked.get(*name).is_some_and(|(acked, _)| *acked >= message.since);
+            !node.issued.is_empty()
+                && self.may_serve(node, message.tenant)
+                && !(confirmed && self.streams.contains_key(*name))
+        });
+        pending.map(|(name, _)| name.clone()).collect()
+    }
+}
+
 impl Fanout {
     /// Whether a process of the node may serve a tenant. What it served before its tenants were changed, it may serve until one
     /// is here with a certificate of now: there is one process of a name.

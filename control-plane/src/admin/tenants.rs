@@ -83,10 +83,10 @@ async fn with_kek(
         Some(id) => id,
         None => TenantId::random()?,
     };
-    let is_system = kek.split_once('/').is_some_and(|(_, name)| name == SYSTEM_KEK);
-    if is_system || kek == api.registry.sealer().kek() {
+    if kek.split_once('/').is_some_and(|(_, name)| name == SYSTEM_KEK) {
         return Err(Error::Invalid("the system KEK is no tenant's".to_owned()));
     }
+    api.registry.kek_free(id, &kek)?;
     api.kms.current_version(&kek).await.map_err(|error| match error {
         KmsError::NotFound(_) => Error::Precondition(format!(
             "{error}; the control plane needs the keyring or the KMS that has it"

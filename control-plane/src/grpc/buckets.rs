@@ -109,7 +109,7 @@ impl v1::buckets_server::Buckets for BucketsService {
         let begin = Run::new(move |registry: &Registry| registry.begin_create(tenant, &name, &region));
         let bucket = self.writer.send(begin).await??;
         tracing::info!(target: "audit", node = identity.node, bucket = %bucket.id, name = bucket.name, "bucket begun");
-        Ok(Response::new(snapshot::bucket(&bucket)))
+        Ok(Response::new(snapshot::bucket(&self.registry.state(), &bucket)))
     }
 
     async fn commit_create(&self, request: Request<v1::BucketRef>) -> Result<Response<v1::Applied>, Status> {

@@ -10,7 +10,7 @@ use super::{bucket_id, ik_id};
 use crate::{
     Error,
     identity::Identity,
-    keys::{Active, Answered, IDLE, KeyService, Limiter, SOFT},
+    keys::{Active, Answered, Given, IDLE, KeyService, Limiter, SOFT},
     metrics::{Fetch, Metrics, Outcome},
     registry::{Registry, records::IkState},
 };
@@ -121,13 +121,24 @@ impl v1::keys_server::Keys for KeysService {
         request: Request<v1::RecordsRequest>,
     ) -> Result<Response<v1::RecordsResponse>, Status> {
         let identity = self.admit(&request, Fetch::Records)?;
-        let bucket = request.into_inner().bucket_id;
+        let v1::RecordsRequest { bucket_id: bucket, wish } = request.into_inner();
         let result = match bucket_id(&bucket) {
-            Ok(id) => self.keys.records(&identity, id).await,
+            Ok(id) => self.keys.records(&identity, id, wish).await,
             Err(error) => Err(error),
         };
-        let records = self.record(&identity, Fetch::Records, &bucket, &[], result)?;
-        Ok(Response::new(v1::RecordsResponse { records }))
+        let Given { revision, records, replaced, elsewhere, fulfilled } =
+            self.record(&identity, Fetch::Records, &bucket, &[], result)?;
+        let epoch = self.registry.version().epoch;
+        Ok(Response::new(v1::RecordsResponse { records, replaced, epoch, revision, elsewhere, fulfilled }))
+    }
+
+    async fn checked(
+        &self,
+        request: Request<v1::CheckedRequest>,
+    ) -> Result<Response<v1::CheckedResponse>, Status> {
+        let identity = self.admit(&request, Fetch::Records)?;
+        self.keys.checked(&identity, request.into_inner()).await?;
+        Ok(Response::new(v1::CheckedResponse {}))
     }
 
     async fn lend(&self, request: Request<v1::LendRequest>) -> Result<Response<v1::PlaceRecord>, Status> {

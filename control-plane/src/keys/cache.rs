@@ -4,11 +4,11 @@
 //! waits for anybody; the timer that evicts is in `unwrapper`.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
-use sealgate_envelope::{BucketId, Ik, IkId, IkRecord};
+use sealgate_envelope::{BucketId, Ik, IkId, IkRecord, TenantId};
 
 use super::HARD;
 
@@ -53,6 +53,9 @@ pub(crate) struct Held {
 pub(super) struct Cache {
     keys: HashMap<KeyName, Cached>,
     proofs: BTreeMap<KekVersion, Proof>,
+    /// Whose IKs come in no more: what was asked of the KMS before they were cut off may be answered after it.
+    cut: HashSet<TenantId>,
+    barred: HashSet<KeyName>,
 }
 
 impl Cache {
@@ -79,6 +82,9 @@ impl Cache {
         unproved_life: u64,
         now: u64,
     ) {
+        if self.cut.contains(&sample.context.tenant) || self.barred.contains(&name) {
+            return;
+        }
         if self.keys.len() >= MAX_KEYS
             && let Some(victim) = self.keys.keys().next().copied()
         {
@@ -115,6 +121,34 @@ impl Cache {
     /// Drops the IKs of a bucket.
     pub(super) fn forget(&mut self, bucket: BucketId) {
         self.keys.retain(|(of, _), _| *of != bucket);
+    }
+
+    /// Drops an IK, and lets it come in no more; or lets it again.
+    pub(super) fn bar(&mut self, name: KeyName, barred: bool) {
+        if barred {
+            self.barred.insert(name);
+            self.keys.remove(&name);
+        } else {
+            self.barred.remove(&name);
+        }
+    }
+
+    /// Drops the IKs of a tenant's buckets, and lets none come in any more; or lets them again.
+    pub(super) fn cut(&mut self, tenant: TenantId, buckets: &HashSet<BucketId>, cut: bool) {
+        if cut {
+            self.cut.insert(tenant);
+            self.keys.retain(|(of, _), _| !buckets.contains(of));
+        } else {
+            self.cut.remove(&tenant);
+        }
+    }
+
+    /// An IK that was wrapped anew hangs on what wraps it now, which the KMS has just proved.
+    pub(super) fn rebind(&mut self, name: KeyName, kek: KekVersion, sample: &IkRecord, asked: u64) {
+        let Some(cached) = self.keys.get_mut(&name) else { return };
+        let at = self.proofs.get(&kek).map_or(asked, |proof| proof.at.max(asked));
+        self.proofs.insert(kek.clone(), Proof { at, degraded: false, sample: Arc::new(sample.clone()) });
+        cached.kek = kek;
     }
 
     /// Drops what is over or unused at `now`.

@@ -11,6 +11,7 @@ use sealgate_kms::{Kms, Sample};
 use super::{
     ACTIVE_GRACE, ACTIVE_LIFE, GRACE_PORTION, HARD, PROVE_AFTER,
     cache::{Held, Owner},
+    looks::Looks,
     unopened::{Look, MAX_UNOPENED, Unopened},
     unwrapper::Unwrapper,
 };
@@ -22,6 +23,7 @@ use crate::{
     registry::{
         Registry,
         adoption::Imported,
+        iks::Made,
         records::{BucketRecord, BucketState, IkEntry, IkState},
     },
 };
@@ -43,13 +45,14 @@ pub(crate) enum Active {
 }
 
 pub(crate) struct KeyService {
-    registry: Arc<Registry>,
+    pub(super) registry: Arc<Registry>,
     writer: Arc<Slot<RegistryActor>>,
-    unwrapper: Arc<Unwrapper>,
-    clock: Arc<dyn Clock>,
+    pub(super) unwrapper: Arc<Unwrapper>,
+    pub(super) clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     making: Mutex<HashMap<BucketId, Arc<tokio::sync::Mutex<()>>>>,
     unopened: Unopened,
+    pub(super) looks: Looks,
 }
 
 impl KeyService {
@@ -69,6 +72,7 @@ impl KeyService {
             metrics,
             making: Mutex::new(HashMap::new()),
             unopened: Unopened::default(),
+            looks: Looks::default(),
         }
     }
 
@@ -114,7 +118,7 @@ impl KeyService {
 
     /// The key for new objects, or the record that has to be placed first.
     pub(crate) async fn active(&self, identity: &Identity, bucket: BucketId) -> Result<Active, Error> {
-        let record = self.bucket(identity, bucket)?;
+        let record = self.usable_bucket(identity, bucket)?;
         if matches!(record.state, BucketState::Deleting | BucketState::Restoring) {
             return Err(Error::Precondition("the bucket is being deleted".to_owned()));
         }
@@ -126,20 +130,24 @@ impl KeyService {
             Some(newest) => {
                 let (ik, entry) = (newest.ik, self.entry(bucket, newest.ik).await?);
                 let usable = entry.state == IkState::Active;
-                if usable && now < newest.created + ACTIVE_LIFE {
-                    (ik, newest.created, entry)
+                // One that an operator ended goes on like one past its day, while no new one can be made.
+                let created = if newest.ended {
+                    newest.created.min(now.saturating_sub(ACTIVE_LIFE))
+                } else {
+                    newest.created
+                };
+                if usable && now < created + ACTIVE_LIFE {
+                    (ik, created, entry)
                 } else {
                     match self.make(&record, Some(ik)).await {
                         Ok(made) => made,
                         // The 24 h are soft: the old one goes on while no new one can be made.
                         Err(Error::Unavailable(reason) | Error::Later(_, reason))
-                            if usable
-                                && entry.confirmed
-                                && now < newest.created + ACTIVE_LIFE + ACTIVE_GRACE =>
+                            if usable && entry.confirmed && now < created + ACTIVE_LIFE + ACTIVE_GRACE =>
                         {
                             tracing::warn!(target: "audit", %bucket, %ik, reason, "no new key: the old one goes on");
                             self.metrics.degraded();
-                            (ik, newest.created, entry)
+                            (ik, created, entry)
                         }
                         Err(error) => return Err(error),
                     }
@@ -161,7 +169,7 @@ impl KeyService {
         ik: IkId,
         digest: [u8; 32],
     ) -> Result<Answered, Error> {
-        let record = self.bucket(identity, bucket)?;
+        let record = self.usable_bucket(identity, bucket)?;
         let confirm = Run::new(move |registry: &Registry| registry.confirm_ik(bucket, ik, &digest));
         let entry = self.writer.send(confirm).await??;
         self.usable(&entry)?;
@@ -176,7 +184,7 @@ impl KeyService {
         bucket: BucketId,
         ik: IkId,
     ) -> Result<Answered, Error> {
-        let record = self.bucket(identity, bucket)?;
+        let record = self.usable_bucket(identity, bucket)?;
         let entry = self.entry(bucket, ik).await?;
         self.usable(&entry)?;
         // Unconfirmed: no object can have been sealed under it.
@@ -185,18 +193,6 @@ impl KeyService {
         }
         let created = IkRecord::parse(&entry.record)?.context.created;
         self.key(&record, ik, &entry, created).await
-    }
-
-    /// The wrapped records of a bucket that have, or should have, a copy in it.
-    pub(crate) async fn records(&self, identity: &Identity, bucket: BucketId) -> Result<Vec<Vec<u8>>, Error> {
-        self.bucket(identity, bucket)?;
-        let own_and_borrowed = move |registry: &Registry| {
-            let mut entries = registry.iks(bucket)?;
-            entries.extend(registry.borrowed(bucket)?);
-            Ok(entries)
-        };
-        let entries = self.read(own_and_borrowed).await?;
-        Ok(entries.into_iter().map(|entry| entry.record).collect())
     }
 
     /// The wrapped record of an IK, for another bucket of the same tenant.
@@ -216,8 +212,8 @@ impl KeyService {
     }
 
     /// Takes in key records that lie in a bucket which is being adopted; how many, and how many not. Those that the operator's
-    /// card does not allow never reach the KMS, nor does one that the store has otherwise, or that did not open before. A
-    /// bucket with too many that do not open is refused.
+    /// card does not allow never reach the KMS, nor does one that did not open before. A bucket with too many that do not open is
+    /// refused.
     pub(crate) async fn import(
         &self,
         identity: &Identity,
@@ -236,22 +232,24 @@ impl KeyService {
                 refused += 1;
                 continue;
             };
-            let (context, ik, found) = (record.context.clone(), record.context.ik, bytes.clone());
+            let (ik, found) = (record.context.ik, record.clone());
             let (known, other) = self
                 .read(move |registry| {
-                    Ok((registry.has_imported(bucket, &context)?, registry.contradicts(&context, &found)?))
+                    let context = &found.context;
+                    Ok((registry.has_imported(bucket, context)?, registry.contradicts(context, &found)?))
                 })
                 .await?;
-            if other {
-                tracing::warn!(target: "audit", %bucket, %ik, "a key record in a bucket is not the one that the store has");
+            // Another record than the store's is planted or damaged, unless the KMS made it: then the IK was wrapped anew
+            // before or after this copy of the bucket was made.
+            if (other || !known) && !self.opens(bucket, &record, bytes).await? {
+                if other {
+                    tracing::warn!(target: "audit", %bucket, %ik, "a key record in a bucket is not the one that the store has");
+                }
                 refused += 1;
                 continue;
             }
-            if !known && !self.opens(bucket, &record, bytes).await? {
-                refused += 1;
-                continue;
-            }
-            let import = Run::new(move |registry: &Registry| registry.import_ik(bucket, &record));
+            let version = self.unwrapper.version_of(&record);
+            let import = Run::new(move |registry: &Registry| registry.import_ik(bucket, &record, &version));
             if self.writer.send(import).await?? == Imported::Taken {
                 tracing::info!(target: "audit", %bucket, %ik, "a key record was taken in from its bucket");
             }
@@ -293,8 +291,15 @@ impl KeyService {
         }
     }
 
+    /// The same, if its tenant's keys may be used.
+    fn usable_bucket(&self, identity: &Identity, bucket: BucketId) -> Result<Arc<BucketRecord>, Error> {
+        let record = self.bucket(identity, bucket)?;
+        self.registry.tenant(record.tenant)?.usable()?;
+        Ok(record)
+    }
+
     /// The bucket, if it is one of the node's tenants'. Another tenant's is as unknown as one that never was.
-    fn bucket(&self, identity: &Identity, bucket: BucketId) -> Result<Arc<BucketRecord>, Error> {
+    pub(super) fn bucket(&self, identity: &Identity, bucket: BucketId) -> Result<Arc<BucketRecord>, Error> {
         let state = self.registry.state();
         let found = state.bucket(bucket).filter(|record| identity.tenants.contains(record.tenant));
         found.cloned().ok_or_else(|| Error::NotFound("no such bucket".to_owned()))
@@ -311,7 +316,8 @@ impl KeyService {
         bucket: &BucketRecord,
         replaces: Option<IkId>,
     ) -> Result<(IkId, u64, IkEntry), Error> {
-        let (kek, _) = self.tenant(bucket)?;
+        let tenant = self.registry.tenant(bucket.tenant)?;
+        let (kek, generation) = (tenant.kek.clone(), tenant.generation);
         let context = IkContext {
             tenant: bucket.tenant,
             bucket: bucket.id,
@@ -320,11 +326,10 @@ impl KeyService {
             kek,
             kek_version: String::new(),
         };
-        let record = self.unwrapper.make(context).await?;
+        let (record, version) = self.unwrapper.make(context).await?;
         let (id, created, ik) = (bucket.id, record.context.created, record.context.ik);
-        self.writer
-            .send(Run::new(move |registry: &Registry| registry.commit_ik(&record, replaces)))
-            .await??;
+        let made = Made { record, version, generation };
+        self.change(move |registry| registry.commit_ik(&made, replaces)).await?;
         tracing::info!(target: "audit", bucket = %id, %ik, "an intermediate key was made");
         Ok((ik, created, self.entry(id, ik).await?))
     }
@@ -336,8 +341,11 @@ impl KeyService {
         entry: &IkEntry,
         created: u64,
     ) -> Result<Answered, Error> {
-        let (_, owner) = self.tenant(bucket)?;
+        let owner = Owner { unproved_life: self.registry.tenant(bucket.tenant)?.unproved_life };
         let held = self.unwrapper.get(&IkRecord::parse(&entry.record)?, owner).await?;
+        // Once more: while the KMS was asked, an operator may have cut it off.
+        self.registry.tenant(bucket.tenant)?.usable()?;
+        self.usable(&self.entry(bucket.id, id).await?)?;
         let now = self.clock.now();
         if held.degraded {
             tracing::warn!(target: "audit", bucket = %bucket.id, ik = %id, kek = held.kek.0, "served unproved");
@@ -355,13 +363,6 @@ impl KeyService {
         Ok(Answered { held, id, state: entry.state, active_until, hard_seconds: left.min(portion) })
     }
 
-    fn tenant(&self, bucket: &BucketRecord) -> Result<(String, Owner), Error> {
-        let state = self.registry.state();
-        let tenant = state.tenants.get(&bucket.tenant);
-        let tenant = tenant.ok_or_else(|| Error::Internal("a bucket's tenant is missing".to_owned()))?;
-        Ok((tenant.kek.clone(), Owner { unproved_life: tenant.unproved_life }))
-    }
-
     fn making(&self, bucket: BucketId) -> Arc<tokio::sync::Mutex<()>> {
         let mut making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         // Those that nobody holds any more go, so that the map is as large as what is going on.
@@ -369,8 +370,16 @@ impl KeyService {
         Arc::clone(making.entry(bucket).or_default())
     }
 
+    /// A change, through the registry's actor.
+    pub(super) async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Registry) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.writer.send(Run::new(change)).await?
+    }
+
     /// A read that may wait for the disk, on a thread that may block.
-    async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Registry) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {

@@ -1,7 +1,7 @@
 //! From wrapped records to IKs: one KMS call however many ask, and proofs once an hour.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -10,14 +10,16 @@ use futures_util::{
     FutureExt as _,
     future::{BoxFuture, Shared},
 };
-use sealgate_envelope::{BucketId, Ik, IkContext, IkRecord};
+use sealgate_envelope::{BucketId, Ik, IkContext, IkRecord, TenantId};
 use sealgate_kms::{Cause, Kms, KmsError};
+use subtle::ConstantTimeEq as _;
 use tokio::sync::Notify;
 
 use super::cache::{Cache, Held, KekVersion, KeyName, Owner};
 use crate::{
     Clock, Error,
     metrics::{KmsCall, Metrics},
+    registry::life::Rewrapped,
 };
 
 /// How long a call may take at the very most. The layer around a remote KMS ends it after 1.5 s; this is for a [`Kms`] without
@@ -103,13 +105,59 @@ impl Unwrapper {
 
     /// Wraps a new IK. It is not kept: wrapping does not prove that the KEK may decrypt, the unwrap after the
     /// confirmation does.
-    pub(super) async fn make(&self, mut context: IkContext) -> Result<IkRecord, Error> {
+    pub(super) async fn make(&self, mut context: IkContext) -> Result<(IkRecord, String), Error> {
         context.kek_version = bounded(self.kms.current_version(&context.kek)).await?;
         let ik = Ik::generate()?;
         let bytes = context.to_bytes()?;
         self.metrics.kms(KmsCall::Wrap);
         let wrapped = bounded(self.kms.wrap(&context.kek, &context.kek_version, &bytes, &ik)).await?;
-        Ok(IkRecord { context, wrapped })
+        let record = IkRecord { context, wrapped };
+        let version = self.version_of(&record);
+        Ok((record, version))
+    }
+
+    /// The KEK version that wrapped a record, as far as the KMS tells.
+    pub(super) fn version_of(&self, record: &IkRecord) -> String {
+        let context = &record.context;
+        self.kms.version_of(&context.kek, &context.kek_version, &record.wrapped)
+    }
+
+    /// Wraps a record's IK under the newest version of `kek`. What comes of it is opened once before anybody relies on it.
+    pub(super) async fn rewrap(&self, record: &IkRecord, kek: &str) -> Result<Rewrapped, KmsError> {
+        let old = &record.context;
+        let out_of_bounds = |_| KmsError::Unsupported("the KEK's reference is out of bounds".to_owned());
+        let bytes = old.to_bytes().map_err(out_of_bounds)?;
+        self.metrics.kms(KmsCall::Unwrap);
+        let ik = bounded(self.kms.unwrap(&old.kek, &old.kek_version, &bytes, &record.wrapped)).await?;
+        let mut context = IkContext { kek: kek.to_owned(), ..old.clone() };
+        context.kek_version = bounded(self.kms.current_version(kek)).await?;
+        let bytes = context.to_bytes().map_err(out_of_bounds)?;
+        self.metrics.kms(KmsCall::Wrap);
+        let wrapped = bounded(self.kms.wrap(kek, &context.kek_version, &bytes, &ik)).await?;
+        self.metrics.kms(KmsCall::Prove);
+        let opened = bounded(self.kms.unwrap(kek, &context.kek_version, &bytes, &wrapped)).await?;
+        if !bool::from(opened.expose().ct_eq(ik.expose())) {
+            return Err(KmsError::BadCiphertext);
+        }
+        let wrapped_anew = IkRecord { context, wrapped };
+        let version = self.version_of(&wrapped_anew);
+        Ok(Rewrapped { replaced: record.clone(), record: wrapped_anew, version })
+    }
+
+    /// What was wrapped anew and committed, `asked` being from before the KMS was: keys in memory hang on it from now on.
+    pub(super) fn rebind(&self, rewrapped: &Rewrapped, asked: u64) {
+        let context = &rewrapped.record.context;
+        let kek = (context.kek.clone(), rewrapped.version.clone());
+        lock(&self.cache).rebind((context.bucket, context.ik), kek, &rewrapped.record, asked);
+        self.changed.notify_one();
+    }
+
+    pub(super) fn bar(&self, name: KeyName, barred: bool) {
+        lock(&self.cache).bar(name, barred);
+    }
+
+    pub(super) fn cut(&self, tenant: TenantId, buckets: &HashSet<BucketId>, cut: bool) {
+        lock(&self.cache).cut(tenant, buckets, cut);
     }
 
     /// Whether the KMS opens a record, which then is one that it wrapped itself for just this context. Nothing is kept.

@@ -12,9 +12,10 @@ use sealgate_store::{Compare, Op, encode};
 
 use super::{
     Registry, Version, buckets,
+    iks::noted,
     records::{
-        AdoptionRecord, BucketRecord, BucketState, IkEntry, IkState, LentRecord, RuleRecord, SOURCE_PREFIX,
-        SourceRecord, bucket_key, ik_key, lent_key, source_key,
+        AdoptionRecord, BucketRecord, BucketState, IkEntry, JobRecord, LentRecord, OldCopy, RuleRecord,
+        SOURCE_PREFIX, SourceRecord, bucket_key, ik_key, job_key, lent_key, source_key, tenant_key,
     },
 };
 use crate::Error;
@@ -139,6 +140,8 @@ impl Registry {
             created: self.now(),
             adopted: Some(adopted),
             frozen: false,
+            keys: 0,
+            records: 0,
         })
     }
 
@@ -147,18 +150,39 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::Precondition`] when the bucket is not being adopted, or the record is not admitted.
-    pub(crate) fn import_ik(&self, target: BucketId, record: &IkRecord) -> Result<Imported, Error> {
+    pub(crate) fn import_ik(
+        &self,
+        target: BucketId,
+        record: &IkRecord,
+        version: &str,
+    ) -> Result<Imported, Error> {
         let (bucket, context) = (self.adopting(target)?, &record.context);
         if !bucket.adoption().is_some_and(|adoption| adoption.admits(bucket.tenant, context)) {
             return Err(Error::Precondition("the key record is not on the recovery card".to_owned()));
         }
+        let tenant = self.tenant(bucket.tenant)?;
+        self.kek_free(tenant.id, &context.kek)?;
         let mut compare = vec![self.unchanged(&bucket_key(&bucket.name))?];
         let mut ops = Vec::new();
         let (owner, ik) = (context.bucket, context.ik);
-        if self.ik(owner, ik)?.is_none() {
-            let entry = IkEntry { record: record.to_bytes()?, state: IkState::DecryptOnly, confirmed: true };
-            compare.push(Compare::Absent(ik_key(owner, ik)));
-            ops.push(Op::Put(ik_key(owner, ik), encode(&entry)?));
+        match self.ik(owner, ik)? {
+            None => {
+                let entry = IkEntry::taken_in(record.to_bytes()?, version);
+                compare.push(Compare::Absent(ik_key(owner, ik)));
+                ops.push(Op::Put(ik_key(owner, ik), encode(&entry)?));
+            }
+            // Another record of the same IK, from before it was wrapped anew, or after: the copy is to go.
+            Some(mut entry) if entry.record != record.to_bytes()? => {
+                if entry.replaced(OldCopy::of(record, version)?) {
+                    compare.push(self.unchanged(&ik_key(owner, ik))?);
+                    ops.push(Op::Put(ik_key(owner, ik), encode(&entry)?));
+                }
+            }
+            Some(_) => {}
+        }
+        if !ops.is_empty() {
+            compare.push(self.unchanged(&tenant_key(tenant.id))?);
+            ops.extend(noted(&tenant, &context.kek, version)?);
         }
         if owner != target && self.lent(target, ik)?.is_none() {
             let (lent, source) = (lent_key(target, ik), source_key(target, owner));
@@ -182,8 +206,11 @@ impl Registry {
     }
 
     /// Whether the store has another record of the same IK: then what lies in the bucket is damaged, or planted.
-    pub(crate) fn contradicts(&self, context: &IkContext, record: &[u8]) -> Result<bool, Error> {
-        Ok(self.ik(context.bucket, context.ik)?.is_some_and(|entry| entry.record != record))
+    pub(crate) fn contradicts(&self, context: &IkContext, record: &IkRecord) -> Result<bool, Error> {
+        let (bytes, digest) = (record.to_bytes()?, hex::encode(record.digest()?));
+        Ok(self
+            .ik(context.bucket, context.ik)?
+            .is_some_and(|entry| entry.record != bytes && !entry.old.iter().any(|old| old.digest == digest)))
     }
 
     /// The bucket is what the operator says.
@@ -203,7 +230,20 @@ impl Registry {
         let plain = adopted.plain;
         record.state = BucketState::Active;
         record.adopted = Some(AdoptionRecord { plain, keys, refused_keys, ..AdoptionRecord::default() });
-        self.put(&record)
+        // What lies there of records that were replaced since is to go, …
+        record.records += 1;
+        let key = bucket_key(&record.name);
+        let mut compare = vec![self.unchanged(&key)?];
+        let mut ops = vec![Op::Put(key, encode(&record)?)];
+        // … and what came in with it is to be wrapped like all others.
+        if keys > 0
+            && let Some(job) = self.job(record.tenant)?
+        {
+            let key = job_key(record.tenant);
+            compare.push(self.unchanged(&key)?);
+            ops.push(Op::Put(key, encode(&JobRecord { part: 0, refused: 0, ended: 0, ..job })?));
+        }
+        self.commit(&compare, ops, false)
     }
 
     /// The bucket is not what the operator says: nodes look at it no more, and the operator sees why.

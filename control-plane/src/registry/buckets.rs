@@ -70,6 +70,8 @@ impl Registry {
             created: self.now(),
             adopted: None,
             frozen: false,
+            keys: 0,
+            records: 0,
         };
         self.begin(record)
     }
@@ -210,6 +212,8 @@ impl Registry {
         let compare = [self.unchanged(&key)?];
         let mut ops = vec![Op::Delete(key)];
         ops.extend(self.ends_of_loans(bucket.id)?.into_iter().map(Op::Delete));
+        // What a look has shown was about this place: the bucket may come back at another.
+        ops.push(Op::Delete(super::records::check_key(bucket.id)));
         self.commit(&compare, ops, false)
     }
 }

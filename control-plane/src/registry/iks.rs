@@ -1,14 +1,32 @@
 //! IK records in the store: commit → placed in the bucket → confirmed → used.
 
-use sealgate_envelope::{BucketId, IkId, IkRecord};
+use std::sync::Arc;
+
+use sealgate_envelope::{BucketId, IkId, IkRecord, TenantId};
 use sealgate_store::{Compare, Op, decode, encode};
 use sha2::{Digest as _, Sha256};
 
 use super::{
     Registry,
-    records::{ActiveRecord, IkEntry, IkState, active_key, ik_key},
+    records::{ActiveRecord, IkEntry, IkState, TenantRecord, active_key, ik_key, tenant_key},
 };
 use crate::Error;
+
+/// An IK record that was just wrapped.
+pub(crate) struct Made {
+    pub(crate) record: IkRecord,
+    /// The KEK version that wrapped it, as far as the KMS tells.
+    pub(crate) version: String,
+    /// The tenant's generation from before its KEK was asked.
+    pub(crate) generation: u64,
+}
+
+/// The write that takes down the use of a KEK version, unless it is known.
+pub(super) fn noted(tenant: &TenantRecord, kek: &str, version: &str) -> Result<Option<Op>, Error> {
+    let mut record = tenant.clone();
+    let new = record.note(kek, version);
+    Ok(if new { Some(Op::Put(tenant_key(tenant.id), encode(&record)?)) } else { None })
+}
 
 impl Registry {
     /// The entry of one IK; `None` when it was never made for this bucket.
@@ -30,24 +48,44 @@ impl Registry {
     /// Commits a new, unconfirmed IK as the bucket's newest; `replaces` is the one that was the newest before.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when somebody else made one in between.
-    pub(crate) fn commit_ik(&self, record: &IkRecord, replaces: Option<IkId>) -> Result<(), Error> {
+    /// [`Error::Unavailable`] when somebody else made one in between, or the tenant's KEK was rotated or replaced: it would
+    /// be wrapped by what is on its way out. [`Error::Denied`] when the tenant's keys were cut off.
+    pub(crate) fn commit_ik(&self, made: &Made, replaces: Option<IkId>) -> Result<(), Error> {
+        let Made { record, version, generation } = made;
         let context = &record.context;
+        let tenant = self.tenant(context.tenant)?;
+        tenant.usable()?;
+        if tenant.generation != *generation || tenant.kek != context.kek {
+            return Err(Error::Unavailable("the KEK was rotated at the same time".to_owned()));
+        }
         let (entry, active) = (ik_key(context.bucket, context.ik), active_key(context.bucket));
         let now = self.active_ik(context.bucket)?.map(|active| active.ik);
         if now != replaces {
             return Err(Error::Unavailable("another key was made at the same time".to_owned()));
         }
-        let compare = [self.unchanged(&active)?, Compare::Absent(entry.clone())];
-        let stored = IkEntry { record: record.to_bytes()?, state: IkState::Active, confirmed: false };
+        let mut compare = vec![self.unchanged(&active)?, Compare::Absent(entry.clone())];
+        compare.push(self.unchanged(&tenant_key(tenant.id))?);
+        let stored = IkEntry {
+            record: record.to_bytes()?,
+            state: IkState::Active,
+            confirmed: false,
+            generation: *generation,
+            version: version.clone(),
+            old: Vec::new(),
+        };
         let previous = replaces.map_or_else(String::new, |ik| ik.to_string());
-        let newest = ActiveRecord { ik: context.ik, created: context.created, previous };
-        self.commit(
-            &compare,
-            vec![Op::Put(entry, encode(&stored)?), Op::Put(active, encode(&newest)?)],
-            false,
-        )?;
+        let newest = ActiveRecord { ik: context.ik, created: context.created, previous, ended: false };
+        let mut ops = vec![Op::Put(entry, encode(&stored)?), Op::Put(active, encode(&newest)?)];
+        // With the IK, not after it: what shredding destroys and the card allows has no gap.
+        ops.extend(noted(&tenant, &context.kek, version)?);
+        self.commit(&compare, ops, false)?;
         Ok(())
+    }
+
+    /// A tenant as it is now.
+    pub(crate) fn tenant(&self, id: TenantId) -> Result<Arc<TenantRecord>, Error> {
+        let found = self.state().tenants.get(&id).cloned();
+        found.ok_or_else(|| Error::NotFound("no such tenant".to_owned()))
     }
 
     /// The record lies in the bucket, byte for byte: from now on the key is given out, and the one before it only
@@ -67,16 +105,16 @@ impl Registry {
         let key = ik_key(bucket, ik);
         let mut compare = vec![self.unchanged(&key)?];
         let mut ops = vec![Op::Put(key, encode(&entry)?)];
-        let active = self.active_ik(bucket)?;
-        if let Some(previous) =
-            active.filter(|active| active.ik == ik).and_then(|active| active.previous.parse().ok())
-            && let Some(mut old) = self.ik(bucket, previous)?
-            && old.state == IkState::Active
-        {
-            old.state = IkState::DecryptOnly;
-            let key = ik_key(bucket, previous);
-            compare.push(self.unchanged(&key)?);
-            ops.push(Op::Put(key, encode(&old)?));
+        if self.active_ik(bucket)?.is_some_and(|active| active.ik == ik) {
+            for mut old in self.iks(bucket)?.into_iter().filter(|entry| entry.state == IkState::Active) {
+                let other = IkRecord::parse(&old.record)?.context.ik;
+                if other != ik {
+                    old.state = IkState::DecryptOnly;
+                    let key = ik_key(bucket, other);
+                    compare.push(self.unchanged(&key)?);
+                    ops.push(Op::Put(key, encode(&old)?));
+                }
+            }
         }
         self.commit(&compare, ops, false)?;
         Ok(entry)

@@ -1,11 +1,15 @@
 //! What lies in the store, and under which keys.
 //!
 //! `sys/…` the gateway itself · `tenant/<id>` · `bucket/<name>` · `credential/<access key id>` · `node/<name>` ·
-//! `source/<bucket id>/<bucket id>` · `ik/<bucket id>/<IK id>` · `active/<bucket id>` · `lent/<bucket id>/<IK id>`. The last
-//! three are not part of what is pushed to nodes.
+//! `source/<bucket id>/<bucket id>` · `ik/<bucket id>/<IK id>` · `active/<bucket id>` · `lent/<bucket id>/<IK id>` ·
+//! `job/<tenant id>` · `check/<bucket id>`. The last five are not part of what is pushed to nodes.
+
+mod keys;
 
 use std::{fmt::Display, str::FromStr};
 
+pub(crate) use keys::{ActiveRecord, CheckRecord, IkEntry, JobRecord, LentRecord, OldCopy};
+pub use keys::{Cut, IkState, KekUse, SourceRecord, TenantRecord};
 use sealgate_envelope::{BucketId, GatewayId, IkId, TenantId};
 use sealgate_store::{NoRecord, Record};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -17,6 +21,8 @@ pub(crate) const IK_PREFIX: &str = "ik/";
 pub(crate) const ACTIVE_PREFIX: &str = "active/";
 pub(crate) const LENT_PREFIX: &str = "lent/";
 pub(crate) const SOURCE_PREFIX: &str = "source/";
+pub(crate) const JOB_PREFIX: &str = "job/";
+pub(crate) const CHECK_PREFIX: &str = "check/";
 
 pub(crate) fn tenant_key(id: TenantId) -> String {
     format!("tenant/{id}")
@@ -48,6 +54,14 @@ pub(crate) fn lent_key(target: BucketId, ik: IkId) -> String {
 
 pub(crate) fn source_key(target: BucketId, owner: BucketId) -> String {
     format!("{SOURCE_PREFIX}{target}/{owner}")
+}
+
+pub(crate) fn job_key(tenant: TenantId) -> String {
+    format!("{JOB_PREFIX}{tenant}")
+}
+
+pub(crate) fn check_key(bucket: BucketId) -> String {
+    format!("{CHECK_PREFIX}{bucket}")
 }
 
 /// Ids are stored as their text.
@@ -95,14 +109,14 @@ first_version!(
     SystemRecord,
     CaRecord,
     DayRecord,
-    TenantRecord,
     BucketRecord,
     CredentialRecord,
     NodeRecord,
-    IkEntry,
     ActiveRecord,
     LentRecord,
-    SourceRecord
+    SourceRecord,
+    JobRecord,
+    CheckRecord
 );
 
 /// The gateway's identity, and the key that seals the store's secrets, wrapped by the system KEK.
@@ -131,23 +145,6 @@ pub(crate) struct CaRecord {
 #[serde(deny_unknown_fields)]
 pub(crate) struct DayRecord {
     pub(crate) day: u64,
-}
-
-/// A tenant.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TenantRecord {
-    /// Its id, which stands in IK records.
-    #[serde(with = "text")]
-    pub id: TenantId,
-    /// What people call it; unique.
-    pub name: String,
-    /// The KEK that wraps its IKs.
-    pub kek: String,
-    /// Unix seconds.
-    pub created: u64,
-    /// How long an IK may go on after its hard life when the KMS cannot be reached, in seconds.
-    pub unproved_life: u64,
 }
 
 /// Where a bucket is in its life.
@@ -206,6 +203,12 @@ pub struct BucketRecord {
     /// Writes are refused for now.
     #[serde(default, skip_serializing_if = "is_false")]
     pub frozen: bool,
+    /// Goes up when nodes must drop what they hold of its IKs.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub keys: u64,
+    /// Goes up when the key records in it are to be looked at: some were replaced.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub records: u64,
 }
 
 /// How a bucket that was there already is, or was, taken over.
@@ -229,6 +232,11 @@ pub struct AdoptionRecord {
     /// Why it is not taken over; empty while it is not known, and once it is.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub refusal: String,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
@@ -374,62 +382,4 @@ pub struct NodeRecord {
     pub former: Option<Tenants>,
     /// Unix seconds of the first certificate.
     pub created: u64,
-}
-
-/// Where an IK is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum IkState {
-    /// For new objects.
-    Active,
-    /// For reading only.
-    DecryptOnly,
-    /// Refused online.
-    Retired,
-    /// Refused, and counted as disclosed.
-    Compromised,
-}
-
-/// An IK as the store keeps it.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct IkEntry {
-    /// The IK record of the object format: wrapped, not secret.
-    #[serde(with = "bytes")]
-    pub(crate) record: Vec<u8>,
-    pub(crate) state: IkState,
-    /// A node has reported the copy in the bucket: without it, nobody gets the key.
-    pub(crate) confirmed: bool,
-}
-
-/// The newest IK of a bucket, and the one that it takes over from once it is confirmed.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ActiveRecord {
-    #[serde(with = "text")]
-    pub(crate) ik: IkId,
-    pub(crate) created: u64,
-    /// The id before it, in hex; empty for the first.
-    pub(crate) previous: String,
-}
-
-/// An IK whose record lies in another bucket too, since copies there name it in their recovery blocks.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct LentRecord {
-    /// The bucket whose IK it is, which may be deleted by now.
-    #[serde(with = "text")]
-    pub(crate) owner: BucketId,
-}
-
-/// A bucket whose IKs were lent to another: what the recovery card allows for the other's sake.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SourceRecord {
-    /// The tenant of both.
-    #[serde(with = "text")]
-    pub tenant: TenantId,
-    /// The bucket whose IKs they are.
-    #[serde(with = "text")]
-    pub owner: BucketId,
 }

@@ -9,8 +9,8 @@ use sealgate_envelope::{BucketId, GatewayId, TenantId};
 use sealgate_store::{Record, decode};
 
 use super::records::{
-    ACTIVE_PREFIX, BucketRecord, CA, CredentialRecord, DAY_KEY, DayRecord, IK_PREFIX, LENT_PREFIX,
-    NodeRecord, SOURCE_PREFIX, SYSTEM, SourceRecord, SystemRecord, TenantRecord,
+    ACTIVE_PREFIX, BucketRecord, CA, CHECK_PREFIX, CredentialRecord, DAY_KEY, DayRecord, IK_PREFIX,
+    JOB_PREFIX, LENT_PREFIX, NodeRecord, SOURCE_PREFIX, SYSTEM, SourceRecord, SystemRecord, TenantRecord,
 };
 use crate::Error;
 
@@ -43,7 +43,9 @@ pub struct State {
 
 /// Whether a key's value is part of what nodes are sent (or decides who is sent it).
 pub(super) fn is_config(key: &str) -> bool {
-    ![IK_PREFIX, ACTIVE_PREFIX, LENT_PREFIX].iter().any(|prefix| key.starts_with(prefix))
+    ![IK_PREFIX, ACTIVE_PREFIX, LENT_PREFIX, JOB_PREFIX, CHECK_PREFIX]
+        .iter()
+        .any(|prefix| key.starts_with(prefix))
 }
 
 impl State {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use sealgate_envelope::TenantId;
-use sealgate_store::{Compare, Op, encode};
+use sealgate_store::{Compare, Op, decode, encode};
 
 use super::{
     Registry,
-    records::{TenantRecord, tenant_key},
+    records::{KekUse, SYSTEM, SystemRecord, TenantRecord, tenant_key},
 };
 use crate::Error;
 
@@ -32,20 +32,36 @@ impl Registry {
         if self.state().tenant_named(name).is_some() {
             return Err(Error::AlreadyExists(format!("the tenant {name:?} exists")));
         }
-        let state = self.state();
-        if let Some(other) = state.tenants.values().find(|other| other.id == id || other.kek == kek) {
-            // One KEK for two tenants: neither could be shredded alone.
-            return Err(Error::AlreadyExists(format!("id or KEK are those of the tenant {:?}", other.name)));
+        if let Some(other) = self.state().tenants.get(&id) {
+            return Err(Error::AlreadyExists(format!("the id is that of the tenant {:?}", other.name)));
         }
+        self.kek_free(id, kek)?;
         let unproved_life = unproved_life.unwrap_or(UNPROVED_LIFE);
         if unproved_life > UNPROVED_LIFE_MAX {
             return Err(Error::Invalid(format!("unproved_life is 0 to {UNPROVED_LIFE_MAX} seconds")));
         }
         let (name, kek) = (name.to_owned(), kek.to_owned());
-        let record = TenantRecord { id, name, kek, created: self.now(), unproved_life };
+        let keks = vec![KekUse::new(&kek)];
+        let created = self.now();
+        let record = TenantRecord { id, name, kek, created, unproved_life, generation: 0, keks, cut: None };
         let key = tenant_key(id);
         self.commit(&[Compare::Absent(key.clone())], vec![Op::Put(key, encode(&record)?)], false)?;
         Ok(Arc::new(record))
+    }
+
+    /// Demands that a KEK is no other tenant's, nor ever was, and not the system's: of two that share one, neither could be
+    /// shredded alone.
+    pub(crate) fn kek_free(&self, tenant: TenantId, kek: &str) -> Result<(), Error> {
+        let state = self.state();
+        if let Some(other) = state.tenants.values().find(|other| other.id != tenant && other.uses(kek)) {
+            return Err(Error::AlreadyExists(format!("the KEK {kek:?} is the tenant {:?}'s", other.name)));
+        }
+        match self.store().get(SYSTEM)? {
+            Some(found) if decode::<SystemRecord>(&found.value)?.kek == kek => {
+                Err(Error::Invalid("the system KEK is no tenant's".to_owned()))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -59,7 +59,7 @@ async fn a_key_comes_only_after_its_record_was_placed() {
         Answer::Key(active) => assert_eq!(active.ik, key.ik),
         Answer::Place(_) => panic!("placed already"),
     }
-    let request = v1::RecordsRequest { bucket_id: bucket.as_bytes().to_vec() };
+    let request = v1::RecordsRequest { bucket_id: bucket.as_bytes().to_vec(), wish: 0 };
     assert_eq!(node.keys().records(request).await.unwrap().into_inner().records, [first.record]);
     world.handle.stop().await;
 }

@@ -17,7 +17,7 @@ async fn lend(node: &Node, bucket: BucketId, ik: &[u8], target: BucketId) -> Res
 }
 
 async fn records(node: &Node, bucket: BucketId) -> Vec<Vec<u8>> {
-    let request = v1::RecordsRequest { bucket_id: bucket.as_bytes().to_vec() };
+    let request = v1::RecordsRequest { bucket_id: bucket.as_bytes().to_vec(), wish: 0 };
     node.keys().records(request).await.unwrap().into_inner().records
 }
 

@@ -7,6 +7,7 @@ mod certificates;
 mod keys;
 mod kms;
 mod lent;
+mod life;
 mod push;
 mod sigv2;
 mod store;

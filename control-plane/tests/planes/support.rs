@@ -45,11 +45,17 @@ pub struct CountingKms {
     pub failure: Mutex<Option<KmsError>>,
     /// One permit lets one unwrap through; closed: all.
     pub gate: Semaphore,
+    /// While it is true, what was wrapped is not handed out.
+    held: tokio::sync::watch::Sender<bool>,
 }
 
 impl CountingKms {
     fn fail(&self) -> Result<(), KmsError> {
         self.failure.lock().unwrap().clone().map_or(Ok(()), Err)
+    }
+
+    pub fn hold_wraps(&self, hold: bool) {
+        self.held.send_replace(hold);
     }
 
     pub fn set_failure(&self, failure: Option<KmsError>) {
@@ -70,9 +76,11 @@ impl Kms for CountingKms {
         self.inner.current_version(kek).await
     }
     async fn wrap(&self, kek: &str, version: &str, context: &[u8], ik: &Ik) -> Result<Vec<u8>, KmsError> {
-        self.wraps.fetch_add(1, Ordering::SeqCst);
         self.fail()?;
-        self.inner.wrap(kek, version, context, ik).await
+        let wrapped = self.inner.wrap(kek, version, context, ik).await;
+        self.wraps.fetch_add(1, Ordering::SeqCst);
+        let _ = self.held.subscribe().wait_for(|held| !held).await;
+        wrapped
     }
     async fn unwrap(&self, kek: &str, version: &str, context: &[u8], wrapped: &[u8]) -> Result<Ik, KmsError> {
         self.unwraps.fetch_add(1, Ordering::SeqCst);
@@ -140,6 +148,7 @@ async fn start_on(
         wraps: AtomicUsize::new(0),
         failure: Mutex::new(None),
         gate: Semaphore::new(1000),
+        held: tokio::sync::watch::Sender::new(false),
     });
     let clock = Arc::new(ManualClock::new(now));
     let store_failed = Arc::new(AtomicBool::new(false));

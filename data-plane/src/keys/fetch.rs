@@ -98,26 +98,41 @@ struct Fetch<'a> {
 
 impl Fetch<'_> {
     async fn by_id(self, id: IkId) -> Result<Arc<NodeKey>, KeyError> {
-        let recipient = recipient()?;
-        let request = wire::GetRequest {
-            bucket_id: self.bucket.id.as_bytes().to_vec(),
-            ik_id: id.as_bytes().to_vec(),
-            recipient: recipient.public().to_vec(),
-        };
-        match self.control.keys().get(request).await {
-            Ok(answer) => self.take_in(&answer.into_inner(), recipient, Some(id)),
-            Err(status) => {
-                let error = key_error(&status);
-                if matches!(error, KeyError::Denied(_) | KeyError::Unknown) {
-                    self.keys.revoke(self.bucket.id, id);
+        for _ in 0..PLACE_ATTEMPTS {
+            let right = self.right()?;
+            let recipient = recipient()?;
+            let request = wire::GetRequest {
+                bucket_id: self.bucket.id.as_bytes().to_vec(),
+                ik_id: id.as_bytes().to_vec(),
+                recipient: recipient.public().to_vec(),
+            };
+            match self.control.keys().get(request).await {
+                Ok(answer) => {
+                    if let Some(key) = self.take_in(&answer.into_inner(), recipient, Some(id), right)? {
+                        return Ok(key);
+                    }
                 }
-                Err(error)
+                Err(status) => {
+                    let error = key_error(&status);
+                    if matches!(error, KeyError::Denied(_) | KeyError::Unknown) {
+                        self.keys.revoke(self.bucket.id, id);
+                    }
+                    return Err(error);
+                }
             }
         }
+        Err(KeyError::Unavailable("the bucket's keys keep being taken back".to_owned()))
+    }
+
+    /// What the config says of the bucket's keys now. An answer that was asked for under another is not used.
+    fn right(&self) -> Result<u64, KeyError> {
+        let denied = || KeyError::Denied("the tenant's keys are cut off".to_owned());
+        self.keys.right(self.bucket.id).ok_or_else(denied)
     }
 
     async fn active(self) -> Result<Arc<NodeKey>, KeyError> {
         for _ in 0..PLACE_ATTEMPTS {
+            let right = self.right()?;
             let recipient = recipient()?;
             let request = wire::ActiveRequest {
                 bucket_id: self.bucket.id.as_bytes().to_vec(),
@@ -126,7 +141,10 @@ impl Fetch<'_> {
             let answer = self.control.keys().active(request).await.map_err(|status| key_error(&status))?;
             let place = match answer.into_inner().answer {
                 Some(wire::active_response::Answer::Key(key)) => {
-                    return self.take_in(&key, recipient, None);
+                    match self.take_in(&key, recipient, None, right)? {
+                        Some(key) => return Ok(key),
+                        None => continue,
+                    }
                 }
                 Some(wire::active_response::Answer::Place(place)) => place,
                 None => return Err(KeyError::Unavailable("the control plane's answer is empty".to_owned())),
@@ -140,7 +158,11 @@ impl Fetch<'_> {
                 recipient: recipient.public().to_vec(),
             };
             match self.control.keys().confirm(request).await {
-                Ok(answer) => return self.take_in(&answer.into_inner(), recipient, None),
+                Ok(answer) => {
+                    if let Some(key) = self.take_in(&answer.into_inner(), recipient, None, right)? {
+                        return Ok(key);
+                    }
+                }
                 // The record was replaced between the two calls: ask for the newest again.
                 Err(status)
                     if status.code() == Code::Aborted || status.code() == Code::FailedPrecondition => {}
@@ -179,7 +201,8 @@ impl Fetch<'_> {
         key: &wire::Key,
         recipient: Recipient,
         wanted: Option<IkId>,
-    ) -> Result<Arc<NodeKey>, KeyError> {
+        right: u64,
+    ) -> Result<Option<Arc<NodeKey>>, KeyError> {
         let unusable = || KeyError::Unavailable("the control plane's key is malformed".to_owned());
         let id = IkId::from_bytes(key.ik_id.as_slice().try_into().map_err(|_| unusable())?);
         if wanted.is_some_and(|wanted| wanted != id) {
@@ -199,7 +222,7 @@ impl Fetch<'_> {
         if wanted.is_none() && active_until.is_none() {
             return Err(unusable());
         }
-        Ok(self.keys.insert(self.bucket.id, NodeKey { id, ik }, lives, active_until))
+        Ok(self.keys.insert(self.bucket.id, NodeKey { id, ik }, lives, active_until, Some(right)))
     }
 }
 

@@ -160,14 +160,24 @@ fn known_tenant(admin: &Admin, arguments: &Adopt, id: &str, card: &RecoveryCard)
         Failure::usage(format!("the control plane does not know the tenant {id}"))
             .hint("give the name that it is to have: --tenant NAME")
     })?;
-    let end = format!("/tenant-{id}");
-    let kek = arguments.kek.clone().or_else(|| card.keks().iter().find(|kek| kek.ends_with(&end)).cloned());
+    let kek = arguments.kek.clone().or_else(|| newest_kek(card, id));
     let kek = kek.ok_or_else(|| {
         Failure::usage(format!("no KEK on the card has the tenant's id {id}"))
             .hint("give the KEK that wrapped its keys: --kek REFERENCE")
     })?;
     admin.call("POST", "/v1/tenants", Some(&json!({"name": name, "id": id, "kek": kek})))?;
     Ok(name)
+}
+
+/// The KEK on a card that was made for a tenant: of several, after moves, the one that was made last.
+fn newest_kek(card: &RecoveryCard, id: &str) -> Option<String> {
+    let own = card.keks().iter().filter_map(|kek| {
+        let (_, name) = kek.split_once('/')?;
+        let made = name.strip_prefix("tenant-")?.strip_prefix(id)?;
+        let generation = if made.is_empty() { 0 } else { made.strip_prefix('-')?.parse::<u64>().ok()? };
+        Some((generation, kek.clone()))
+    });
+    own.max().map(|(_, kek)| kek)
 }
 
 fn release(arguments: &Release, out: Output) -> Outcome<()> {

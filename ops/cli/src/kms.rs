@@ -2,21 +2,12 @@
 
 use std::fmt::Write as _;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde_json::Value;
 
 use crate::bucket::Place;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{Output, one_line};
-
-/// What to ask a control plane.
-#[derive(Subcommand, Debug)]
-pub enum Command {
-    /// Show the KMS providers: whether each works, its addresses and breakers, what waits, what failed last.
-    ///
-    /// Ends with 6 when one of them does not work.
-    Kms(Kms),
-}
 
 /// Arguments of `sealgate admin kms`.
 #[derive(Args, Debug)]

@@ -8,6 +8,7 @@ mod export;
 mod failure;
 mod interrupt;
 mod kms;
+mod life;
 mod location;
 mod migrate;
 mod offline;
@@ -65,9 +66,9 @@ enum Command {
     /// Take buckets that are there already into the registry, or out of it.
     #[command(subcommand)]
     Bucket(bucket::Command),
-    /// Ask a control plane how it is.
+    /// Ask a control plane how things are, or tell it what to do.
     #[command(subcommand)]
-    Admin(kms::Command),
+    Admin(life::Command),
     /// Show what is known of stored objects and records without keys (offline).
     Inspect(inspect::Arguments),
     /// Decrypt an object from the backend itself: no gateway is needed (offline).
@@ -94,7 +95,7 @@ fn main() -> ExitCode {
         Command::Migrate(arguments) => migrate::run(&arguments, out),
         Command::Export(arguments) => export::run(&arguments, out),
         Command::Bucket(command) => bucket::run(&command, out),
-        Command::Admin(command) => kms::run(&command, out),
+        Command::Admin(command) => life::run(&command, out),
         Command::Inspect(arguments) => inspect::run(&arguments, out),
         Command::Decrypt(arguments) => hardened().and_then(|()| decrypt::run(&arguments, out)),
         Command::Verify(arguments) => hardened().and_then(|()| verify::run(&arguments, out)),

@@ -85,7 +85,7 @@ fn storage(world: &World) -> FsBackend {
 }
 
 /// Copies every stored object of a bucket, hidden ones included, into another one: what a replication does.
-async fn replicate(world: &World, from: &str, to: &str) {
+pub async fn replicate(world: &World, from: &str, to: &str) {
     let storage = storage(world);
     storage.create_bucket(to).await.unwrap();
     for entry in list(&storage, from, "").await {

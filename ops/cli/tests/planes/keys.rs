@@ -36,6 +36,8 @@ fn bucket() -> Arc<Bucket> {
         created: 0,
         label: "bucket".into(),
         frozen: false,
+        keys: Some(0),
+        records: 0,
     })
 }
 
@@ -54,7 +56,9 @@ fn cache() -> Cache {
     let (keys, requests) = Keys::new(Arc::clone(&clock) as Arc<dyn Clock>, Arc::new(Metrics::new().unwrap()));
     let (bucket, id) = (bucket(), IkId::random().unwrap());
     let until = clock.unix() + 86_400;
-    let key = keys.insert(bucket.id, NodeKey { id, ik: Ik::generate().unwrap() }, LIVES, Some(until));
+    let key = keys
+        .insert(bucket.id, NodeKey { id, ik: Ik::generate().unwrap() }, LIVES, Some(until), Some(0))
+        .unwrap();
     let held = Arc::downgrade(&key);
     Cache { clock, keys, requests, bucket, id, held }
 }
@@ -111,7 +115,7 @@ async fn the_timer_zeroizes_a_key_that_nobody_touches() {
     // The timer sleeps over an empty cache: taking a key in must wake it.
     tokio::task::yield_now().await;
     let key = NodeKey { id: IkId::random().unwrap(), ik: Ik::generate().unwrap() };
-    let held = Arc::downgrade(&keys.insert(BucketId::random().unwrap(), key, short, None));
+    let held = Arc::downgrade(&keys.insert(BucketId::random().unwrap(), key, short, None, Some(0)).unwrap());
     until("the key's end", async || keys.is_empty()).await;
     assert!(held.upgrade().is_none());
     timer.abort();

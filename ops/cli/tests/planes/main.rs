@@ -21,6 +21,7 @@ mod keys;
 mod kms;
 mod landings;
 mod large;
+mod life;
 mod many_parts;
 mod plain;
 mod pressure;

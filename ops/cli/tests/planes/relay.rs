@@ -303,6 +303,13 @@ impl wire::keys_server::Keys for Service {
         self.upstream().keys().records(request.into_inner()).await
     }
 
+    async fn checked(
+        &self,
+        request: Request<wire::CheckedRequest>,
+    ) -> Result<Response<wire::CheckedResponse>, Status> {
+        self.upstream().keys().checked(request.into_inner()).await
+    }
+
     async fn lend(&self, request: Request<wire::LendRequest>) -> Result<Response<wire::PlaceRecord>, Status> {
         self.at(Moment::LendAsked).await?;
         self.upstream().keys().lend(request.into_inner()).await

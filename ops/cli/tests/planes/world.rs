@@ -221,6 +221,11 @@ impl ControlProcess {
         async move { try_admin(address, &token, method, path, body).await }
     }
 
+    /// A request to the admin API, whatever becomes of it.
+    pub async fn try_now(&self, method: &str, path: &str, body: Value) -> Result<Answer, String> {
+        try_admin(self.plane.admin, &self.token, method, path, body).await
+    }
+
     /// A tenant with a credential.
     pub async fn tenant(&self, name: &str) -> Client {
         self.admin("POST", "/v1/tenants", serde_json::json!({ "name": name })).await;
