@@ -2,7 +2,7 @@
 
 use sealgate_kms::{Cause, Kind, KmsError, Operation, Phase};
 
-use crate::script::{Act, Address, failure, layer, ms, phase, unwrap, wrap};
+use crate::script::{Act, Address, failure, layer, ms, phase, save, unwrap, wrap};
 
 fn standby() -> Act {
     Act::Fail(failure(Cause::Standby))
@@ -48,6 +48,20 @@ async fn when_the_leader_changes_calls_follow_it() {
     }
     assert_eq!([first.all_calls(), second.all_calls()], [2, 50]);
     assert_eq!(phase(&kms, 0, Operation::Unwrap), Phase::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_beside_a_leader_does_what_it_should() {
+    let (leader, other) = (Address::good(), Address::new(|_, _| standby()));
+    let (kms, _) = layer(&[&leader, &other]);
+    for n in 1..=12 {
+        leader.set(|_, _| Act::Answer);
+        save(&kms, 1).await;
+        leader.set(|_, _| Act::Fail(failure(Cause::Server)));
+        assert_eq!(unwrap(&kms).await.0, Err(failure(Cause::Standby)));
+        assert_eq!(other.calls("unwrap"), n, "the second attempt");
+    }
+    assert_eq!(phase(&kms, 1, Operation::Unwrap), Phase::Closed);
 }
 
 #[tokio::test(start_paused = true)]
