@@ -205,6 +205,19 @@ async fn answers_are_bounded_and_read_whole() {
 }
 
 #[tokio::test]
+async fn throttling_carries_the_wait_that_it_asks_for() {
+    let plain = scripted::refusal("ThrottlingException", "Rate exceeded");
+    let waits = plain.replacen("content-type", "retry-after: 7\r\ncontent-type", 1);
+    let server = Scripted::start(vec![plain, waits]);
+    let (kms, _section) = at(&server.url());
+    for wait in [None, Some(Duration::from_secs(7))] {
+        let error =
+            kms.wrap("aws-eu/mrk-00000000000040008000000000000000", "", CONTEXT, &ik()).await.unwrap_err();
+        assert!(matches!(&error, KmsError::Throttled(told, _) if *told == wait), "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_connection_is_kept_and_one_that_was_closed_meanwhile_costs_nothing() {
     let server = Scripted::closing_after_each(vec![answer(200, r#"{"CiphertextBlob":"AAAA"}"#); 3]);
     let (kms, _section) = at(&server.url());

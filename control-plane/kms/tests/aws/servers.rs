@@ -102,6 +102,12 @@ pub fn localstack() -> Server {
     ] {
         command.env(name, value);
     }
+    // It makes one by itself only with a pyOpenSSL below 26, and then keeps it for the whole machine.
+    let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let pem = dir.path().join("certificate.pem");
+    let text = format!("{}{}", certificate.signing_key.serialize_pem(), certificate.cert.pem());
+    std::fs::write(&pem, text).unwrap();
+    command.env("CUSTOM_SSL_CERT_PATH", pem);
     command.env("GATEWAY_LISTEN", address.to_string());
     command.env("FILESYSTEM_ROOT", dir.path());
     command.env("LOCALSTACK_VOLUME_DIR", dir.path().join("var"));
