@@ -120,6 +120,32 @@ async fn each_answer_has_its_meaning() {
 }
 
 #[tokio::test]
+async fn a_call_is_one_request_and_the_login_none() {
+    let fake = answering(|seen| match seen.head.split(' ').nth(1).unwrap() {
+        "/v1/transit/keys/k" => reply(200, "", KEY),
+        "/v1/transit/encrypt/k" => {
+            let wrapped = std::str::from_utf8(WRAPPED).unwrap();
+            reply(200, "", &json!({ "data": { "ciphertext": wrapped } }).to_string())
+        }
+        "/v1/transit/decrypt/k" => {
+            reply(200, "", r#"{"data": {"plaintext": "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="}}"#)
+        }
+        _ => reply(404, "", "{}"),
+    })
+    .await;
+    let (kms, _dir) = opened(&fake.address);
+    for _ in 0..10 {
+        kms.current_version("vault-eu/k").await.unwrap();
+        trip(&*kms, "vault-eu/k").await.unwrap();
+    }
+    let seen = fake.seen();
+    let count = |path: &str| seen.iter().filter(|seen| seen.head.contains(path)).count();
+    assert_eq!((count("/encrypt/"), count("/decrypt/")), (10, 10));
+    assert_eq!((count("/keys/"), logins(&fake)), (1, 1), "looked at once, logged in once");
+    assert_eq!(seen.len(), 22);
+}
+
+#[tokio::test]
 async fn a_wrapped_key_that_could_not_be_opened_again_is_not_taken() {
     for ciphertext in ["", "vault:v1:", "vault:v1:AAAA", "plain", &"A".repeat(9000)] {
         let body = json!({ "data": { "ciphertext": ciphertext } }).to_string();
@@ -145,6 +171,40 @@ async fn the_token_goes_nowhere_that_an_answer_points_to() {
         assert!(fake.seen().iter().all(|seen| seen.head.contains(TOKEN)), "the token is what it sends");
     }
     assert!(elsewhere.seen().is_empty(), "{:?}", elsewhere.seen());
+}
+
+/// A standby that reads for itself, and has not heard yet of a token that its active node gave.
+#[tokio::test]
+async fn a_node_that_does_not_know_the_login_yet_takes_no_key_away() {
+    let refuses = |seen: &Seen| match seen.head.contains("/login ") {
+        true => reply(307, "location: http://127.0.0.1:1/\r\n", ""),
+        false => reply(403, "", r#"{"errors": ["permission denied"]}"#),
+    };
+    let active = Fake::start(|seen| match () {
+        () if seen.head.contains("/login ") => {
+            let auth = json!({ "client_token": TOKEN, "lease_duration": 3600, "renewable": true });
+            reply(200, "", &json!({ "auth": auth }).to_string())
+        }
+        () => reply(200, "", r#"{"data": {"ttl": 0}}"#),
+    })
+    .await;
+    let standby = Fake::start(refuses).await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("secret");
+    std::fs::write(&file, TOKEN).unwrap();
+    for auth in [
+        json!({ "method": "approle", "role_id": "r", "secret_id_file": file }),
+        json!({ "method": "token", "file": file }),
+    ] {
+        let kms = open(&config(&[&standby.address, &active.address], auth.clone(), json!({})));
+        for _ in 0..3 {
+            let error = kms[0].unwrap("vault-eu/k", "", b"c", WRAPPED).await.map(drop).unwrap_err();
+            assert!(matches!(error, KmsError::Unavailable(Cause::Standby, _)), "{auth}: {error:?}");
+        }
+        kms[1].ready().await.unwrap();
+    }
+    let logins = active.seen().iter().filter(|seen| seen.head.contains("/login ")).count();
+    assert_eq!(logins, 1, "it is not the token's fault");
 }
 
 fn logins(fake: &Fake) -> usize {
