@@ -40,7 +40,7 @@ async def read_all(endpoints, credentials, path, number, when) -> list[tuple[int
     return await asyncio.gather(*(read(endpoints[each % len(endpoints)], heads[each % len(heads)], start, connecting) for each in range(number)))
 
 
-@row(seconds=240)
+@row(ci=True, seconds=240)
 def ten_thousand_reads_cost_one_call(scene):
     """Cold caches, 10,000 GETs at once under one IK, over two nodes: exactly one decrypt."""
     book = scene.dev(nodes=2).book("one")
@@ -60,7 +60,7 @@ def ten_thousand_reads_cost_one_call(scene):
     assert scene.decrypts(mark) == 1, f"{scene.decrypts(mark)} decrypts"
 
 
-@row(seconds=180, errors=fault.HALF)
+@row(ci=("errors",), seconds=180, errors=fault.HALF)
 def half_errors_are_not_amplified(scene, way):
     """Half of all answers are 500: what is asked of the KMS stays within 1.1 of what was wanted."""
     scene.dev()
@@ -83,7 +83,7 @@ def half_errors_are_not_amplified(scene, way):
     assert sent <= 1.1 * wanted + 1, f"{sent} calls for {wanted:.0f}"
 
 
-@row(seconds=180, hang=fault.HANG, refuse=fault.REFUSE)
+@row(ci=("hang",), seconds=180, hang=fault.HANG, refuse=fault.REFUSE)
 def recovery_without_a_herd(scene, way):
     """A breaker that is open probes one at a time, and is closed within 10 s of the KMS's return, with clients pressing."""
     scene.dev()

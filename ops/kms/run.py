@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The key side under every kind of failure, against real KMS servers behind a proxy that breaks things.
 
-  ops/kms/run.py [--only WORD...] [--results FILE] [--list]
+  ops/kms/run.py [--size ci|full] [--only WORD...] [--results FILE] [--list]
 
 Each case starts a KMS (OpenBao; a raft cluster; moto, LocalStack), a proxy, a control plane and nodes, does something bad, and says what
 clients saw. After every case, whatever it was: what was broken is mended, every object that was acknowledged is read back and
@@ -82,10 +82,11 @@ def shown(report: scene.Report):
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=[""], metavar="WORD")
+    parser.add_argument("--size", choices=("ci", "full"), default="full")
     parser.add_argument("--results", metavar="FILE")
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args()
-    chosen = [case for case in CASES if any(word in case.name for word in options.only)]
+    chosen = [case for case in CASES if any(word in case.name for word in options.only) and (case.ci or options.size == "full")]
     if options.list:
         for case in chosen:
             print(f"{case.name:<50} {case.about}")
