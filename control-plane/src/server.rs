@@ -90,7 +90,7 @@ impl ControlPlane {
         let files = files.map(|(certificate, key)| tls::Files::load(certificate, key)).transpose()?;
         // Connections are there, and leaders known, before the first call counts on them.
         futures_util::future::join_all(kms.resilient().iter().map(Resilient::warm)).await;
-        let sealer = Sealer::load(&*store, &*kms).await?;
+        let sealer = Sealer::load(&*store, &kms).await?;
         let registry = Arc::new(Registry::open(store, sealer, Arc::clone(&clock), config.defaults.clone())?);
         let metrics = Arc::new(Metrics::new()?);
         let (acks_in, acks_seen) = watch::channel(0);

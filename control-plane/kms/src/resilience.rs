@@ -130,8 +130,7 @@ impl Resilient {
     /// Whether every operation on keys has an address whose breaker is closed.
     #[must_use]
     pub fn healthy(&self) -> bool {
-        let operations = [Operation::CurrentVersion, Operation::Wrap, Operation::Unwrap];
-        operations.into_iter().all(|operation| self.layer().closed(operation, &[]))
+        Operation::ON_KEYS.into_iter().all(|operation| self.layer().closed(operation, &[]))
     }
 
     fn layer(&self) -> &Layer {

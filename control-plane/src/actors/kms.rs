@@ -182,3 +182,20 @@ impl Handler<Health> for KmsActor {
         actix::MessageResult(self.examined.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use actix::Handler;
+
+    use super::KmsActor;
+    use crate::actors::testing::Panic;
+
+    impl Handler<Panic> for KmsActor {
+        type Result = ();
+
+        #[allow(clippy::panic, reason = "what it is for")]
+        fn handle(&mut self, _: Panic, _: &mut Self::Context) {
+            panic!("as the test wants it")
+        }
+    }
+}

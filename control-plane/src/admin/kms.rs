@@ -1,11 +1,13 @@
 //! `GET /v1/kms`: the providers, how they are, and what hangs on them.
 
+use std::collections::BTreeMap;
+
 use actix_web::{HttpResponse, web};
 use sealgate_kms::ProviderView;
 use serde::Serialize;
 
 use super::{Api, Problem};
-use crate::actors::{Examined, Health};
+use crate::actors::{Examined, Health, Status};
 
 #[derive(Serialize)]
 struct Provider {
@@ -32,5 +34,8 @@ async fn list(api: web::Data<Api>) -> Result<HttpResponse, Problem> {
         let (keys_in_memory, keks_unproved) = api.keys.of_provider(&view.provider);
         providers.push(Provider { view, examined, keys_in_memory, keks_unproved });
     }
-    Ok(HttpResponse::Ok().json(serde_json::json!({ "providers": providers })))
+    let nodes = api.fanout.send(Status).await?;
+    let nodes: BTreeMap<_, _> =
+        nodes.into_iter().filter_map(|(node, report)| Some((node, report.keys?))).collect();
+    Ok(HttpResponse::Ok().json(serde_json::json!({ "providers": providers, "nodes": nodes })))
 }

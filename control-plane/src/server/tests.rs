@@ -1,4 +1,4 @@
-//! Panics inside the two actors of a running control plane: it says that it is not ready, rebuilds them, and has lost
+//! Panics inside the actors of a running control plane: it says that it is not ready, rebuilds them, and has lost
 //! nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
@@ -16,7 +16,11 @@ use tonic::{
 };
 
 use super::{ControlPlane, Handle, Run, Tenants};
-use crate::{Config, Error, actors::testing::Panic, registry::Registry};
+use crate::{
+    Config, Error,
+    actors::{Health, testing::Panic},
+    registry::Registry,
+};
 
 async fn start(dir: &std::path::Path) -> Handle {
     let mut config = Config::dev(dir, vec!["eu-central-1".to_owned()]).unwrap();
@@ -189,4 +193,24 @@ fn restarts(metrics: &str, actor: &str) -> u64 {
             && line.contains(&format!("actor=\"{actor}\""))
     });
     line.and_then(|line| line.rsplit_once(' ')).map_or(0, |(_, count)| count.trim().parse().unwrap())
+}
+
+#[actix_rt::test]
+async fn the_actor_of_a_kms_is_rebuilt_and_examines_it_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let handle = start(dir.path()).await;
+    let watched = &handle.api.health[0];
+    assert!(watched.slot.send(Panic).await.is_err(), "the caller is told");
+    let examined = soon("an examination", async {
+        loop {
+            match watched.slot.send(Health).await {
+                Ok(examined) if examined.at.is_some() => return examined,
+                _ => tokio::task::yield_now().await,
+            }
+        }
+    })
+    .await;
+    assert_eq!((examined.by, examined.error), ("wrap and unwrap", None));
+    assert!(watched.resilient.healthy());
+    handle.stop().await;
 }

@@ -96,7 +96,7 @@ async fn tenants_credentials_nodes_and_buckets_are_made_and_listed() {
 
     let (_, card) = admin(&world, "GET", "/v1/recovery-card", "").await;
     let card: sealgate_envelope::RecoveryCard = card.as_str().unwrap().parse().unwrap();
-    assert_eq!((card.buckets()[0].name.as_str(), card.keks().len()), ("data", 1));
+    assert_eq!((card.buckets()[0].name.as_str(), card.keks().len()), ("data", 3), "one a tenant");
     world.handle.stop().await;
 }
 

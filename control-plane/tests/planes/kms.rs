@@ -85,6 +85,8 @@ async fn what_a_node_says_of_its_keys_is_shown() {
     let status =
         crate::support::until_status(&world, |status| !status["nodes"]["n1"]["keys"].is_null()).await;
     assert_eq!(status["nodes"]["n1"]["keys"], serde_json::json!({"held": 3, "failed": 14}));
+    let (_, shown) = admin(&world, "GET", "/v1/kms", "").await;
+    assert_eq!(shown["nodes"], serde_json::json!({"n1": {"held": 3, "failed": 14}}));
     drop(subscription);
     world.handle.stop().await;
 }

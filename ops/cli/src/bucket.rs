@@ -77,10 +77,10 @@ pub struct Place {
 }
 
 impl Place {
-    /// The way to its admin API.
+    /// The way to it; connects to nothing yet.
     ///
     /// # Errors
-    /// As [`AdminArguments::open`].
+    /// When URL or token are missing, or cannot be read.
     pub fn open(&self) -> Outcome<Admin> {
         self.admin.open(self.data.as_deref())
     }

@@ -27,7 +27,13 @@ pub struct Kms {
 
 /// Runs one of the commands.
 pub fn run(command: &Command, out: Output) -> Outcome<()> {
-    let Command::Kms(arguments) = command;
+    match command {
+        Command::Kms(arguments) => show(arguments, out),
+    }
+}
+
+/// Shows the providers.
+pub fn show(arguments: &Kms, out: Output) -> Outcome<()> {
     let (_, shown) = arguments.place.open()?.call("GET", "/v1/kms", None)?;
     out.line(text(&shown).trim_end(), &shown)?;
     let ill: Vec<_> = providers(&shown).filter(|it| !healthy(it)).map(|it| word(it, "provider")).collect();
@@ -145,8 +151,8 @@ mod tests {
         ]});
         assert_eq!(
             text(&shown),
-            "PROVIDER  STATE     ADDRESS         ROLE       BREAKERS                              LAST SUCCESS\n\
-             local     healthy   #1              preferred  closed                                3 s ago\n\
+            "PROVIDER  STATE     ADDRESS         ROLE       BREAKERS                               LAST SUCCESS\n\
+             local     healthy   #1              preferred  closed                                 3 s ago\n\
              vault-eu  degraded  https://a:8200  standby    wrap open for 3.2 s, unwrap half-open  never\n\
              local: 0 under way, 0 waiting; 12 keys in memory\n\
              vault-eu https://a:8200: failed 1 s ago: sealed\\u{1b}[2J\n\

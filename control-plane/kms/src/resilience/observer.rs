@@ -24,6 +24,9 @@ impl Operation {
     /// All, in the order of their numbers.
     pub const ALL: [Self; 4] = [Self::CurrentVersion, Self::Wrap, Self::Unwrap, Self::Manage];
 
+    /// Those that objects need.
+    pub const ON_KEYS: [Self; 3] = [Self::CurrentVersion, Self::Wrap, Self::Unwrap];
+
     /// The word for it in metrics and views.
     #[must_use]
     pub fn word(self) -> &'static str {

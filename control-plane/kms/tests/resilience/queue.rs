@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use sealgate_kms::{Cause, Kms as _, KmsError, Settings};
 use tokio::time::{Duration, Instant};
 
-use crate::script::{Act, Address, layer, layer_with, ms, unwrap, wrap};
+use crate::script::{Act, Address, failure, layer, layer_with, ms, unwrap, wrap};
 
 /// So many wraps at once.
 async fn at_once(kms: &sealgate_kms::Resilient, many: usize) -> Vec<(Result<(), KmsError>, Duration)> {
@@ -140,4 +140,27 @@ async fn who_waits_behind_a_throttle_is_told_after_his_deadline() {
     assert_eq!(took, ms(1_500));
     let Err(KmsError::Throttled(Some(after), _)) = result else { panic!("{result:?}") };
     assert_eq!((after, address.calls("unwrap")), (ms(3_500), 1), "what is left of the five seconds");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_queues_for_what_is_not_going_to_be_asked() {
+    let address = Address::new(|what, _| match what {
+        "unwrap" => Act::Fail(failure(Cause::Connect)),
+        _ => Act::Hang,
+    });
+    let (kms, _) = layer_with(&[&address], Settings { in_flight: 1, ..Settings::default() });
+    for _ in 0..5 {
+        assert!(unwrap(&kms).await.0.is_err());
+    }
+    let busy = tokio::spawn({
+        let kms = kms.clone();
+        async move { wrap(&kms).await }
+    });
+    while address.calls("wrap") == 0 {
+        tokio::task::yield_now().await;
+    }
+    let (result, took) = unwrap(&kms).await;
+    assert!(matches!(result, Err(KmsError::Unavailable(Cause::Refused(_), _))), "{result:?}");
+    assert_eq!(took, ms(0), "though the only place is taken");
+    assert!(busy.await.unwrap().0.is_err());
 }

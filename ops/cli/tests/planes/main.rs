@@ -18,6 +18,7 @@ mod freeze;
 mod heads;
 mod ik_order;
 mod keys;
+mod kms;
 mod landings;
 mod large;
 mod many_parts;

@@ -15,6 +15,7 @@ use sealgate_data_plane::clock::{Clock, SystemClock};
 use sealgate_data_plane::config::{BackendConfig, Config as NodeConfig, ControlPlaneConfig};
 use sealgate_data_plane::control::NodeIdentity;
 use sealgate_data_plane::plane::DataPlane;
+use sealgate_kms::Router;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -77,6 +78,14 @@ impl World {
         let config = self.control_config();
         let parts = Parts { clock, ..Parts::open(&config).await.unwrap() };
         ControlPlane::start_with(config, parts).await.unwrap()
+    }
+
+    /// A control plane in this process, with something around its KMS.
+    pub async fn control_over(&self, around: impl FnOnce(Arc<Router>) -> Router) -> Handle {
+        let config = self.control_config();
+        let parts = Parts::open(&config).await.unwrap();
+        let kms = Arc::new(around(parts.kms));
+        ControlPlane::start_with(config, Parts { kms, ..parts }).await.unwrap()
     }
 
     /// A control plane in this process, whose nodes keep the hidden objects of uploads apart.
