@@ -36,11 +36,20 @@ fn at(url: &str) -> (Arc<dyn Kms>, Section) {
     (open(&section), section)
 }
 
-fn rule(faults: &Server, rule: Value) {
-    let body = json!([rule]).to_string();
+/// These rules, and no others.
+fn rules(faults: &Server, rules: &Value) {
     let json = [("content-type", "application/json")];
-    let (status, text) = ask(faults.address, "POST", "/_microburst/rules", &json, &body).unwrap();
-    assert!(status < 300, "{text}");
+    let (status, text) =
+        ask(faults.address, "POST", "/_microburst/rules", &json, &rules.to_string()).unwrap();
+    assert!(status < 300, "{status} {text}");
+}
+
+fn rule(faults: &Server, rule: Value) {
+    rules(faults, &json!([rule]));
+}
+
+fn clear(faults: &Server) {
+    rules(faults, &json!([]));
 }
 
 fn fired(faults: &Server) -> usize {
@@ -49,10 +58,19 @@ fn fired(faults: &Server) -> usize {
     serde_json::from_str::<Vec<Value>>(json).unwrap().len()
 }
 
+/// One test over one pair of servers: starting them takes longer than all of it.
 #[tokio::test]
-async fn each_fault_of_the_service_is_told_as_what_it_is_and_asked_once() {
+async fn faults_of_the_service() {
     let upstream = moto();
     let faults = microburst(&upstream);
+    a_denial_names_the_permission_and_the_key(&upstream, &faults).await;
+    clear(&faults);
+    rotations_that_are_used_up_are_no_throttling(&faults).await;
+    clear(&faults);
+    each_fault_of_the_service_is_told_as_what_it_is_and_asked_once(&faults).await;
+}
+
+async fn each_fault_of_the_service_is_told_as_what_it_is_and_asked_once(faults: &Server) {
     let section = Section::new(&faults.url());
     let kms = open(&section);
     let kek = kms.create_kek("tenant-1").await.unwrap();
@@ -88,25 +106,22 @@ async fn each_fault_of_the_service_is_told_as_what_it_is_and_asked_once() {
         {
             once[name] = value;
         }
-        rule(&faults, once);
-        let before = fired(&faults);
+        rule(faults, once);
+        let before = fired(faults);
         let error = kms.unwrap(&kek, "", CONTEXT, &wrapped).await.err().unwrap_or_else(|| {
             panic!("{fault}: opened: the fault was for one request, so it was repeated here");
         });
         assert!(is(&error), "{fault}: {error:?}");
-        assert_eq!(fired(&faults), before + 1, "{fault}");
+        assert_eq!(fired(faults), before + 1, "{fault}");
         assert_eq!(kms.unwrap(&kek, "", CONTEXT, &wrapped).await.unwrap().expose(), &[0xa7; 32], "{fault}");
     }
 }
 
-#[tokio::test]
-async fn a_denial_names_the_permission_and_the_key() {
-    let upstream = moto();
-    let faults = microburst(&upstream);
+async fn a_denial_names_the_permission_and_the_key(upstream: &Server, faults: &Server) {
     let (kms, _section) = at(&faults.url());
     for (operation, permission) in [("CreateKey", "kms:CreateKey"), ("CreateAlias", "kms:CreateAlias")] {
         rule(
-            &faults,
+            faults,
             json!({"service": "kms", "operation": operation, "error": {"code": "AccessDeniedException"}}),
         );
         let error = kms.create_kek("tenant-1").await.unwrap_err();
@@ -115,22 +130,19 @@ async fn a_denial_names_the_permission_and_the_key() {
         assert!(text.contains("tenant-1") && text.contains("[kms.aws.aws-eu] eu-central-1"), "{text}");
     }
     // The key that got no alias is given up, so that repetitions do not pile up keys.
-    let states: Vec<Value> = servers::key_ids(&upstream, servers::HOME)
+    let states: Vec<Value> = servers::key_ids(upstream, servers::HOME)
         .into_iter()
-        .map(|id| servers::kms(&upstream, servers::HOME, "DescribeKey", json!({"KeyId": id})))
+        .map(|id| servers::kms(upstream, servers::HOME, "DescribeKey", json!({"KeyId": id})))
         .collect();
     assert_eq!(states.len(), 1);
     assert_eq!(states[0]["KeyMetadata"]["KeyState"], "PendingDeletion");
 }
 
-#[tokio::test]
-async fn rotations_that_are_used_up_are_no_throttling() {
-    let upstream = moto();
-    let faults = microburst(&upstream);
+async fn rotations_that_are_used_up_are_no_throttling(faults: &Server) {
     let (kms, _section) = at(&faults.url());
     let kek = kms.create_kek("tenant-1").await.unwrap();
     for code in ["LimitExceededException", "ConflictException", "UnsupportedOperationException"] {
-        rule(&faults, json!({"service": "kms", "operation": "RotateKeyOnDemand", "error": {"code": code}}));
+        rule(faults, json!({"service": "kms", "operation": "RotateKeyOnDemand", "error": {"code": code}}));
         let error = kms.rotate(&kek).await.unwrap_err();
         assert!(matches!(error, KmsError::Unsupported(_)), "{code}: {error:?}");
     }

@@ -39,6 +39,9 @@ use zeroize::Zeroizing;
 /// A connection idle for longer is not used again: AWS closes them after a minute.
 const IDLE: Duration = Duration::from_secs(45);
 
+/// A kept connection that is not ready within this is given up.
+const READY: Duration = Duration::from_millis(50);
+
 /// Idle connections kept an origin.
 const MOST_IDLE: usize = 16;
 
@@ -146,7 +149,8 @@ impl Http {
                 let mut all = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
                 all.get_mut(key)?.pop()?
             };
-            if idle.since.elapsed() < IDLE && !idle.sender.is_closed() && idle.sender.ready().await.is_ok() {
+            let fresh = idle.since.elapsed() < IDLE && !idle.sender.is_closed();
+            if fresh && matches!(timeout(READY, idle.sender.ready()).await, Ok(Ok(()))) {
                 return Some(idle.sender);
             }
         }

@@ -114,15 +114,16 @@ impl Login {
             let mut loading = {
                 let mut state = self.state();
                 if let Some(held) = state.held.as_ref().filter(|held| held.usable()) {
-                    if held.due() && !state.failed_lately(AGAIN) {
+                    if held.due() && !state.failed_lately() {
                         self.load(&mut state);
                     }
                     return Ok(state.generation);
                 }
-                if state.loading.is_none() && state.failed_lately(FAILED) {
-                    if let Some((_, error)) = &state.failed {
-                        return Err(error.clone());
-                    }
+                if state.loading.is_none()
+                    && let Some((at, error)) = &state.failed
+                    && at.elapsed() < FAILED
+                {
+                    return Err(error.clone());
                 }
                 self.load(&mut state)
             };
@@ -313,8 +314,9 @@ fn refused_by_sts(error: &CredentialsError) -> Option<String> {
 }
 
 impl State {
-    fn failed_lately(&self, within: Duration) -> bool {
-        self.failed.as_ref().is_some_and(|(at, _)| at.elapsed() < within)
+    /// Too lately to try again while what is held is still good.
+    fn failed_lately(&self) -> bool {
+        self.failed.as_ref().is_some_and(|(at, _)| at.elapsed() < AGAIN)
     }
 }
 
@@ -329,5 +331,27 @@ impl ProvideCredentials for Provider {
     {
         let held = self.0.state().held.as_ref().map(|held| held.credentials.clone());
         future::ProvideCredentials::ready(held.ok_or_else(CredentialsError::not_loaded_no_source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(age: u64, life: Option<u64>) -> Held {
+        let now = SystemTime::now();
+        let end = life.map(|life| now + Duration::from_secs(life) - Duration::from_secs(age));
+        let credentials = Credentials::new("id", "secret", None, end, "test");
+        let loaded = Instant::now().checked_sub(Duration::from_secs(age)).unwrap();
+        Held { credentials, loaded, life: life.map(Duration::from_secs) }
+    }
+
+    #[test]
+    fn credentials_are_renewed_at_four_fifths_of_their_life() {
+        assert!(!held(79, Some(100)).due());
+        assert!(held(80, Some(100)).due() && held(80, Some(100)).usable());
+        assert!(!held(25, Some(30)).due(), "not more often than every 30 s");
+        assert!(!held(1000, None).due() && held(1000, None).usable(), "these have no end");
+        assert!(!held(101, Some(100)).usable());
     }
 }

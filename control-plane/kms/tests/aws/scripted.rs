@@ -1,3 +1,4 @@
+#![allow(dead_code, reason = "each test binary uses some of these")]
 //! A server that gives one prepared answer a request, and tells what it was asked.
 
 use std::{
@@ -8,6 +9,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 #[derive(Clone, Debug)]
@@ -55,12 +57,17 @@ pub fn refusal(code: &str, message: &str) -> String {
 impl Scripted {
     /// Answers in this order, the last one for ever.
     pub fn start(answers: Vec<String>) -> Self {
-        Self::serve(answers, false)
+        Self::serve(answers, false, Duration::ZERO)
     }
 
     /// Closes each connection after one answer, without having said that it would.
     pub fn closing_after_each(answers: Vec<String>) -> Self {
-        Self::serve(answers, true)
+        Self::serve(answers, true, Duration::ZERO)
+    }
+
+    /// Takes so long for each answer.
+    pub fn slow(answers: Vec<String>, delay: Duration) -> Self {
+        Self::serve(answers, false, delay)
     }
 
     pub fn url(&self) -> String {
@@ -80,7 +87,7 @@ impl Scripted {
         self.seen.closed.load(Ordering::SeqCst)
     }
 
-    fn serve(answers: Vec<String>, closing: bool) -> Self {
+    fn serve(answers: Vec<String>, closing: bool, delay: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Seen::default());
@@ -93,7 +100,7 @@ impl Scripted {
                 shared.connections.fetch_add(1, Ordering::SeqCst);
                 let (seen, answers) = (Arc::clone(&shared), Arc::clone(&answers));
                 thread::spawn(move || {
-                    connection(stream.unwrap(), &seen, &answers, closing);
+                    connection(stream.unwrap(), &seen, &answers, closing, delay);
                     seen.closed.fetch_add(1, Ordering::SeqCst);
                 });
             }
@@ -102,7 +109,7 @@ impl Scripted {
     }
 }
 
-fn connection(stream: TcpStream, seen: &Seen, answers: &[String], closing: bool) {
+fn connection(stream: TcpStream, seen: &Seen, answers: &[String], closing: bool, delay: Duration) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut writer = stream;
     while let Some(request) = read(&mut reader) {
@@ -112,6 +119,7 @@ fn connection(stream: TcpStream, seen: &Seen, answers: &[String], closing: bool)
             requests.len() - 1
         };
         let answer = &answers[at.min(answers.len() - 1)];
+        thread::sleep(delay);
         if writer.write_all(answer.as_bytes()).is_err() {
             return;
         }
@@ -136,7 +144,11 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
         }
         head += &line;
     }
-    let length = head.to_lowercase().split("content-length: ").nth(1)?.split("\r\n").next()?.parse().ok()?;
+    let lower = head.to_lowercase();
+    let length = lower
+        .split("content-length: ")
+        .nth(1)
+        .map_or(Some(0), |rest| rest.split("\r\n").next()?.parse().ok())?;
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     Some(Request { head, body: String::from_utf8(body).ok()? })

@@ -53,7 +53,7 @@ impl Server {
         let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
         let mut server = Self { child, address, _dir: dir };
         let started = Instant::now();
-        while !ask(address, "GET", health, &[], "").is_some_and(|(status, _)| status == 200) {
+        while ask(address, "GET", health, &[], "").is_none_or(|(status, _)| status != 200) {
             if started.elapsed() > within || server.child.try_wait().unwrap().is_some() {
                 panic!("{} did not start: {}", program.display(), std::fs::read_to_string(&log).unwrap());
             }
@@ -110,6 +110,12 @@ pub fn localstack() -> Server {
     // As moto.
     key_ids(&server, HOME);
     server
+}
+
+/// Forgets every key: what comes next begins with a KMS that is empty.
+pub fn reset(moto: &Server) {
+    let (status, _) = ask(moto.address, "POST", "/moto-api/reset", &[], "").unwrap();
+    assert_eq!(status, 200);
 }
 
 /// Faults in front of another server.
