@@ -64,6 +64,16 @@ crash *ARGS:
     cargo build --locked -p sealgate
     @bash -c "{{use_tools}}; \$SEALGATE_PYTHON ops/crash/run.py {{ARGS}}"
 
+# The key side under every kind of failure, against OpenBao, moto and LocalStack (--list, --only WORD, --results FILE)
+kms *ARGS:
+    cargo build --locked -p sealgate -p sealgate-control-plane -p sealgate-data-plane --bins
+    @bash -c "{{use_tools}}; \$SEALGATE_PYTHON ops/kms/run.py {{ARGS}}"
+
+# Mixed work while the KMS fails at random (--minutes N): nothing is lost, nothing hangs, nothing grows
+kms-soak *ARGS:
+    cargo build --locked -p sealgate -p sealgate-control-plane -p sealgate-data-plane --bins
+    @bash -c "{{use_tools}}; \$SEALGATE_PYTHON ops/kms/soak.py {{ARGS}}"
+
 # Mixed work for an hour (--minutes N, --backend NAME): nothing is lost, nothing grows
 soak *ARGS:
     cargo build --locked -p sealgate

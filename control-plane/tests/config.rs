@@ -48,6 +48,67 @@ fn mistakes_are_refused_and_named() {
     assert!(Config::load(Path::new("/nowhere.toml")).unwrap_err().to_string().contains("no such file"));
 }
 
+/// The example with other KMS providers than the keyring.
+fn with_kms(tables: &str) -> String {
+    let (before, rest) = EXAMPLE.split_once("[kms]").unwrap();
+    let (_, after) = rest.split_once("[buckets]").unwrap();
+    format!("{before}{tables}\n[buckets]{after}")
+}
+
+const VAULT: &str = r#"
+[kms.vault.vault-eu]
+addresses = ["https://bao-1.internal:8200"]
+auth = { method = "approle", role_id = "role", secret_id_file = "/etc/sealgate/secret-id" }
+"#;
+const AWS: &str = "[kms.aws.aws-eu]\nregion = \"eu-central-1\"\n";
+const LOCAL: &str = "[kms.local]\nkeyring = \"/k\"\nkey_file = \"/f\"\n";
+
+#[test]
+fn several_providers_and_which_of_them_holds_what() {
+    for (tables, default, system) in [
+        (format!("[kms]\ndefault = \"vault-eu\"{VAULT}"), "vault-eu", "vault-eu"),
+        (format!("[kms]\ndefault = \"aws-eu\"\n{LOCAL}{VAULT}{AWS}"), "aws-eu", "local"),
+        (format!("[kms]\nsystem = \"vault-eu\"\n{LOCAL}{VAULT}"), "local", "vault-eu"),
+    ] {
+        let config = load(&with_kms(&tables)).unwrap();
+        assert_eq!((config.kms.default.as_str(), config.kms.system.as_str()), (default, system), "{tables}");
+    }
+}
+
+#[test]
+fn providers_that_cannot_be_are_refused_and_named() {
+    for (tables, expected) in [
+        ("[kms]\n".to_owned(), "at least one of kms.local"),
+        (VAULT.to_owned(), "kms.default: one of vault-eu"),
+        (
+            format!("{LOCAL}{}", VAULT.replace("vault-eu", "Vault_EU")),
+            "kms.vault.Vault_EU: a provider's name",
+        ),
+        (format!("{LOCAL}{}", AWS.replace("aws-eu", "local")), "kms.aws.local: that name is the keyring's"),
+        (
+            format!("{LOCAL}{VAULT}{}", AWS.replace("aws-eu", "vault-eu")),
+            "kms.vault.vault-eu and kms.aws.vault-eu",
+        ),
+        (format!("{LOCAL}{VAULT}token = \"x\"\n"), "token"),
+        (format!("{LOCAL}{}", VAULT.replace("approle", "magic")), "magic"),
+        (format!("{LOCAL}{AWS}secret_access_key = \"x\"\n"), "secret_access_key"),
+    ] {
+        let error = load(&with_kms(&tables)).unwrap_err();
+        assert!(error.contains(expected), "{tables}: {error}");
+    }
+}
+
+#[test]
+fn the_kms_alone_is_read_from_the_same_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("kms.toml");
+    fs::write(&path, format!("something_else = 1\n[kms]\ndefault = \"vault-eu\"{VAULT}")).unwrap();
+    assert_eq!(sealgate_control_plane::config::kms(&path).unwrap().names(), ["vault-eu"]);
+    fs::write(&path, "data_dir = \"/d\"\n").unwrap();
+    let error = sealgate_control_plane::config::kms(&path).unwrap_err().to_string();
+    assert!(error.contains("kms.toml") && error.contains("kms"), "{error}");
+}
+
 #[test]
 fn dev_makes_its_secrets_once_and_for_the_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;

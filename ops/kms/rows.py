@@ -20,23 +20,28 @@ class Case:
     about: str
     run: Callable
     seconds: int
+    # Part of the short run, which CI does.
+    ci: bool
 
 
 CASES: list[Case] = []
 
 
-def row(function=None, *, seconds=120, **variants):
-    """Registers a case, which gets a `Scene`; with `variants`, one for each keyword, whose value follows the scene."""
+def row(function=None, *, seconds=120, ci=(), **variants):
+    """Registers a case, which gets a `Scene`; with `variants`, one for each keyword, whose value follows the scene.
+
+    `ci`: whether CI runs it, or which of its variants.
+    """
 
     def register(function):
         about = (function.__doc__ or "").strip().splitlines()[0]
         name = function.__name__.replace("_", "-")
         if not variants:
-            CASES.append(Case(name, about, function, seconds))
+            CASES.append(Case(name, about, function, seconds, bool(ci)))
         for variant, value in variants.items():
             values = value if isinstance(value, tuple) else (value,)
             run = lambda scene, values=values: function(scene, *values)  # noqa: E731
-            CASES.append(Case(f"{name}-{variant.replace('_', '-')}", about, run, seconds))
+            CASES.append(Case(f"{name}-{variant.replace('_', '-')}", about, run, seconds, variant in ci))
         return function
 
     return register(function) if function else register

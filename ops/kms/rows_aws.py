@@ -19,7 +19,7 @@ WORDS = {
 }
 
 
-@row(seconds=300)
+@row(ci=True, seconds=300)
 def aws_words(scene):
     """Each of AWS's errors becomes the 503 or the 403 that it should; held keys go on; healed, served."""
     scene.aws(aws.moto())

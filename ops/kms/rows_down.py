@@ -9,7 +9,7 @@ from rows import OPEN_SECONDS, Load, milliseconds, row, served, unavailable, unt
 WAYS = {"refuse": fault.REFUSE, "hang": fault.HANG, "reset": fault.RESET, "cut": fault.CUT, "errors": fault.ANSWER}
 
 
-@row(**WAYS, slow=fault.SLOW, half=fault.HALF)
+@row(ci=("hang",), **WAYS, slow=fault.SLOW, half=fault.HALF)
 def cached_is_served(scene, way):
     """Down, the IK in the cache: GET, PUT and multipart are served."""
     warm = scene.dev().book("warm")
@@ -32,7 +32,7 @@ def cached_is_served(scene, way):
     assert scene.decrypts(mark) == 0, "the KMS was asked for a key that was held"
 
 
-@row(seconds=180, **WAYS)
+@row(ci=("refuse", "hang"), seconds=180, **WAYS)
 def missing_is_503(scene, way):
     """Down, the IK in no cache: 503 with Retry-After, at once while the breaker is open; LIST and DELETE served; never plaintext."""
     scene.dev()
@@ -64,7 +64,7 @@ def missing_is_503(scene, way):
     served(cold.put("new-0"), what="PUT afterwards")
 
 
-@row
+@row(ci=True)
 def head_by_rule(scene):
     """Down, the IK in no cache: HEAD of an object with sealed metadata is 503, of one without is served."""
     cold = scene.dev().book("cold")
@@ -88,7 +88,7 @@ def head_by_rule(scene):
     assert cold.head("with").answer.headers["x-amz-meta-color"] == "blue"
 
 
-@row(seconds=240)
+@row(ci=True, seconds=240)
 def held_upload_goes_on(scene):
     """Down: UploadPart and Complete with the upload's key held are served, also on a node that just started."""
     book = scene.dev(nodes=2).book("uploads")
@@ -102,7 +102,7 @@ def held_upload_goes_on(scene):
     served(book.get("big"), what="GET of the whole", )
 
 
-@row
+@row(ci=True)
 def node_restart_is_served_from_the_control_plane(scene):
     """Down, a node restarts: the control plane still holds the key, and gives it."""
     book = scene.dev(nodes=2).book("warm")

@@ -26,7 +26,7 @@ def reads_across(scene, pool, happen) -> list:
     return answers
 
 
-@row(seconds=180, killed="kill", stopped="pause")
+@row(ci=("killed",), seconds=180, killed="kill", stopped="pause")
 def leader_goes(scene, act):
     """The leader is killed, or stands still: the next one serves within seconds; 503 meanwhile, never another error."""
     scene.cluster()

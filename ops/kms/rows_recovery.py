@@ -20,7 +20,7 @@ def sealgate(scene, *arguments: str) -> subprocess.CompletedProcess:
                           stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
 
 
-@row(seconds=180)
+@row(ci=True, seconds=180)
 def a_bucket_without_its_control_plane(scene):
     """Store and control plane deleted: the offline tool decrypts every object with bucket, card and KMS alone, and says what is missing."""
     book = scene.dev().book("lost", 6)

@@ -10,7 +10,7 @@ from world import wait
 THROTTLED = (429, b'{"errors":["request path \\"transit/decrypt\\": rate limit quota exceeded"]}')
 
 
-@row
+@row(ci=True)
 def throttled_waits_then_503(scene):
     """Throttled, the IK in no cache: queued to its deadline, then 503; when the KMS has room again, served."""
     scene.dev()
@@ -36,7 +36,7 @@ def throttled_waits_then_503(scene):
 def throttled_half_of_the_time_is_queued(scene):
     """Half of all requests throttled: what is asked again is served, and the KMS gets no more than it takes."""
     scene.dev()
-    pool = scene.pool(30)
+    pool = scene.pool(24)
     scene.cold()
     scene.proxy.set(fault.HALF, answer=THROTTLED, only=["transit/decrypt"])
     mark, asked = scene.mark(), scene.unwraps_asked()
@@ -48,7 +48,7 @@ def throttled_half_of_the_time_is_queued(scene):
     assert sent <= 2 * wanted, "more than asked for"
 
 
-@row
+@row(ci=True)
 def sealed_is_down(scene):
     """Sealed: as down; unsealed, it is used again within 10 s."""
     scene.dev()
@@ -66,11 +66,11 @@ def sealed_is_down(scene):
     scene.figure("served again after, s", scene.recovers(cold))
 
 
-@row
+@row(ci=True)
 def denied_is_403(scene):
     """The policy takes decrypt away: what is in no cache is 403, not 503, and never opens a breaker; given back, served."""
     scene.dev()
-    warm, pool = scene.book("warm"), scene.pool(30)
+    warm, pool = scene.book("warm"), scene.pool(24)
     scene.cold()
     scene.warm(warm)
     scene.bao.deny()
@@ -85,11 +85,11 @@ def denied_is_403(scene):
         wait(10, lambda book=book: book.get("object-0").status == 200, "served again")
 
 
-@row
+@row(ci=True)
 def a_key_that_is_gone_is_403(scene):
     """The KEK is deleted in the KMS: 403, no breaker opens, no key is made in its place; put back, served."""
     scene.dev()
-    pool = scene.pool(30)
+    pool = scene.pool(24)
     scene.cold()
     kek = scene.world.tenant["kek"].partition("/")[2]
     backup = backup_of(scene.bao, kek)
@@ -126,7 +126,7 @@ def token_expiry_is_not_seen(scene):
     assert 2 <= logins <= 6 and renewals >= 2, f"{operations}"
 
 
-@row
+@row(ci=True)
 def a_revoked_token_is_replaced(scene):
     """The token is revoked under the control plane's feet: one login, and the request that met it is served."""
     scene.dev()

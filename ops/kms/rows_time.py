@@ -27,7 +27,7 @@ def eventually(book, status, what):
     return answers[-1]
 
 
-@row(seconds=240)
+@row(ci=True, seconds=240)
 def beyond_the_hour_is_degraded(scene):
     """Down for two hours: served within the unproved life, counted as degraded; a day later, not any more; then well again."""
     book = scene.dev(faked_clock=True).book("warm")
@@ -46,7 +46,7 @@ def beyond_the_hour_is_degraded(scene):
     eventually(book, 200, "GET with the KMS back")
 
 
-@row(seconds=240)
+@row(ci=True, seconds=240)
 def denied_within_the_hour(scene):
     """The KMS takes the right away: within the hour the proof fails, caches are emptied, and everything is 403; given back, served."""
     book = scene.dev(faked_clock=True).book("warm")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The key side under every kind of failure, against real KMS servers behind a proxy that breaks things.
 
-  ops/kms/run.py [--only WORD...] [--results FILE] [--list]
+  ops/kms/run.py [--size ci|full] [--only WORD...] [--results FILE] [--page FILE] [--list]
 
 Each case starts a KMS (OpenBao; a raft cluster; moto, LocalStack), a proxy, a control plane and nodes, does something bad, and says what
 clients saw. After every case, whatever it was: what was broken is mended, every object that was acknowledged is read back and
@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 import traceback
@@ -79,13 +80,38 @@ def shown(report: scene.Report):
     print(f"      {report.verified} objects verified, {len(report.wrong)} wrong, {len(report.plaintext)} files with plaintext", flush=True)
 
 
+def page(results: list[dict]) -> str:
+    """The results as a document."""
+    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=HERE, capture_output=True, text=True).stdout.strip()
+    lines = [
+        "# The key side under failure", "",
+        f"Made by `ops/kms/run.py --page` at commit `{commit or 'unknown'}` on {time.strftime('%Y-%m-%d', time.gmtime())}, debug builds, {os.cpu_count()} cores.",
+        "Every case ends with all faults mended, every acknowledged object read back, and a search of the storage for plaintext.", "",
+        "| case | | requests | by answer | to the KMS | verified | wrong | plaintext | s |", "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for one in results:
+        cells = [one["case"], "**failed**" if one["failure"] else "passed", sum(one["counts"].values()),
+                 ", ".join(f"{count} {what}" for what, count in one["counts"].items()), sum(one["kms"].values()), one["verified"],
+                 len(one["wrong"]), len(one["plaintext"]), one["seconds"]]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    lines += ["", "## Figures", ""]
+    for one in results:
+        if one["failure"]:
+            lines.append(f"- **{one['case']} failed**: {one['failure']}")
+        if one["figures"]:
+            lines.append(f"- **{one['case']}** ({one['about'].rstrip('.')}): {'; '.join(f'{name}: {value}' for name, value in one['figures'].items())}")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=[""], metavar="WORD")
+    parser.add_argument("--size", choices=("ci", "full"), default="full")
     parser.add_argument("--results", metavar="FILE")
+    parser.add_argument("--page", metavar="FILE", help="the results as a document")
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args()
-    chosen = [case for case in CASES if any(word in case.name for word in options.only)]
+    chosen = [case for case in CASES if any(word in case.name for word in options.only) and (case.ci or options.size == "full")]
     if options.list:
         for case in chosen:
             print(f"{case.name:<50} {case.about}")
@@ -107,6 +133,9 @@ def main() -> int:
         with open(options.results, "w") as file:
             json.dump(results, file, indent=1)
             file.write("\n")
+    if options.page:
+        with open(options.page, "w") as file:
+            file.write(page(results))
     print(f"kms: {len(chosen) - failed} passed, {failed} failed")
     return 1 if failed else 0
 
