@@ -137,7 +137,7 @@ async fn replace(
     let (tenant, Move { kek, kms, rate: wanted }) = (usable(&api, &name)?, body.into_inner());
     let rate = rate(wanted)?;
     let kek = match (kek, kms) {
-        (Some(kek), None) => kek,
+        (Some(kek), None) => super::tenants::resolved(&api, kek).await?,
         (None, Some(kms)) => make(&api, &tenant, &kms).await?,
         _ => return Err(Error::Invalid("either \"kek\", a reference, or \"kms\", a name".to_owned()).into()),
     };

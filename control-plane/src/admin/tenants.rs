@@ -86,6 +86,7 @@ async fn with_kek(
     if kek.split_once('/').is_some_and(|(_, name)| name == SYSTEM_KEK) {
         return Err(Error::Invalid("the system KEK is no tenant's".to_owned()));
     }
+    let kek = resolved(api, kek).await?;
     api.registry.kek_free(id, &kek)?;
     api.kms.current_version(&kek).await.map_err(|error| match error {
         KmsError::NotFound(_) => Error::Precondition(format!(
@@ -94,4 +95,15 @@ async fn with_kek(
         other => other.into(),
     })?;
     api.change(move |registry| registry.create_tenant(id, &name, &kek, unproved_life)).await
+}
+
+/// The reference by which an existing KEK stays found: AWS's aliases and ARNs are looked up once, since an alias that is pointed
+/// elsewhere would orphan what was wrapped. Makes none: no KMS takes such names for a new key.
+pub(super) async fn resolved(api: &Api, kek: String) -> Result<String, Error> {
+    match kek.split_once('/') {
+        Some((provider, name)) if name.starts_with("alias/") || name.starts_with("arn:") => {
+            Ok(api.kms.create_kek_at(provider, name).await?)
+        }
+        _ => Ok(kek),
+    }
 }
