@@ -74,7 +74,9 @@ pub fn open(name: &str, config: &Config) -> Result<Vec<Arc<dyn Kms>>, KmsError> 
     let addresses = config.check(name)?;
     let runtime = Handle::try_current().map_err(|_| KmsError::local("a KMS is opened where tokio runs"))?;
     let (tls, identity) = tls::client(config).map_err(|error| match error {
-        KmsError::Unavailable(cause, text) => KmsError::Unavailable(cause, format!("kms.vault.{name}: {text}")),
+        KmsError::Unavailable(cause, text) => {
+            KmsError::Unavailable(cause, format!("kms.vault.{name}: {text}"))
+        }
         error => error,
     })?;
     let namespace = config.namespace.as_deref().map(HeaderValue::from_str).transpose();
@@ -155,7 +157,10 @@ impl Vault {
             Failure::Missing(_) => KmsError::NotFound(kek.to_owned()),
             Failure::Invalid(texts) => meaning(kek, &texts).unwrap_or_else(|| {
                 let text = shown(&texts, &[]);
-                KmsError::Unavailable(Cause::Server, format!("{address}: refuses {kek} for a reason unknown here: {text}"))
+                KmsError::Unavailable(
+                    Cause::Server,
+                    format!("{address}: refuses {kek} for a reason unknown here: {text}"),
+                )
             }),
         }
     }
@@ -213,7 +218,11 @@ impl Kms for Vault {
 
     async fn create_kek(&self, name: &str) -> Result<String, KmsError> {
         let kek = format!("{}{name}", self.shared.prefix);
-        let wrong = || KmsError::NotFound("a transit key's name has 1 to 128 of A-Z a-z 0-9 _, and . - inside".to_owned());
+        let wrong = || {
+            KmsError::NotFound(
+                "a transit key's name has 1 to 128 of A-Z a-z 0-9 _, and . - inside".to_owned(),
+            )
+        };
         let key = self.key(&kek).map_err(|_| wrong())?;
         match self.look_at(&kek, &key).await {
             Err(KmsError::NotFound(_)) => {}
@@ -277,7 +286,7 @@ impl Kms for Vault {
 
     async fn ready(&self) -> Result<(), KmsError> {
         let http = self.http()?;
-        let answer = http.send(Request::of(&ReadHealthRequest::default())?, None, WHOLE).await?;
+        let answer = http.send(Request::of(&ReadHealthRequest::default())?.outside(), None, WHOLE).await?;
         match answer::health(http, answer.status) {
             // Behind the only address there may be a standby that passes calls on: whether it does, a call tells.
             Err(KmsError::Unavailable(Cause::Standby, _)) if self.shared.forwarding => {

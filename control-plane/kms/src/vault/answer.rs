@@ -67,14 +67,17 @@ pub(super) fn sort(http: &Http, answer: Answer, secrets: &[&str]) -> Result<Answ
         (503, _) if says("sealed") || says("not initialized") => said(Cause::Sealed, "sealed"),
         (300..400, _) => said(Cause::Server, "a redirect, which is not followed"),
         (status, Some(_)) => said(Cause::Server, &format!("status {status}")),
-        (status, None) => said(Cause::Server, &format!("status {status}, which did not come from OpenBao or Vault")),
+        (status, None) => {
+            said(Cause::Server, &format!("status {status}, which did not come from OpenBao or Vault"))
+        }
     };
     Err(Failure::Decided(error))
 }
 
 /// What `sys/health` says of the node itself.
 pub(super) fn health(http: &Http, status: u16) -> Result<(), KmsError> {
-    let error = |cause: Cause, what: String| Err(KmsError::Unavailable(cause, format!("{}: {what}", http.address())));
+    let error =
+        |cause: Cause, what: String| Err(KmsError::Unavailable(cause, format!("{}: {what}", http.address())));
     match status {
         200 => Ok(()),
         429 | 472 | 473 => error(Cause::Standby, "a standby".to_owned()),

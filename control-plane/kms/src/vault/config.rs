@@ -160,13 +160,16 @@ impl Config {
         }
         for mount in [Some(self.mount.as_str()), self.auth.mount()].into_iter().flatten() {
             if !is_path(mount) {
-                return Err(wrong(&format!("mount {mount:?}: 1 to 128 of A-Z a-z 0-9 . _ - in parts between /")));
+                return Err(wrong(&format!(
+                    "mount {mount:?}: 1 to 128 of A-Z a-z 0-9 . _ - in parts between /"
+                )));
             }
         }
         if self.namespace.as_deref().is_some_and(|namespace| !is_path(namespace.trim_end_matches('/'))) {
             return Err(wrong("namespace: 1 to 128 of A-Z a-z 0-9 . _ - in parts between /"));
         }
-        let visible = |role: &str| (1..=256).contains(&role.len()) && role.bytes().all(|byte| byte.is_ascii_graphic());
+        let visible =
+            |role: &str| (1..=256).contains(&role.len()) && role.bytes().all(|byte| byte.is_ascii_graphic());
         if self.auth.role().is_some_and(|role| !visible(role)) {
             return Err(wrong("auth: a role has 1 to 256 of visible ASCII"));
         }
@@ -174,18 +177,22 @@ impl Config {
             return Err(wrong("client_certificate_file and client_key_file go together"));
         }
         if matches!(self.auth, Auth::Certificate { .. }) && self.client_certificate_file.is_none() {
-            return Err(wrong("auth.method = \"certificate\" needs client_certificate_file and client_key_file"));
+            return Err(wrong(
+                "auth.method = \"certificate\" needs client_certificate_file and client_key_file",
+            ));
         }
         let mut addresses = Vec::new();
         for text in &self.addresses {
-            let address = address(text, self.allow_http).map_err(|what| wrong(&format!("addresses: {what}")))?;
+            let address =
+                address(text, self.allow_http).map_err(|what| wrong(&format!("addresses: {what}")))?;
             if addresses.contains(&address) {
                 return Err(wrong(&format!("addresses: {address} is there twice")));
             }
             addresses.push(address);
         }
         // The certificate is the login: there is none to show without TLS.
-        if matches!(self.auth, Auth::Certificate { .. }) && addresses.iter().any(|url| url.scheme() == "http") {
+        if matches!(self.auth, Auth::Certificate { .. }) && addresses.iter().any(|url| url.scheme() == "http")
+        {
             return Err(wrong("auth.method = \"certificate\" needs addresses with https"));
         }
         Ok(addresses)
@@ -255,7 +262,9 @@ mod tests {
 
     #[test]
     fn plain_http_goes_to_this_machine_only_unless_asked_for() {
-        for good in ["http://127.0.0.1:8200", "http://[::1]:8200", "http://localhost:8200", "https://bao:8200/"] {
+        for good in
+            ["http://127.0.0.1:8200", "http://[::1]:8200", "http://localhost:8200", "https://bao:8200/"]
+        {
             assert!(addresses(&format!("[{good:?}]"), "").is_ok(), "{good}");
         }
         for bad in ["http://bao:8200", "http://10.0.0.1:8200", "http://127.0.0.1.example:8200"] {
@@ -266,7 +275,9 @@ mod tests {
 
     #[test]
     fn addresses_are_bare_and_their_text_is_not_repeated() {
-        for bad in ["ftp://a", "a:8200", "https://u:geheim@a", "https://a/v1", "https://a?x=geheim", "https://", ""] {
+        for bad in
+            ["ftp://a", "a:8200", "https://u:geheim@a", "https://a/v1", "https://a?x=geheim", "https://", ""]
+        {
             let error = addresses(&format!("[{bad:?}]"), "").unwrap_err();
             assert!(error.contains("kms.vault.vault-eu: addresses"), "{error}");
             assert!(!error.contains("geheim"), "{error}");
@@ -296,14 +307,16 @@ mod tests {
         let plain = r#"{"auth": {"method": "certificate"}, "addresses": ["http://localhost"],
             "client_certificate_file": "c", "client_key_file": "k"}"#;
         assert!(parse(plain).unwrap_err().contains("https"));
-        let unknown = r#"{"auth": {"method": "token", "file": "f", "token": "s"}, "addresses": ["https://a"]}"#;
+        let unknown =
+            r#"{"auth": {"method": "token", "file": "f", "token": "s"}, "addresses": ["https://a"]}"#;
         assert!(parse(unknown).unwrap_err().contains("token"));
     }
 
     #[test]
     fn providers_have_short_plain_names() {
         let config: Config =
-            serde_json::from_str(r#"{"auth": {"method": "token", "file": "f"}, "addresses": ["https://a"]}"#).unwrap();
+            serde_json::from_str(r#"{"auth": {"method": "token", "file": "f"}, "addresses": ["https://a"]}"#)
+                .unwrap();
         for bad in ["", "local", "A", "a/b", "a_b", &"a".repeat(33)] {
             assert!(config.check(bad).is_err(), "{bad}");
         }

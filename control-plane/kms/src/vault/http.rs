@@ -40,6 +40,8 @@ pub(super) struct Request {
     method: Method,
     path: String,
     body: Option<Bytes>,
+    /// Outside the namespace.
+    outside: bool,
 }
 
 impl Request {
@@ -56,8 +58,15 @@ impl Request {
     }
 
     fn at(endpoint: &impl Endpoint) -> Self {
-        let path = endpoint.path().trim_start_matches('/').to_owned();
-        Self { method: endpoint.method().into(), path, body: None }
+        // One of vaultrs 0.8's paths begins with a tab, which a server answers with a redirect.
+        let path = endpoint.path().trim().trim_start_matches('/').to_owned();
+        Self { method: endpoint.method().into(), path, body: None, outside: false }
+    }
+
+    /// Of the server as a whole, which answers it in no namespace.
+    pub(super) fn outside(mut self) -> Self {
+        self.outside = true;
+        self
     }
 }
 
@@ -82,9 +91,6 @@ impl Common {
     fn client(&self) -> Result<Client, KmsError> {
         let mut headers = HeaderMap::new();
         headers.insert(REQUEST, HeaderValue::from_static("true"));
-        if let Some(namespace) = &self.namespace {
-            headers.insert(NAMESPACE, namespace.clone());
-        }
         if !self.forwarding {
             headers.insert(NO_FORWARDING, HeaderValue::from_static("true"));
         }
@@ -112,17 +118,18 @@ pub(super) struct Http {
     client: Client,
     /// Scheme, host and port: for requests and for errors.
     base: String,
+    namespace: Option<HeaderValue>,
 }
 
 impl Http {
     pub(super) fn new(common: &Common, address: &Url) -> Result<Self, KmsError> {
         let base = address.as_str().trim_end_matches('/').to_owned();
-        Ok(Self { client: common.client()?, base })
+        Ok(Self { client: common.client()?, base, namespace: common.namespace.clone() })
     }
 
     /// The same address over connections of its own, so that they show the client certificate as it is now.
     pub(super) fn anew(&self, common: &Common) -> Result<Self, KmsError> {
-        Ok(Self { client: common.client()?, base: self.base.clone() })
+        Ok(Self { client: common.client()?, base: self.base.clone(), namespace: self.namespace.clone() })
     }
 
     /// What errors call this address.
@@ -139,6 +146,9 @@ impl Http {
     ) -> Result<Answer, KmsError> {
         let url = format!("{}/v1/{}", self.base, request.path);
         let mut builder = self.client.request(request.method, url).timeout(within);
+        if let Some(namespace) = self.namespace.as_ref().filter(|_| !request.outside) {
+            builder = builder.header(NAMESPACE, namespace.clone());
+        }
         if let Some(token) = token {
             builder = builder.header(TOKEN, token.clone());
         }

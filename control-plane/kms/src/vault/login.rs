@@ -147,7 +147,8 @@ impl Login {
         // vaultrs' structs give path and method; the secret goes into a body of ours, which is wiped.
         match &self.auth {
             Auth::Approle { mount, role_id, .. } => {
-                let path = LoginWithApproleRequest { mount: mount.clone(), role_id: none(), secret_id: none() };
+                let path =
+                    LoginWithApproleRequest { mount: mount.clone(), role_id: none(), secret_id: none() };
                 with(&path, &Approle { role_id, secret_id: secret }, role_id.len() + secret.len())
             }
             Auth::Kubernetes { mount, role, .. } => {
@@ -169,7 +170,8 @@ impl Login {
 
     /// A token from a file is what it is: the server tells how long it lives.
     async fn look(&self, http: &Http, secret: &str, within: Duration) -> Result<Token, KmsError> {
-        let header = secret::header(secret).ok_or_else(|| KmsError::local("the token's file holds no token"))?;
+        let header =
+            secret::header(secret).ok_or_else(|| KmsError::local("the token's file holds no token"))?;
         let request = Request::of(&LookupTokenSelfRequest {})?;
         let started = Instant::now();
         match sort(http, http.send(request, Some(&header), within).await?, &[secret]) {
@@ -184,8 +186,14 @@ impl Login {
 
     /// A login that the server refuses, still without the KEK that it was for. One that fails because the server cannot reach what vouches for it is no refusal.
     fn refused(&self, http: &Http, failure: Failure, secret: &str) -> KmsError {
-        const ELSEWHERE: [&str; 6] =
-            ["connection refused", "timeout", "deadline exceeded", "no such host", "fetching keys", "connection reset"];
+        const ELSEWHERE: [&str; 6] = [
+            "connection refused",
+            "timeout",
+            "deadline exceeded",
+            "no such host",
+            "fetching keys",
+            "connection reset",
+        ];
         let texts = match failure {
             Failure::Decided(error) => return error,
             Failure::Invalid(texts) | Failure::Forbidden(texts) | Failure::Missing(texts) => texts,

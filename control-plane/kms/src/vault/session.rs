@@ -72,6 +72,10 @@ impl Session {
         self.life.map(|life| self.since + (life * 4 / 5).max(LEAST))
     }
 
+    fn last_tenth(&self) -> bool {
+        self.life.is_some_and(|life| self.since.elapsed() >= life * 9 / 10)
+    }
+
     /// Whether a renewal gave so little that its end is near.
     fn ends(&self) -> bool {
         matches!((self.life, self.full), (Some(life), Some(full)) if life < full / 2)
@@ -130,7 +134,11 @@ impl Sessions {
     }
 
     /// A session of a later login than this one's.
-    pub(super) async fn newer(self: &Arc<Self>, than: &Session, first: usize) -> Result<Arc<Session>, KmsError> {
+    pub(super) async fn newer(
+        self: &Arc<Self>,
+        than: &Session,
+        first: usize,
+    ) -> Result<Arc<Session>, KmsError> {
         self.log_in(first, Some(than.login)).await
     }
 
@@ -181,8 +189,7 @@ impl Sessions {
                 let Token { header, life, renewable } = token;
                 let login = state.logins;
                 let (since, full, blind) = (Instant::now(), life, AtomicBool::new(false));
-                let session =
-                    Arc::new(Session { header, by, login, since, life, full, renewable, blind });
+                let session = Arc::new(Session { header, by, login, since, life, full, renewable, blind });
                 self.current.send_replace(Some(Arc::clone(&session)));
                 session
             })
@@ -269,7 +276,8 @@ impl Sessions {
                     }
                 }
             }
-            if let Some(error) = failed {
+            // In its last tenth a token is not waited for any more.
+            if let Some(error) = failed.filter(|_| !session.last_tenth()) {
                 tracing::warn!(%error, "renewing the KMS token failed; trying again");
                 return Err(error);
             }

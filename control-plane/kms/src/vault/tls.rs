@@ -6,9 +6,7 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, RootCertStore, SignatureScheme,
-    client::ResolvesClientCert,
-    crypto::CryptoProvider,
+    ClientConfig, RootCertStore, SignatureScheme, client::ResolvesClientCert, crypto::CryptoProvider,
     sign::CertifiedKey,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
@@ -87,5 +85,8 @@ pub(super) fn client(config: &Config) -> Result<(ClientConfig, Option<Arc<Identi
     let current = RwLock::new(Arc::new(load(certificate, key, &provider)?));
     let (certificate, key) = (certificate.clone(), key.clone());
     let identity = Arc::new(Identity { certificate, key, provider, current });
-    Ok((builder.with_client_cert_resolver(Arc::clone(&identity) as Arc<dyn ResolvesClientCert>), Some(identity)))
+    Ok((
+        builder.with_client_cert_resolver(Arc::clone(&identity) as Arc<dyn ResolvesClientCert>),
+        Some(identity),
+    ))
 }

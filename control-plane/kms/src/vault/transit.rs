@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use vaultrs::api::transit::{
     KeyType,
     requests::{
-        CreateKeyRequest, DecryptDataRequest, DeleteKeyRequest, EncryptDataRequest, ReadKeyRequest, RotateKeyRequest,
-        UpdateKeyConfigurationRequest,
+        CreateKeyRequest, DecryptDataRequest, DeleteKeyRequest, EncryptDataRequest, ReadKeyRequest,
+        RotateKeyRequest, UpdateKeyConfigurationRequest,
     },
 };
 use zeroize::{Zeroize as _, Zeroizing};
@@ -192,7 +192,12 @@ pub(super) fn decrypted(http: &Http, answer: &Answer) -> Result<Ik, KmsError> {
 /// What a 400 says of the key or the ciphertext; `None` for what is not known.
 pub(super) fn meaning(kek: &str, texts: &[String]) -> Option<KmsError> {
     let says = |phrases: &[&str]| texts.iter().any(|text| phrases.iter().any(|phrase| text.contains(phrase)));
-    if says(&["key not found", "no existing key named", "could not delete key; not found", "unknown key type"]) {
+    if says(&[
+        "key not found",
+        "no existing key named",
+        "could not delete key; not found",
+        "unknown key type",
+    ]) {
         Some(KmsError::NotFound(kek.to_owned()))
     } else if says(&["message authentication failed", "invalid ciphertext"]) {
         Some(KmsError::BadCiphertext)
@@ -201,7 +206,9 @@ pub(super) fn meaning(kek: &str, texts: &[String]) -> Option<KmsError> {
     } else if says(&["disallowed by policy"]) {
         Some(KmsError::Denied(format!("{kek} in this version: it is below min_decryption_version")))
     } else if says(&["key derivation", "non-AEAD"]) {
-        Some(KmsError::Unsupported(format!("{kek} is no KEK: it has to be an aes256-gcm96 key that is not derived")))
+        Some(KmsError::Unsupported(format!(
+            "{kek} is no KEK: it has to be an aes256-gcm96 key that is not derived"
+        )))
     } else {
         None
     }
@@ -220,7 +227,19 @@ mod tests {
         let encoded = STANDARD.encode([7; 61]);
         assert_eq!(version(&format!("vault:v1:{encoded}")), Some("v1"));
         assert_eq!(version(&format!("vault:v1234567890:{encoded}")), Some("v1234567890"));
-        for head in ["", "vault:", "vault:1:", "vault:v:", "vault:v0:", "vault:v01:", "vault:v+1:", "vault:v12345678901:", "Vault:v1:", "bao:v1:", "vault:v1:vault:v1:"] {
+        for head in [
+            "",
+            "vault:",
+            "vault:1:",
+            "vault:v:",
+            "vault:v0:",
+            "vault:v01:",
+            "vault:v+1:",
+            "vault:v12345678901:",
+            "Vault:v1:",
+            "bao:v1:",
+            "vault:v1:vault:v1:",
+        ] {
             assert_eq!(version(&format!("{head}{encoded}")), None, "{head}");
         }
         for tail in ["\n", "=", " ", "A", "\0"] {

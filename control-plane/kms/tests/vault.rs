@@ -1,0 +1,11 @@
+//! OpenBao's transit engine as a KMS, against real servers that each test starts for itself.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+#[path = "conformance/suite.rs"]
+mod suite;
+
+mod vault {
+    mod keys;
+    mod logins;
+    mod server;
+}
