@@ -5,7 +5,9 @@
 mod suite;
 
 mod vault {
+    mod fake;
     mod keys;
     mod logins;
+    mod methods;
     mod server;
 }

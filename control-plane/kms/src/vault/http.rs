@@ -5,7 +5,11 @@
 //! Connections are kept and used again; a connection takes 500 ms at most, a whole call 5 s. The deadlines that matter are the
 //! resilience layer's: these are for whoever calls without it.
 
-use std::{error::Error as _, time::Duration};
+use std::{
+    error::Error as _,
+    sync::{PoisonError, RwLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -115,7 +119,7 @@ impl Common {
 
 /// One address.
 pub(super) struct Http {
-    client: Client,
+    client: RwLock<Client>,
     /// Scheme, host and port: for requests and for errors.
     base: String,
     namespace: Option<HeaderValue>,
@@ -124,12 +128,14 @@ pub(super) struct Http {
 impl Http {
     pub(super) fn new(common: &Common, address: &Url) -> Result<Self, KmsError> {
         let base = address.as_str().trim_end_matches('/').to_owned();
-        Ok(Self { client: common.client()?, base, namespace: common.namespace.clone() })
+        let client = RwLock::new(common.client()?);
+        Ok(Self { client, base, namespace: common.namespace.clone() })
     }
 
-    /// The same address over connections of its own, so that they show the client certificate as it is now.
-    pub(super) fn anew(&self, common: &Common) -> Result<Self, KmsError> {
-        Ok(Self { client: common.client()?, base: self.base.clone(), namespace: self.namespace.clone() })
+    /// Leaves the connections that stand, which show the client certificate as it was when they were made.
+    pub(super) fn reconnect(&self, common: &Common) -> Result<(), KmsError> {
+        *self.client.write().unwrap_or_else(PoisonError::into_inner) = common.client()?;
+        Ok(())
     }
 
     /// What errors call this address.
@@ -145,7 +151,8 @@ impl Http {
         within: Duration,
     ) -> Result<Answer, KmsError> {
         let url = format!("{}/v1/{}", self.base, request.path);
-        let mut builder = self.client.request(request.method, url).timeout(within);
+        let client = self.client.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut builder = client.request(request.method, url).timeout(within);
         if let Some(namespace) = self.namespace.as_ref().filter(|_| !request.outside) {
             builder = builder.header(NAMESPACE, namespace.clone());
         }

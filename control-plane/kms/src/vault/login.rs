@@ -81,13 +81,9 @@ impl Login {
         }
         let request = self.request(&secret)?;
         let started = Instant::now();
-        let sent = if self.identity.is_some() {
-            // Connections that stand show the certificate as it was when they were made.
-            http.anew(&self.common)?.send(request, None, within).await
-        } else {
-            http.send(request, None, within).await
-        };
-        let answer = sort(http, sent?, &[&secret]).map_err(|failure| self.refused(http, failure, &secret))?;
+        let answer = http.send(request, None, within).await?;
+        let answer =
+            sort(http, answer, &[&secret]).map_err(|failure| self.refused(http, failure, &secret))?;
         let answered: Answered<'_> =
             serde_json::from_slice(&answer.body).map_err(|_| answer::unreadable(http))?;
         token(http, &answered.auth, started)
@@ -113,11 +109,15 @@ impl Login {
         }
     }
 
-    /// The method's secret, from its file; reads the client certificate anew too. Blocks.
+    /// Reads the client certificate anew. Whether it is another one, so that what shows the old one has to go.
+    pub(super) async fn another_identity(&self) -> Result<bool, KmsError> {
+        let Some(identity) = self.identity.clone() else { return Ok(false) };
+        let reading = tokio::task::spawn_blocking(move || identity.reload());
+        reading.await.map_err(|_| KmsError::local("reading a login's files ended"))?
+    }
+
+    /// The method's secret, from its file. Blocks.
     fn read(&self) -> Result<Zeroizing<String>, KmsError> {
-        if let Some(identity) = &self.identity {
-            identity.reload()?;
-        }
         match &self.auth {
             Auth::Token { file } => secret::read(file),
             Auth::Approle { secret_id_file, .. } => secret::read(secret_id_file),
@@ -184,7 +184,9 @@ impl Login {
         }
     }
 
-    /// A login that the server refuses, still without the KEK that it was for. One that fails because the server cannot reach what vouches for it is no refusal.
+    /// A login that the server refuses, still without the KEK that it was for. One that fails because the server cannot reach
+    /// what vouches for it is no refusal; where it does not tell the two apart, it counts as none: what is held then goes on
+    /// within its unproved life, as when the KMS is away.
     fn refused(&self, http: &Http, failure: Failure, secret: &str) -> KmsError {
         const ELSEWHERE: [&str; 6] = [
             "connection refused",
@@ -199,12 +201,14 @@ impl Login {
             Failure::Invalid(texts) | Failure::Forbidden(texts) | Failure::Missing(texts) => texts,
         };
         let said = shown(&texts, &[secret]);
-        let method = self.auth.method();
-        if ELSEWHERE.iter().any(|phrase| said.contains(phrase)) {
-            let text = format!("{}: the login by {method} cannot be checked: {said}", http.address());
+        let (method, address) = (self.auth.method(), http.address());
+        // Of a service account nothing else is said, whether the cluster does not know it or cannot be asked.
+        let unclear = matches!(self.auth, Auth::Kubernetes { .. }) && said == "permission denied";
+        if unclear || ELSEWHERE.iter().any(|phrase| said.contains(phrase)) {
+            let text = format!("{address}: the login by {method} cannot be checked, or is refused: {said}");
             return KmsError::Unavailable(Cause::Server, text);
         }
-        KmsError::Denied(format!("{} refuses the login by {method}: {said}", http.address()))
+        KmsError::Denied(format!("{address} refuses the login by {method}: {said}"))
     }
 }
 

@@ -205,6 +205,11 @@ impl Sessions {
         let count = self.addresses.len();
         let within = if count > 1 { EACH } else { WHOLE };
         let mut failed = KmsError::local("no address");
+        if self.login.another_identity().await? {
+            for http in &self.addresses {
+                http.reconnect(&self.login.common)?;
+            }
+        }
         for number in (first..count).chain(0..first.min(count)) {
             let Some(http) = self.addresses.get(number) else { continue };
             match self.login.at(http, within).await {

@@ -6,7 +6,9 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, RootCertStore, SignatureScheme, client::ResolvesClientCert, crypto::CryptoProvider,
+    ClientConfig, RootCertStore, SignatureScheme,
+    client::{ResolvesClientCert, Resumption},
+    crypto::CryptoProvider,
     sign::CertifiedKey,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
@@ -24,11 +26,13 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Reads the files again; what is shown stays as it was when they cannot be used. Blocks on the disk.
-    pub(super) fn reload(&self) -> Result<(), KmsError> {
+    /// Reads the files again; what is shown stays as it was when they cannot be used. Whether it is another one. Blocks on the disk.
+    pub(super) fn reload(&self) -> Result<bool, KmsError> {
         let loaded = load(&self.certificate, &self.key, &self.provider)?;
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded);
-        Ok(())
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let another = loaded.cert != current.cert;
+        *current = Arc::new(loaded);
+        Ok(another)
     }
 }
 
@@ -85,8 +89,8 @@ pub(super) fn client(config: &Config) -> Result<(ClientConfig, Option<Arc<Identi
     let current = RwLock::new(Arc::new(load(certificate, key, &provider)?));
     let (certificate, key) = (certificate.clone(), key.clone());
     let identity = Arc::new(Identity { certificate, key, provider, current });
-    Ok((
-        builder.with_client_cert_resolver(Arc::clone(&identity) as Arc<dyn ResolvesClientCert>),
-        Some(identity),
-    ))
+    let mut tls = builder.with_client_cert_resolver(Arc::clone(&identity) as Arc<dyn ResolvesClientCert>);
+    // A resumed session is one of the certificate that was shown when it began.
+    tls.resumption = Resumption::disabled();
+    Ok((tls, Some(identity)))
 }

@@ -188,11 +188,19 @@ pub struct Bao {
 
 impl Bao {
     pub async fn start() -> Self {
+        Self::start_with(|_| String::new()).await
+    }
+
+    /// With more of a configuration, which may name files in its directory.
+    pub async fn start_with(more: impl FnOnce(&Path) -> String) -> Self {
         let (dir, port) = (tempfile::tempdir().unwrap(), port());
+        let file = dir.path().join("more.hcl");
+        fs::write(&file, more(dir.path())).unwrap();
         let arguments = [
             "server",
             "-dev",
             "-dev-no-store-token",
+            &format!("-config={}", file.display()),
             &format!("-dev-root-token-id={ROOT}"),
             &format!("-dev-listen-address=127.0.0.1:{port}"),
         ];
