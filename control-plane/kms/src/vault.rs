@@ -34,7 +34,6 @@ use self::{
     answer::{Failure, data, sort},
     http::{Answer, Common, Http, Request, WHOLE},
     login::{Login, text},
-    secret::shown,
     session::{Keeper, Session, Sessions},
     transit::{Ciphertext, Described, Key, decrypted, encrypted, meaning},
 };
@@ -156,7 +155,7 @@ impl Vault {
             Failure::Forbidden(_) => KmsError::Denied(kek.to_owned()),
             Failure::Missing(_) => KmsError::NotFound(kek.to_owned()),
             Failure::Invalid(texts) => meaning(kek, &texts).unwrap_or_else(|| {
-                let text = shown(&texts, &[]);
+                let text = texts.join("; ");
                 KmsError::Unavailable(
                     Cause::Server,
                     format!("{address}: refuses {kek} for a reason unknown here: {text}"),

@@ -5,7 +5,9 @@
 mod suite;
 
 mod vault {
+    mod cluster;
     mod fake;
+    mod faults;
     mod keys;
     mod logins;
     mod methods;

@@ -22,7 +22,7 @@ use crate::{Cause, KmsError};
 pub(super) enum Failure {
     /// Whatever was asked.
     Decided(KmsError),
-    /// 400 and what it says: wrong ciphertext, missing key, refused login.
+    /// 400 and what it says, fit to be shown: wrong ciphertext, missing key, refused login.
     Invalid(Vec<String>),
     /// 403: the token is not good, or may not do this.
     Forbidden(Vec<String>),
@@ -46,10 +46,11 @@ pub(super) fn sort(http: &Http, answer: Answer, secrets: &[&str]) -> Result<Answ
     if (200..300).contains(&answer.status) {
         return Ok(answer);
     }
-    let errors = serde_json::from_slice::<Errors>(&answer.body).ok().map(|errors| errors.errors);
+    let errors = serde_json::from_slice::<Errors>(&answer.body).ok();
+    let errors: Option<Vec<String>> =
+        errors.map(|errors| errors.errors.iter().take(8).map(|text| shown(text, secrets)).collect());
     let said = |cause: Cause, what: &str| {
-        let texts = errors.as_deref().unwrap_or_default();
-        let text = shown(texts, secrets);
+        let text = errors.as_deref().unwrap_or_default().join("; ");
         let colon = if text.is_empty() { "" } else { ": " };
         KmsError::Unavailable(cause, format!("{}: {what}{colon}{text}", http.address()))
     };

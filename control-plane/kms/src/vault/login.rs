@@ -21,7 +21,7 @@ use super::{
     answer::{self, Failure, sort},
     config::Auth,
     http::{Common, Http, Request},
-    secret::{self, shown},
+    secret,
     tls::Identity,
 };
 use crate::{Cause, KmsError};
@@ -82,8 +82,7 @@ impl Login {
         let request = self.request(&secret)?;
         let started = Instant::now();
         let answer = http.send(request, None, within).await?;
-        let answer =
-            sort(http, answer, &[&secret]).map_err(|failure| self.refused(http, failure, &secret))?;
+        let answer = sort(http, answer, &[&secret]).map_err(|failure| self.refused(http, failure))?;
         let answered: Answered<'_> =
             serde_json::from_slice(&answer.body).map_err(|_| answer::unreadable(http))?;
         token(http, &answered.auth, started)
@@ -180,14 +179,14 @@ impl Login {
                 let life = life(looked.ttl).map(|life| life.saturating_sub(started.elapsed()));
                 Ok(Token { header, life, renewable: looked.renewable })
             }
-            Err(failure) => Err(self.refused(http, failure, secret)),
+            Err(failure) => Err(self.refused(http, failure)),
         }
     }
 
     /// A login that the server refuses, still without the KEK that it was for. One that fails because the server cannot reach
     /// what vouches for it is no refusal; where it does not tell the two apart, it counts as none: what is held then goes on
     /// within its unproved life, as when the KMS is away.
-    fn refused(&self, http: &Http, failure: Failure, secret: &str) -> KmsError {
+    fn refused(&self, http: &Http, failure: Failure) -> KmsError {
         const ELSEWHERE: [&str; 6] = [
             "connection refused",
             "timeout",
@@ -200,7 +199,7 @@ impl Login {
             Failure::Decided(error) => return error,
             Failure::Invalid(texts) | Failure::Forbidden(texts) | Failure::Missing(texts) => texts,
         };
-        let said = shown(&texts, &[secret]);
+        let said = texts.join("; ");
         let (method, address) = (self.auth.method(), http.address());
         // Of a service account nothing else is said, whether the cluster does not know it or cannot be asked.
         let unclear = matches!(self.auth, Auth::Kubernetes { .. }) && said == "permission denied";

@@ -51,13 +51,47 @@ pub(super) fn body(fields: &impl Serialize, size: usize) -> Result<Zeroizing<Vec
     Ok(bytes)
 }
 
-/// What a server said, for an error: one line, bounded, without any of these secrets.
-pub(super) fn shown(texts: &[String], secrets: &[&str]) -> String {
-    let mut text = texts.join("; ");
+/// What a server said, for an error: one line, bounded, without these secrets, and without anything that is as long as a key.
+pub(super) fn shown(text: &str, secrets: &[&str]) -> String {
+    let mut text = text.to_owned();
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
         text = text.replace(secret, "(secret)");
     }
-    let words: Vec<&str> =
-        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
-    words.join(" ").chars().take(300).collect()
+    let blank = |c: char| c.is_whitespace() || c.is_control();
+    let words: Vec<&str> = text.split(blank).filter(|word| !word.is_empty()).collect();
+    let mut line = String::new();
+    for part in words.join(" ").split_inclusive(|c: char| !(c.is_ascii_alphanumeric() || "+/=".contains(c))) {
+        // 32 bytes in base64 are 44 characters, in hex 64.
+        line.push_str(if part.len() > 40 { "(long)" } else { part });
+    }
+    line.chars().take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_is_short_and_holds_no_secret() {
+        let key = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+        assert_eq!(
+            shown("1 error occurred:\n\t* permission denied\n\n", &[]),
+            "1 error occurred: * permission denied"
+        );
+        assert_eq!(shown("no s.abc, s.abc!", &["s.abc", ""]), "no (secret), (secret)!");
+        assert_eq!(shown(&format!("{{\"plaintext\":\"{key}\"}}"), &[]), "{\"plaintext\":\"(long)}");
+        assert_eq!(shown(&"word ".repeat(100), &[]).len(), 300);
+    }
+
+    #[test]
+    fn a_body_fits_or_is_refused() {
+        assert_eq!(body(&["a"], 8).map(|body| body.to_vec()), Ok(b"[\"a\"]".to_vec()));
+        assert!(body(&["abcdef"], 8).is_err());
+    }
+
+    #[test]
+    fn a_token_in_a_header_is_not_shown() {
+        assert!(!format!("{:?}", header("s.abc")).contains("abc"));
+        assert!(header("a\nb").is_none());
+    }
 }
