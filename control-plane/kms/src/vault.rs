@@ -84,12 +84,12 @@ pub fn open(name: &str, config: &Config) -> Result<Vec<Arc<dyn Kms>>, KmsError> 
     let common = Common { tls, namespace, forwarding };
     let https: Vec<Http> =
         addresses.iter().map(|address| Http::new(&common, address)).collect::<Result<_, _>>()?;
-    let sessions = Sessions::new(Login { auth: config.auth.clone(), common, identity }, https);
+    let sessions = Sessions::new(Login { auth: config.auth.clone(), common, identity }, https, runtime);
     let shared = Arc::new(Shared {
         name: name.to_owned(),
         prefix: format!("{name}/"),
         mount: config.mount.clone(),
-        _keeper: sessions.keep(&runtime),
+        _keeper: sessions.keep(),
         sessions,
         forwarding,
         looked_at: Mutex::default(),
@@ -153,7 +153,9 @@ impl Vault {
             Failure::Decided(KmsError::Denied(text)) => KmsError::Denied(format!("{kek}: {text}")),
             Failure::Decided(error) => error,
             Failure::Forbidden(_) => KmsError::Denied(kek.to_owned()),
-            Failure::Missing(_) => KmsError::NotFound(kek.to_owned()),
+            Failure::Missing(texts) if texts.is_empty() => KmsError::NotFound(kek.to_owned()),
+            // Mount or namespace are not there, and no key in them.
+            Failure::Missing(texts) => KmsError::NotFound(format!("{kek} ({address}: {})", texts.join("; "))),
             Failure::Invalid(texts) => meaning(kek, &texts).unwrap_or_else(|| {
                 let text = texts.join("; ");
                 KmsError::Unavailable(

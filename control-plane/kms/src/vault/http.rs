@@ -102,6 +102,7 @@ impl Common {
             .tls_backend_preconfigured(self.tls.clone())
             .default_headers(headers)
             .user_agent("sealgate")
+            .http1_only()
             // The token would go wherever an answer points.
             .redirect(redirect::Policy::none())
             // Nor through a proxy that the environment names.

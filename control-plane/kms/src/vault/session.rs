@@ -17,6 +17,7 @@ use std::{
 
 use http::HeaderValue;
 use tokio::{
+    runtime::Handle,
     sync::watch,
     task::AbortHandle,
     time::{Instant, sleep, sleep_until},
@@ -97,6 +98,8 @@ pub(super) struct Sessions {
     addresses: Vec<Http>,
     current: watch::Sender<Option<Arc<Session>>>,
     state: Mutex<State>,
+    /// Where logins run: it outlives whoever asks for one.
+    runtime: Handle,
 }
 
 /// Ends the task that looks after the token, with the last handle of a provider.
@@ -109,14 +112,14 @@ impl Drop for Keeper {
 }
 
 impl Sessions {
-    pub(super) fn new(login: Login, addresses: Vec<Http>) -> Arc<Self> {
-        let current = watch::Sender::new(None);
-        Arc::new(Self { login: Arc::new(login), addresses, current, state: Mutex::default() })
+    pub(super) fn new(login: Login, addresses: Vec<Http>, runtime: Handle) -> Arc<Self> {
+        let (login, current) = (Arc::new(login), watch::Sender::new(None));
+        Arc::new(Self { login, addresses, current, state: Mutex::default(), runtime })
     }
 
     /// Logs in and keeps the token alive until the keeper is dropped.
-    pub(super) fn keep(self: &Arc<Self>, runtime: &tokio::runtime::Handle) -> Keeper {
-        Keeper(runtime.spawn(Arc::clone(self).looked_after()).abort_handle())
+    pub(super) fn keep(self: &Arc<Self>) -> Keeper {
+        Keeper(self.runtime.spawn(Arc::clone(self).looked_after()).abort_handle())
     }
 
     /// An address, by its place in the configuration.
@@ -165,7 +168,7 @@ impl Sessions {
                 _ => {
                     let (sender, receiver) = watch::channel(None);
                     state.flight = Some(receiver.clone());
-                    tokio::spawn(Arc::clone(self).flight(first, sender));
+                    self.runtime.spawn(Arc::clone(self).flight(first, sender));
                     receiver
                 }
             }

@@ -54,7 +54,6 @@ async fn unwrapped(answer: Reply) -> KmsError {
 async fn each_answer_has_its_meaning() {
     use Cause::{Sealed, Server, Standby, Timeout};
     let says = |text: &str| json!({ "errors": [text] }).to_string();
-    let long = "x".repeat(300 << 10);
     for (status, headers, body, cause) in [
         (307, "location: http://127.0.0.1:1/v1/x\r\n", String::new(), Standby),
         (472, "", String::new(), Standby),
@@ -75,13 +74,23 @@ async fn each_answer_has_its_meaning() {
         (200, "", String::new(), Server),
         (200, "", r#"{"data": {}}"#.to_owned(), Server),
         (200, "", "{}".to_owned(), Server),
-        (200, "", long.clone(), Server),
-        (500, "", long, Server),
     ] {
         let error = unwrapped(reply(status, headers, &body)).await;
         let KmsError::Unavailable(found, text) = &error else { panic!("{status} {headers}: {error:?}") };
         assert_eq!(*found, cause, "{status}: {text}");
         assert!(text.starts_with("http://127.0.0.1:") && text.len() < 600, "{status}: {text}");
+    }
+    let long = "x".repeat(300 << 10);
+    let chunked = format!(
+        "HTTP/1.1 200 x\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{long}\r\n0\r\n\r\n",
+        long.len()
+    );
+    for endless in [reply(200, "", &long), reply(500, "", &long), Some(chunked)] {
+        let error = unwrapped(endless).await;
+        assert!(
+            matches!(&error, KmsError::Unavailable(Server, text) if text.contains("256 KiB")),
+            "{error:?}"
+        );
     }
     for broken in [
         "HTTP/1.1 200 x\r\ncontent-length: 100\r\n\r\n{\"data\"",
@@ -136,6 +145,45 @@ async fn the_token_goes_nowhere_that_an_answer_points_to() {
         assert!(fake.seen().iter().all(|seen| seen.head.contains(TOKEN)), "the token is what it sends");
     }
     assert!(elsewhere.seen().is_empty(), "{:?}", elsewhere.seen());
+}
+
+fn logins(fake: &Fake) -> usize {
+    fake.seen().iter().filter(|seen| seen.head.contains("/auth/token/lookup-self ")).count()
+}
+
+#[tokio::test]
+async fn a_refused_login_is_not_a_flood() {
+    let fake = Fake::start(|_| reply(403, "", r#"{"errors": ["permission denied"]}"#)).await;
+    let (kms, _dir) = opened(&fake.address);
+    let started = Instant::now();
+    for _ in 0..200 {
+        let error = kms.unwrap("vault-eu/k", "", b"c", WRAPPED).await.map(drop).unwrap_err();
+        assert!(matches!(error, KmsError::Denied(_)), "{error:?}");
+    }
+    let bound = 2 + 2 * usize::try_from(started.elapsed().as_secs()).unwrap();
+    assert!(logins(&fake) <= bound, "{} logins in {:?}", logins(&fake), started.elapsed());
+}
+
+#[tokio::test]
+async fn a_renewal_that_fails_gives_way_to_a_login_before_the_token_ends() {
+    let fake = Fake::start(|seen| match () {
+        () if seen.head.contains("/auth/token/lookup-self ") => {
+            reply(200, "", r#"{"data": {"ttl": 2, "renewable": true}}"#)
+        }
+        () if seen.head.contains("/auth/token/renew-self ") => reply(500, "", r#"{"errors": ["no"]}"#),
+        () => reply(200, "", "{}"),
+    })
+    .await;
+    let (kms, _dir) = opened(&fake.address);
+    kms.ready().await.unwrap();
+    let (started, two_seconds) = (Instant::now(), Duration::from_secs(2));
+    super::server::until("the next login", Duration::from_secs(10), || async {
+        (logins(&fake) > 1).then_some(())
+    })
+    .await;
+    assert!(started.elapsed() < two_seconds, "{:?}", started.elapsed());
+    let renewals = fake.seen().iter().filter(|seen| seen.head.contains("renew-self")).count();
+    assert!((1..4).contains(&renewals), "{renewals} renewals were tried first");
 }
 
 #[tokio::test]

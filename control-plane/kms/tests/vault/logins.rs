@@ -36,8 +36,7 @@ async fn a_token_is_renewed_as_long_as_its_role_gives() {
     assert_eq!(first.len(), 1);
     used_without_failure(&*kms, &kek, Duration::from_secs(5)).await;
     assert_eq!(bao.api.tokens().await, first, "the same token after two and a half of its lives");
-    let revoked = format!("auth/token/lookup-accessor");
-    let looked = bao.api.post(&revoked, json!({ "accessor": first[0] })).await;
+    let looked = bao.api.post("auth/token/lookup-accessor", json!({ "accessor": first[0] })).await;
     assert!(looked["data"]["last_renewal"].is_string(), "{looked}");
 
     // The task ends with the provider: nobody renews the token any more.
