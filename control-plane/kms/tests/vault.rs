@@ -6,6 +6,7 @@ mod suite;
 
 mod vault {
     mod cluster;
+    mod documents;
     mod fake;
     mod faults;
     mod keys;

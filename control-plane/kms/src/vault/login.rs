@@ -7,7 +7,7 @@ use std::{
 
 use http::HeaderValue;
 use rustify::Endpoint;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use vaultrs::api::{
     auth::{
         approle::requests::LoginWithApproleRequest, cert::requests::LoginRequest,
@@ -57,13 +57,16 @@ struct Granted<'a> {
 #[derive(Deserialize)]
 struct Looked {
     ttl: u64,
-    /// Missing for a token that never ends.
+    /// `null` for a token that never ends.
+    #[serde(default)]
+    expire_time: Option<IgnoredAny>,
     #[serde(default)]
     renewable: bool,
 }
 
-fn life(seconds: u64) -> Option<Duration> {
-    (seconds > 0).then(|| Duration::from_secs(seconds))
+/// Whole seconds, less what passed since the question. Servers round down: none may be left of a token that ends.
+fn life(seconds: u64, endless: bool, asked: Instant) -> Option<Duration> {
+    (seconds > 0 || !endless).then(|| Duration::from_secs(seconds).saturating_sub(asked.elapsed()))
 }
 
 impl Login {
@@ -176,7 +179,7 @@ impl Login {
         match sort(http, http.send(request, Some(&header), within).await?, &[secret]) {
             Ok(answer) => {
                 let looked: Looked = answer::data(http, &answer)?;
-                let life = life(looked.ttl).map(|life| life.saturating_sub(started.elapsed()));
+                let life = life(looked.ttl, looked.expire_time.is_none(), started);
                 Ok(Token { header, life, renewable: looked.renewable })
             }
             Err(failure) => Err(self.refused(http, failure)),
@@ -184,8 +187,8 @@ impl Login {
     }
 
     /// A login that the server refuses, still without the KEK that it was for. One that fails because the server cannot reach
-    /// what vouches for it is no refusal; where it does not tell the two apart, it counts as none: what is held then goes on
-    /// within its unproved life, as when the KMS is away.
+    /// what vouches for it is no refusal, if it says so. Of a Kubernetes account OpenBao says the same whether it is gone or
+    /// the cluster cannot be asked: that is a refusal, since somebody who means to take access away causes it.
     fn refused(&self, http: &Http, failure: Failure) -> KmsError {
         const ELSEWHERE: [&str; 6] = [
             "connection refused",
@@ -201,10 +204,8 @@ impl Login {
         };
         let said = texts.join("; ");
         let (method, address) = (self.auth.method(), http.address());
-        // Of a service account nothing else is said, whether the cluster does not know it or cannot be asked.
-        let unclear = matches!(self.auth, Auth::Kubernetes { .. }) && said == "permission denied";
-        if unclear || ELSEWHERE.iter().any(|phrase| said.contains(phrase)) {
-            let text = format!("{address}: the login by {method} cannot be checked, or is refused: {said}");
+        if ELSEWHERE.iter().any(|phrase| said.contains(phrase)) {
+            let text = format!("{address}: the login by {method} cannot be checked: {said}");
             return KmsError::Unavailable(Cause::Server, text);
         }
         KmsError::Denied(format!("{address} refuses the login by {method}: {said}"))
@@ -220,7 +221,7 @@ fn token(http: &Http, granted: &Granted<'_>, started: Instant) -> Result<Token, 
     let header = secret::header(granted.client_token)
         .filter(|_| !granted.client_token.is_empty())
         .ok_or_else(|| answer::unreadable(http))?;
-    let life = life(granted.lease_duration).map(|life| life.saturating_sub(started.elapsed()));
+    let life = life(granted.lease_duration, !granted.renewable, started);
     Ok(Token { header, life, renewable: granted.renewable })
 }
 

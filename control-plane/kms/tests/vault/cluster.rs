@@ -6,7 +6,8 @@ use rustix::process::Signal;
 use sealgate_kms::{Cause, Kms, KmsError};
 use serde_json::{Value, json};
 
-use super::server::{Api, Bao, POLICY, Running, config, open, port, trip, until};
+use super::documents;
+use super::server::{Api, Bao, Running, config, open, port, trip, until};
 use crate::suite::{self, ik};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -78,7 +79,7 @@ impl Cluster {
         .await;
         api.post("sys/mounts/transit", json!({ "type": "transit" })).await;
         api.post("sys/auth/approle", json!({ "type": "approle" })).await;
-        api.ask("PUT", "sys/policies/acl/gateway", json!({ "policy": POLICY })).await;
+        api.ask("PUT", "sys/policies/acl/gateway", json!({ "policy": documents::policy() })).await;
     }
 
     fn addresses(&self) -> Vec<&str> {
@@ -219,6 +220,7 @@ async fn a_login_goes_to_the_next_address_when_one_is_not_there() {
     let kms = open(&config(&[&gone, &bao.api.address], auth, json!({})));
     let error = kms[0].create_kek("k").await.unwrap_err();
     assert!(matches!(error, KmsError::Unavailable(Cause::Connect, _)), "{error:?}");
+    assert_eq!(bao.api.tokens().await.len(), 1, "the login was made at the other address");
     let kek = kms[1].create_kek("k").await.unwrap();
     trip(&*kms[1], &kek).await.unwrap();
     assert_eq!(bao.api.tokens().await.len(), 1, "both share it");

@@ -168,7 +168,7 @@ async fn a_refused_login_is_not_a_flood() {
 async fn a_renewal_that_fails_gives_way_to_a_login_before_the_token_ends() {
     let fake = Fake::start(|seen| match () {
         () if seen.head.contains("/auth/token/lookup-self ") => {
-            reply(200, "", r#"{"data": {"ttl": 2, "renewable": true}}"#)
+            reply(200, "", r#"{"data": {"ttl": 2, "expire_time": "soon", "renewable": true}}"#)
         }
         () if seen.head.contains("/auth/token/renew-self ") => reply(500, "", r#"{"errors": ["no"]}"#),
         () => reply(200, "", "{}"),
@@ -184,6 +184,29 @@ async fn a_renewal_that_fails_gives_way_to_a_login_before_the_token_ends() {
     assert!(started.elapsed() < two_seconds, "{:?}", started.elapsed());
     let renewals = fake.seen().iter().filter(|seen| seen.head.contains("renew-self")).count();
     assert!((1..4).contains(&renewals), "{renewals} renewals were tried first");
+}
+
+/// Also when it gives so little that whole seconds are none.
+#[tokio::test]
+async fn a_renewal_that_gives_little_gives_way_to_a_login_at_once() {
+    for little in [0, 1] {
+        let renewed =
+            json!({ "auth": { "client_token": TOKEN, "lease_duration": little, "renewable": true } });
+        let fake = Fake::start(move |seen| match () {
+            () if seen.head.contains("/auth/token/lookup-self ") => {
+                reply(200, "", r#"{"data": {"ttl": 3, "expire_time": "soon", "renewable": true}}"#)
+            }
+            () if seen.head.contains("/auth/token/renew-self ") => reply(200, "", &renewed.to_string()),
+            () => reply(200, "", "{}"),
+        })
+        .await;
+        let (kms, _dir) = opened(&fake.address);
+        kms.ready().await.unwrap();
+        let next = async || (logins(&fake) > 1).then_some(());
+        super::server::until("the next login", Duration::from_secs(10), next).await;
+        let renewals = fake.seen().iter().filter(|seen| seen.head.contains("renew-self")).count();
+        assert_eq!(renewals, 1, "{little}");
+    }
 }
 
 #[tokio::test]

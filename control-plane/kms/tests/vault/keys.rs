@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use sealgate_kms::{Cause, Kms, KmsError};
 use serde_json::{Value, json};
 
-use super::server::{Api, Bao, USE_ONLY, config, open, trip};
+use super::documents;
+use super::server::{Api, Bao, config, open, trip};
 use crate::suite::{self, Subject, ik};
 
 struct Transit {
@@ -147,6 +148,7 @@ async fn what_the_kms_disables_is_denied_and_comes_back() {
     bao.api.ask("DELETE", "transit/keys/k/soft-delete", Value::Null).await;
     denied("soft-deleted").await;
     assert!(matches!(kms.wrap(&kek, "", b"c", &ik(1)).await, Err(KmsError::Denied(_))));
+    assert!(matches!(kms.create_kek("k").await, Err(KmsError::Denied(_))), "it is there, and not to be used");
     bao.api.post("transit/keys/k/soft-delete-restore", json!({})).await;
     opens().await;
 
@@ -165,7 +167,7 @@ async fn what_the_kms_disables_is_denied_and_comes_back() {
     assert!(matches!(kms.destroy(&kek).await, Err(KmsError::Denied(_))));
     assert!(matches!(kms.create_kek("another").await, Err(KmsError::Denied(_))));
     assert_eq!(bao.api.tokens().await, login, "a token that is known good is not replaced");
-    bao.policy("gateway", super::server::POLICY).await;
+    bao.policy("gateway", &documents::policy()).await;
     opens().await;
 }
 
@@ -173,7 +175,7 @@ async fn what_the_kms_disables_is_denied_and_comes_back() {
 #[tokio::test]
 async fn the_least_policy_is_enough_and_tells_a_missing_key_from_a_denied_one() {
     let bao = Bao::start().await;
-    bao.policy("gateway", USE_ONLY).await;
+    bao.policy("gateway", &documents::least_policy()).await;
     bao.api.post("transit/keys/there", json!({})).await;
     bao.api.post("transit/keys/gone", json!({})).await;
     let kms = bao.open(bao.approle(json!({})).await);

@@ -17,21 +17,9 @@ use sealgate_kms::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::documents;
+
 pub const ROOT: &str = "root-of-a-test";
-
-/// What the gateway needs for all that the trait has; `docs/kms.md` explains it.
-pub const POLICY: &str = r#"
-path "transit/encrypt/*"     { capabilities = ["update"] }
-path "transit/decrypt/*"     { capabilities = ["update"] }
-path "transit/keys/*"        { capabilities = ["read", "create", "update", "delete"] }
-"#;
-
-/// Only what reads and writes of objects need.
-pub const USE_ONLY: &str = r#"
-path "transit/encrypt/*" { capabilities = ["update"] }
-path "transit/decrypt/*" { capabilities = ["update"] }
-path "transit/keys/*"    { capabilities = ["read"] }
-"#;
 
 pub fn program() -> PathBuf {
     let path = std::env::var_os("SEALGATE_BAO").map(PathBuf::from).filter(|path| path.is_file());
@@ -210,7 +198,7 @@ impl Bao {
         this.healthy().await;
         this.api.post("sys/mounts/transit", json!({ "type": "transit" })).await;
         this.api.post("sys/auth/approle", json!({ "type": "approle" })).await;
-        this.policy("gateway", POLICY).await;
+        this.policy("gateway", &documents::policy()).await;
         this
     }
 
