@@ -71,6 +71,9 @@ struct Vault {
 /// [`KmsError::Unavailable`] of this side ([`Cause::Local`]) when the configuration is wrong or a file cannot be used.
 pub fn open(name: &str, config: &Config) -> Result<Vec<Arc<dyn Kms>>, KmsError> {
     let addresses = config.check(name)?;
+    if addresses.iter().any(config::is_readable) {
+        tracing::warn!(provider = name, "keys and tokens go to the KMS over plain HTTP: allow_http is set");
+    }
     let runtime = Handle::try_current().map_err(|_| KmsError::local("a KMS is opened where tokio runs"))?;
     let (tls, identity) = tls::client(config).map_err(|error| match error {
         KmsError::Unavailable(cause, text) => {

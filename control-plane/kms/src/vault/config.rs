@@ -219,6 +219,11 @@ fn address(text: &str, allow_http: bool) -> Result<Url, String> {
     }
 }
 
+/// Whether what goes to this address can be read on the way.
+pub(super) fn is_readable(address: &Url) -> bool {
+    address.scheme() == "http" && !address.host_str().is_some_and(is_loopback)
+}
+
 fn is_loopback(host: &str) -> bool {
     let host = host.trim_matches(['[', ']']);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())

@@ -216,7 +216,37 @@ pub(super) fn meaning(kek: &str, texts: &[String]) -> Option<KmsError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
+
+    proptest! {
+        /// Stored bytes may be anything. What is taken is spelt as a server would spell it.
+        #[test]
+        fn what_is_taken_is_canonical(
+            number in 0_u64..=10_000_000_000,
+            body in vec(any::<u8>(), 0..80),
+            at in any::<prop::sample::Index>(),
+            to in any::<u8>(),
+        ) {
+            let mut bytes = format!("vault:v{number}:{}", STANDARD.encode(&body)).into_bytes();
+            prop_assert_eq!(Ciphertext::parse(&bytes).is_some(), number > 0 && number < 10_000_000_000 && body.len() > OVERHEAD);
+            let at = at.index(bytes.len());
+            bytes[at] = to;
+            if let Some(ciphertext) = Ciphertext::parse(&bytes) {
+                let (version, encoded) = ciphertext.text["vault:v".len()..].split_once(':').unwrap();
+                let number: u64 = version.parse().unwrap();
+                let again = format!("vault:v{number}:{}", STANDARD.encode(STANDARD.decode(encoded).unwrap()));
+                prop_assert_eq!(again.as_bytes(), &bytes);
+                prop_assert_eq!(ciphertext.version, format!("v{number}"));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_taken_or_refused(bytes in vec(any::<u8>(), 0..200)) {
+            let _ = Ciphertext::parse(&bytes);
+        }
+    }
 
     fn version(text: &str) -> Option<&str> {
         Ciphertext::parse(text.as_bytes()).map(|ciphertext| ciphertext.version)
