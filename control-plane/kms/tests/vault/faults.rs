@@ -120,6 +120,32 @@ async fn each_answer_has_its_meaning() {
 }
 
 #[tokio::test]
+async fn a_call_is_one_request_and_the_login_none() {
+    let fake = answering(|seen| match seen.head.split(' ').nth(1).unwrap() {
+        "/v1/transit/keys/k" => reply(200, "", KEY),
+        "/v1/transit/encrypt/k" => {
+            let wrapped = std::str::from_utf8(WRAPPED).unwrap();
+            reply(200, "", &json!({ "data": { "ciphertext": wrapped } }).to_string())
+        }
+        "/v1/transit/decrypt/k" => {
+            reply(200, "", r#"{"data": {"plaintext": "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="}}"#)
+        }
+        _ => reply(404, "", "{}"),
+    })
+    .await;
+    let (kms, _dir) = opened(&fake.address);
+    for _ in 0..10 {
+        kms.current_version("vault-eu/k").await.unwrap();
+        trip(&*kms, "vault-eu/k").await.unwrap();
+    }
+    let seen = fake.seen();
+    let count = |path: &str| seen.iter().filter(|seen| seen.head.contains(path)).count();
+    assert_eq!((count("/encrypt/"), count("/decrypt/")), (10, 10));
+    assert_eq!((count("/keys/"), logins(&fake)), (1, 1), "looked at once, logged in once");
+    assert_eq!(seen.len(), 22);
+}
+
+#[tokio::test]
 async fn a_wrapped_key_that_could_not_be_opened_again_is_not_taken() {
     for ciphertext in ["", "vault:v1:", "vault:v1:AAAA", "plain", &"A".repeat(9000)] {
         let body = json!({ "data": { "ciphertext": ciphertext } }).to_string();
