@@ -25,6 +25,7 @@ use tokio::{
 
 use super::{
     answer::Failure,
+    config::Auth,
     http::{Http, WHOLE},
     login::{Login, Token},
 };
@@ -203,11 +204,12 @@ impl Sessions {
         sender.send_replace(Some(outcome));
     }
 
-    /// At one address after the other until one answers, beginning with the caller's. A refusal is an answer.
+    /// At one address after the other until one answers, beginning with the caller's. A refusal is an answer, but of a token that
+    /// was made elsewhere: a standby that reads for itself may know it a moment later than the others.
     async fn everywhere(&self, first: usize) -> Result<(Token, usize), KmsError> {
         let count = self.addresses.len();
         let within = if count > 1 { EACH } else { WHOLE };
-        let mut failed = KmsError::local("no address");
+        let (mut failed, mut refused) = (KmsError::local("no address"), None);
         if self.login.another_identity().await? {
             for http in &self.addresses {
                 http.reconnect(&self.login.common)?;
@@ -223,10 +225,11 @@ impl Sessions {
                         failed = error;
                     }
                 }
+                Err(error) if matches!(self.login.auth, Auth::Token { .. }) => refused = Some(error),
                 Err(error) => return Err(error),
             }
         }
-        Err(failed)
+        Err(refused.unwrap_or(failed))
     }
 
     async fn looked_after(self: Arc<Self>) {

@@ -173,6 +173,38 @@ async fn the_token_goes_nowhere_that_an_answer_points_to() {
     assert!(elsewhere.seen().is_empty(), "{:?}", elsewhere.seen());
 }
 
+/// A standby that reads for itself, and has not heard yet of a token that its active node gave.
+#[tokio::test]
+async fn a_node_that_does_not_know_the_login_yet_takes_no_key_away() {
+    let refuses = |seen: &Seen| match seen.head.contains("/login ") {
+        true => reply(307, "location: http://127.0.0.1:1/\r\n", ""),
+        false => reply(403, "", r#"{"errors": ["permission denied"]}"#),
+    };
+    let active = Fake::start(|seen| match () {
+        () if seen.head.contains("/login ") => {
+            let auth = json!({ "client_token": TOKEN, "lease_duration": 3600, "renewable": true });
+            reply(200, "", &json!({ "auth": auth }).to_string())
+        }
+        () => reply(200, "", r#"{"data": {"ttl": 0}}"#),
+    })
+    .await;
+    let standby = Fake::start(refuses).await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("secret");
+    std::fs::write(&file, TOKEN).unwrap();
+    for auth in [
+        json!({ "method": "approle", "role_id": "r", "secret_id_file": file }),
+        json!({ "method": "token", "file": file }),
+    ] {
+        let kms = open(&config(&[&standby.address, &active.address], auth.clone(), json!({})));
+        for _ in 0..3 {
+            let error = kms[0].unwrap("vault-eu/k", "", b"c", WRAPPED).await.map(drop).unwrap_err();
+            assert!(matches!(error, KmsError::Unavailable(Cause::Standby, _)), "{auth}: {error:?}");
+        }
+        kms[1].ready().await.unwrap();
+    }
+}
+
 fn logins(fake: &Fake) -> usize {
     fake.seen().iter().filter(|seen| seen.head.contains("/auth/token/lookup-self ")).count()
 }
