@@ -130,6 +130,7 @@ impl Vault {
         if Login::knows(http, &session.header, WHOLE).await? || session.taken_as_good() {
             return Err(forbidden);
         }
+        self.not_elsewhere(&session).await?;
         let session = sessions.newer(&session, self.number).await?;
         let forbidden = match self.send(request()?, &session).await {
             Err(Failure::Forbidden(texts)) => Failure::Forbidden(texts),
@@ -138,15 +139,21 @@ impl Vault {
         if Login::knows(http, &session.header, WHOLE).await? {
             return Err(forbidden);
         }
-        // A standby that reads for itself may not have heard of a token that its active node has just given.
-        if let Some(giver) = sessions.http(session.by).filter(|_| session.by != self.number)
-            && Login::knows(giver, &session.header, WHOLE).await?
-        {
-            let text = format!("{}: it does not know the login yet", http.address());
-            return Err(KmsError::Unavailable(Cause::Standby, text).into());
-        }
+        self.not_elsewhere(&session).await?;
         session.is_blind();
         Err(forbidden)
+    }
+
+    /// A standby that reads for itself may not have heard of a token that another node has just given: that is of the node,
+    /// not of the token.
+    async fn not_elsewhere(&self, session: &Session) -> Result<(), KmsError> {
+        let giver = self.shared.sessions.http(session.by).filter(|_| session.by != self.number);
+        let Some(giver) = giver else { return Ok(()) };
+        if !matches!(Login::knows(giver, &session.header, WHOLE).await, Ok(true)) {
+            return Ok(());
+        }
+        let text = format!("{}: it does not know the login yet", self.http()?.address());
+        Err(KmsError::Unavailable(Cause::Standby, text))
     }
 
     /// What a failure means for this KEK.

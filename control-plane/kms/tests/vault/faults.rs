@@ -203,6 +203,8 @@ async fn a_node_that_does_not_know_the_login_yet_takes_no_key_away() {
         }
         kms[1].ready().await.unwrap();
     }
+    let logins = active.seen().iter().filter(|seen| seen.head.contains("/login ")).count();
+    assert_eq!(logins, 1, "it is not the token's fault");
 }
 
 fn logins(fake: &Fake) -> usize {
