@@ -207,6 +207,19 @@ async fn a_node_that_does_not_know_the_login_yet_takes_no_key_away() {
     assert_eq!(logins, 1, "it is not the token's fault");
 }
 
+/// Servers round what is left down to whole seconds.
+#[tokio::test]
+async fn a_token_with_no_whole_second_left_does_not_live_for_ever() {
+    let fake = Fake::start(|_| {
+        reply(200, "", r#"{"data": {"ttl": 0, "expire_time": "2026-11-30T00:00:00Z", "renewable": false}}"#)
+    })
+    .await;
+    let (kms, _dir) = opened(&fake.address);
+    kms.ready().await.unwrap();
+    let next = async || (logins(&fake) > 1).then_some(());
+    super::server::until("the file is read again", Duration::from_secs(10), next).await;
+}
+
 fn logins(fake: &Fake) -> usize {
     fake.seen().iter().filter(|seen| seen.head.contains("/auth/token/lookup-self ")).count()
 }
