@@ -16,15 +16,8 @@ pub struct Kms {
     place: Place,
 }
 
-/// Runs one of the commands.
-pub fn run(command: &Command, out: Output) -> Outcome<()> {
-    match command {
-        Command::Kms(arguments) => show(arguments, out),
-    }
-}
-
-/// Shows the providers.
-pub fn show(arguments: &Kms, out: Output) -> Outcome<()> {
+/// Shows the providers; a failure when one does not work.
+pub fn run(arguments: &Kms, out: Output) -> Outcome<()> {
     let (_, shown) = arguments.place.open()?.call("GET", "/v1/kms", None)?;
     out.line(text(&shown).trim_end(), &shown)?;
     let ill: Vec<_> = providers(&shown).filter(|it| !healthy(it)).map(|it| word(it, "provider")).collect();
@@ -33,9 +26,8 @@ pub fn show(arguments: &Kms, out: Output) -> Outcome<()> {
     }
     let text =
         format!("{} not healthy: {}", if ill.len() == 1 { "a KMS is" } else { "KMSs are" }, ill.join(", "));
-    Err(Failure::new(Exit::Unavailable, text).hint(
-        "what is in use goes on within its life; docs/operations.md says what that means and what to do",
-    ))
+    Err(Failure::new(Exit::Unavailable, text)
+        .hint("what is in use goes on within its life; ops/runbooks says what that means and what to do"))
 }
 
 fn providers(shown: &Value) -> impl Iterator<Item = &Value> {
