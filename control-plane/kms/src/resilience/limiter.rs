@@ -230,4 +230,16 @@ mod tests {
         limiter.throttled(Instant::now(), Some(Duration::from_secs(86_400)));
         assert_eq!(limiter.wait(), Duration::from_secs(10));
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_hears_of_a_throttle_that_comes_meanwhile() {
+        let limiter = Limiter::new(1, 2_000);
+        let began = Instant::now();
+        limiter.throttled(began, Some(Duration::from_secs(2)));
+        tokio::join!(limiter.turn(), async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            limiter.throttled(began, Some(Duration::from_secs(3)));
+        });
+        assert_eq!(began.elapsed(), Duration::from_secs(4));
+    }
 }
