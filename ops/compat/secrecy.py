@@ -52,7 +52,8 @@ def scanner(t) -> scan.Scanner:
     """Knows every file of the corpus; the large one by its tile and the tile's seam."""
     directory, wanted = corpus.shared(t.size)
     # Key names lie in clear by design, and files quote the names of others.
-    found = scan.Scanner((*PUBLIC, "\n".join(wanted).encode()))
+    # In a stored name a slash may stand before one.
+    found = scan.Scanner((*PUBLIC, "".join(f"\n{name}\n/{name}" for name in wanted).encode()))
     for name in wanted:
         if name != corpus.LARGE:
             found.add(name, os.path.join(directory, name))
@@ -144,13 +145,15 @@ def chunks_have_high_entropy(t):
 @case
 def two_puts_of_one_plaintext_share_nothing(t):
     body = data(300_000, "twice")
+    # Other cases' copies are their originals' bytes, as they are meant to be.
+    known = set() if t.target.backend else set(scan.files_below(t.target.raw_roots()))
     for key in ("same/1", "same/2", "same/1"):
         t.s3.put_object(Bucket=t.bucket, Key=key, Body=body)
     if t.target.backend:
         return
     found = {}
     for path in scan.files_below(t.target.raw_roots()):
-        if os.path.getsize(path) > 300_000 and os.path.getsize(path) < 310_000:
+        if path not in known and 300_000 < os.path.getsize(path) < 310_000:
             with open(path, "rb") as file:
                 found[path] = file.read(64)
     true(len(set(found.values())) == len(found) >= 2, f"bodies share their first bytes: {list(found)}")

@@ -192,8 +192,8 @@ pub fn check_key(key: &str) -> Result<(), S3Error> {
 /// # Errors
 /// InvalidBucketName; NotImplemented for a directory bucket's.
 pub fn check_bucket_name(name: &str) -> Result<(), S3Error> {
-    // A general purpose bucket of that name would be taken for one by SDKs, which then ask for a session.
-    if name.ends_with("--x-s3") {
+    // With a zone, as directory buckets' names have one, SDKs would ask for a session. Without, it is only no name.
+    if name.strip_suffix("--x-s3").is_some_and(|rest| rest.contains("--")) {
         return Err(refusal(DIRECTORY_BUCKETS));
     }
     let bytes = name.as_bytes();
@@ -207,7 +207,8 @@ pub fn check_bucket_name(name: &str) -> Result<(), S3Error> {
         && !name.starts_with("xn--")
         && !name.starts_with("sthree-")
         && !name.ends_with("-s3alias")
-        && !name.ends_with("--ol-s3");
+        && !name.ends_with("--ol-s3")
+        && !name.ends_with("--x-s3");
     if valid { Ok(()) } else { Err(S3Error::new(Code::InvalidBucketName).field("BucketName", name)) }
 }
 
@@ -317,6 +318,7 @@ mod tests {
             "10.0.0.1",
             "xn--abc",
             "abc-s3alias",
+            "taken--x-s3",
             "a b",
             "äbc",
             "..",
