@@ -203,7 +203,7 @@ impl AwsKms {
         if let KmsError::NotFound(text) = &failure.error
             && self.address().region != self.home()
         {
-            failure.error = KmsError::Unavailable(Cause::Standby, format!("no replica here: {text}"));
+            failure.error = KmsError::Unavailable(Cause::Elsewhere, format!("no replica here: {text}"));
         }
         failure
     }
@@ -214,7 +214,7 @@ impl AwsKms {
             return Ok(());
         }
         let text = format!("{}: {what} is done in the home region {}", self.address().place, self.home());
-        Err(KmsError::Unavailable(Cause::Standby, text))
+        Err(KmsError::Unavailable(Cause::Elsewhere, text))
     }
 }
 

@@ -199,12 +199,15 @@ impl Keyring {
         Ok(Ik::from_bytes(bytes))
     }
 
-    /// Forgets a KEK, all its versions, for good; durable when it returns. May be repeated.
+    /// Forgets a KEK, all its versions, for good; durable when it returns.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// [`KmsError::NotFound`] without such a KEK, or when the file cannot be written.
     pub fn destroy(&mut self, kek: &str) -> Result<(), KmsError> {
         let name = name(kek)?;
+        if self.newest(name).is_none() {
+            return Err(KmsError::NotFound(kek.to_owned()));
+        }
         let entries: Vec<Entry> = self.entries.iter().filter(|entry| entry.name != name).cloned().collect();
         self.save(&entries)?;
         self.entries = entries;

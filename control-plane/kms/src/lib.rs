@@ -47,6 +47,8 @@ pub enum Cause {
     Sealed,
     /// A standby that does not serve: another address does.
     Standby,
+    /// It works, but has not this KEK, which another address may have.
+    Elsewhere,
     /// Not asked: its breaker is open, or too many calls wait. After so long it will be asked again.
     Refused(Duration),
     /// Of this side: a file, a setting, randomness.

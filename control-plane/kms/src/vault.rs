@@ -214,10 +214,13 @@ impl Vault {
         f(&mut self.shared.looked_at.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A failure of a call under a KEK: it is looked at again before the next.
+    /// A failure of a call under a KEK: unless it is the server's, it is looked at again before the next.
     fn failed(&self, kek: &str, failure: Failure) -> KmsError {
-        self.looked_at(|keks| keks.remove(kek));
-        self.judged(kek, failure)
+        let error = self.judged(kek, failure);
+        if !error.is_transient() {
+            self.looked_at(|keks| keks.remove(kek));
+        }
+        error
     }
 }
 
@@ -289,8 +292,15 @@ impl Kms for Vault {
 
     async fn destroy(&self, kek: &str) -> Result<u64, KmsError> {
         let key = self.key(kek)?;
-        self.ask(|| key.allow_deletion()).await.map_err(|failure| self.failed(kek, failure))?;
-        self.ask(|| key.delete()).await.map_err(|failure| self.failed(kek, failure))?;
+        // A mount or namespace that is not there says nothing about the key.
+        let failed = |failure| match failure {
+            Failure::Missing(texts) if !texts.is_empty() => {
+                KmsError::Unavailable(Cause::Server, format!("{kek}: {}", texts.join("; ")))
+            }
+            failure => self.failed(kek, failure),
+        };
+        self.ask(|| key.allow_deletion()).await.map_err(failed)?;
+        self.ask(|| key.delete()).await.map_err(failed)?;
         self.looked_at(|keks| keks.remove(kek));
         Ok(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
     }

@@ -230,7 +230,7 @@ async fn refused_credentials_are_loaded_anew_once() {
 
     // It has the same: no second request.
     for (code, denied) in [
-        ("ExpiredTokenException", true),
+        ("ExpiredTokenException", false),
         ("UnrecognizedClientException", true),
         ("SignatureDoesNotMatch", false),
     ] {
@@ -244,7 +244,7 @@ async fn refused_credentials_are_loaded_anew_once() {
     }
 
     // The new ones are refused as well: that is the KMS's word.
-    let server = Scripted::start(vec![wrapped(), refusal("ExpiredTokenException", "")]);
+    let server = Scripted::start(vec![wrapped(), refusal("UnrecognizedClientException", "")]);
     let section = Section::new(&server.url());
     let kms = aws::open("aws-eu", &section.config).unwrap().remove(0);
     kms.wrap(KEK, "", b"c", &ik()).await.unwrap();

@@ -1,7 +1,7 @@
 //! The actor that looks after one KMS provider: does it work from end to end, and whoever must know is told.
 //!
-//! It examines every 10 s ± 20 % while all is well, and every 4 s ± 25 % while something is not, or at once when a breaker
-//! changes; the next time is set when an examination has ended, so there is never more than one. It holds nothing that the next
+//! It examines every 10 s ± 20 % while all is well, or at once when a breaker changes, and every 4 s ± 25 % while something is
+//! not; the next time is set when an examination has ended, so there is never more than one. It holds nothing that the next
 //! examination does not find out again after a panic.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -154,7 +154,8 @@ impl KmsActor {
         let wait = async move {
             tokio::select! {
                 () = clock.sleep(seconds) => {}
-                () = changed.notified() => {}
+                // While it does not work each examination changes a breaker, which would be the next one's cause.
+                () = changed.notified(), if well => {}
             }
         };
         ctx.spawn(wait.into_actor(self).map(|(), actor, ctx| actor.examine(ctx)));

@@ -198,7 +198,10 @@ async fn destroy(
             ))
             .into());
         }
-        None => api.keys.destroy(tenant.id, &kek, &*api.kms).await?,
+        None => {
+            api.keys.another_kek(&tenant, &kek, &*api.kms).await?;
+            api.keys.destroy(tenant.id, &kek, &*api.kms).await?
+        }
     };
     tracing::warn!(target: "audit", tenant = tenant.name, kek, at, "a KEK is destroyed");
     Ok(HttpResponse::Ok().json(json!({ "kek": kek, "destroyed_at": at })))

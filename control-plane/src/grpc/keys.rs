@@ -19,7 +19,7 @@ pub(crate) struct KeysService {
     pub(crate) registry: Arc<Registry>,
     pub(crate) keys: Arc<KeyService>,
     pub(crate) limiter: Limiter,
-    /// Of what is lent, which are no keys: many copies must not keep a node from reading.
+    /// Of wrapped records, which are no keys: many copies, or looks at many buckets, must not keep a node from reading.
     pub(crate) lending: Limiter,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -28,7 +28,8 @@ impl KeysService {
     /// Who asks; takes one of the node's tokens.
     fn admit<T>(&self, request: &Request<T>, what: Fetch) -> Result<Arc<Identity>, Status> {
         let identity = Identity::of(request, &self.registry)?;
-        let limiter = if matches!(what, Fetch::Lend) { &self.lending } else { &self.limiter };
+        let limiter =
+            if matches!(what, Fetch::Lend | Fetch::Records) { &self.lending } else { &self.limiter };
         if limiter.take(&identity.node, self.registry.now()) {
             return Ok(identity);
         }

@@ -17,7 +17,7 @@ use crate::{
     registry::{
         Registry,
         life::{Found, PARTS, Rewrapped},
-        records::{IkEntry, JobRecord},
+        records::{IkEntry, JobRecord, TenantRecord},
         report::KekReport,
     },
 };
@@ -282,17 +282,42 @@ impl KeyService {
         Ok(at)
     }
 
-    /// Demands that a KEK opens what it wraps.
-    pub(crate) async fn try_kek(&self, tenant: TenantId, kek: &str) -> Result<(), Error> {
-        let context = IkContext {
+    /// Demands that a KEK is not the tenant's present one under another reference: a provider that was given a second name, a key's id
+    /// beside its ARN.
+    pub(crate) async fn another_kek(
+        &self,
+        tenant: &TenantRecord,
+        kek: &str,
+        kms: &dyn Kms,
+    ) -> Result<(), Error> {
+        let context = self.trial(tenant.id, &tenant.kek)?;
+        let (record, _) = self.unwrapper.make(context).await?;
+        let (bytes, version) = (record.context.to_bytes()?, &record.context.kek_version);
+        match kms.unwrap(kek, version, &bytes, &record.wrapped).await {
+            Ok(_) => Err(Error::Precondition(format!(
+                "{kek:?} opens what {:?} wraps: it is the same key under another name",
+                tenant.kek
+            ))),
+            // Nothing is destroyed on a guess.
+            Err(error) if error.is_transient() => Err(error.into()),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn trial(&self, tenant: TenantId, kek: &str) -> Result<IkContext, Error> {
+        Ok(IkContext {
             tenant,
             bucket: BucketId::random()?,
             ik: IkId::random()?,
             created: self.clock.now(),
             kek: kek.to_owned(),
             kek_version: String::new(),
-        };
-        let (record, _) = self.unwrapper.make(context).await?;
+        })
+    }
+
+    /// Demands that a KEK opens what it wraps.
+    pub(crate) async fn try_kek(&self, tenant: TenantId, kek: &str) -> Result<(), Error> {
+        let (record, _) = self.unwrapper.make(self.trial(tenant, kek)?).await?;
         match self.unwrapper.opens(&record).await? {
             true => Ok(()),
             false => Err(Error::Precondition(format!("the KEK {kek:?} does not open what it wraps"))),

@@ -249,13 +249,24 @@ impl KeyService {
                 continue;
             }
             let version = self.unwrapper.version_of(&record);
-            let import = Run::new(move |registry: &Registry| registry.import_ik(bucket, &record, &version));
+            let stands = !other || self.stands(&record).await?;
+            let import =
+                Run::new(move |registry: &Registry| registry.import_ik(bucket, &record, &version, stands));
             if self.writer.send(import).await?? == Imported::Taken {
                 tracing::info!(target: "audit", %bucket, %ik, "a key record was taken in from its bucket");
             }
             taken += 1;
         }
         Ok((taken, refused))
+    }
+
+    /// Whether the record that the store has of the same IK opens.
+    async fn stands(&self, record: &IkRecord) -> Result<bool, Error> {
+        let (owner, ik) = (record.context.bucket, record.context.ik);
+        match self.read(move |registry| registry.ik(owner, ik)).await? {
+            Some(entry) => self.unwrapper.opens(&IkRecord::parse(&entry.record)?).await,
+            None => Ok(true),
+        }
     }
 
     /// Whether the KMS opens a record that lies in a bucket. It is asked once of one that does not open, and no more of the

@@ -7,8 +7,9 @@ use std::{
 };
 
 use futures_util::{
-    FutureExt as _,
+    FutureExt as _, StreamExt as _,
     future::{BoxFuture, Shared},
+    stream,
 };
 use sealgate_envelope::{BucketId, Ik, IkContext, IkRecord, TenantId};
 use sealgate_kms::{Cause, Kms, KmsError};
@@ -27,6 +28,8 @@ use crate::{
 const KMS_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the timer waits before it asks a KMS again that did not answer.
 const RETRY: u64 = 30;
+/// Proofs at a time.
+const PROOFS: usize = 16;
 
 type Flight = Shared<BoxFuture<'static, Result<(), Error>>>;
 
@@ -67,10 +70,9 @@ impl Unwrapper {
     fn launch(self: &Arc<Self>, record: IkRecord, owner: Owner) -> Flight {
         let this = Arc::clone(self);
         let task = tokio::spawn(async move {
-            let name = (record.context.bucket, record.context.ik);
-            let result = this.unwrap(&record, owner).await;
-            lock(&this.flights).remove(&name);
-            result
+            // Also after a panic: the next one who asks starts another.
+            let _landing = Landing { of: &this, name: (record.context.bucket, record.context.ik) };
+            this.unwrap(&record, owner).await
         });
         async move { task.await.unwrap_or_else(|_| Err(Error::Internal("unwrapping a key failed".to_owned()))) }
             .boxed()
@@ -210,9 +212,12 @@ impl Unwrapper {
         loop {
             let now = self.clock.now();
             let due = lock(&self.cache).due(now);
-            for (kek, sample) in due {
-                self.prove(&kek, &sample).await;
-            }
+            // Side by side: one KMS that is slow must not let another's proofs come too late.
+            let proofs = stream::iter(due).map(|(kek, sample)| {
+                let this = Arc::clone(&self);
+                async move { this.prove(&kek, &sample).await }
+            });
+            proofs.buffer_unordered(PROOFS).collect::<()>().await;
             let now = self.clock.now();
             let next = {
                 let mut cache = lock(&self.cache);
@@ -238,15 +243,28 @@ impl Unwrapper {
         let mut cache = lock(&self.cache);
         match result {
             Ok(_) => cache.proved(kek, asked),
-            Err(error) if error.is_transient() => {
-                tracing::warn!(target: "audit", kek = kek.0, %error, "a KEK cannot be proved: keys go on unproved");
-                cache.unreachable(kek);
-            }
-            Err(error) => {
+            Err(error @ (KmsError::Denied(_) | KmsError::NotFound(_))) => {
                 tracing::warn!(target: "audit", kek = kek.0, %error, "a KEK is denied: its keys are dropped");
                 cache.denied(kek);
             }
+            // Also what is not understood: only a refusal takes keys away.
+            Err(error) => {
+                tracing::warn!(target: "audit", kek = kek.0, %error, "a KEK cannot be proved: keys go on unproved");
+                cache.unreachable(kek);
+            }
         }
+    }
+}
+
+/// Takes a flight off the map when it ends, however it does.
+struct Landing<'a> {
+    of: &'a Unwrapper,
+    name: KeyName,
+}
+
+impl Drop for Landing<'_> {
+    fn drop(&mut self) {
+        lock(&self.of.flights).remove(&self.name);
     }
 }
 

@@ -155,6 +155,7 @@ impl Registry {
         target: BucketId,
         record: &IkRecord,
         version: &str,
+        stands: bool,
     ) -> Result<Imported, Error> {
         let (bucket, context) = (self.adopting(target)?, &record.context);
         if !bucket.adoption().is_some_and(|adoption| adoption.admits(bucket.tenant, context)) {
@@ -169,6 +170,16 @@ impl Registry {
             None => {
                 let entry = IkEntry::taken_in(record.to_bytes()?, version);
                 compare.push(Compare::Absent(ik_key(owner, ik)));
+                ops.push(Op::Put(ik_key(owner, ik), encode(&entry)?));
+            }
+            // The store's does not open any more: it comes from a backup that is older than the bucket, whose record stays.
+            Some(mut entry) if entry.record != record.to_bytes()? && !stands => {
+                let lost = OldCopy::of(&IkRecord::parse(&entry.record)?, &entry.version)?;
+                let digest = hex::encode(record.digest()?);
+                entry.old.retain(|old| old.digest != digest);
+                (entry.record, entry.version, entry.generation) = (record.to_bytes()?, version.to_owned(), 0);
+                entry.replaced(lost);
+                compare.push(self.unchanged(&ik_key(owner, ik))?);
                 ops.push(Op::Put(ik_key(owner, ik), encode(&entry)?));
             }
             // Another record of the same IK, from before it was wrapped anew, or after: the copy is to go.

@@ -231,6 +231,10 @@ impl Registry {
         if tenant.generation != job.generation {
             return Err(Error::Conflict("the KEK was rotated again".to_owned()));
         }
+        // A bucket that was taken over meanwhile has brought keys to wrap anew.
+        if self.job(job.tenant)?.is_none_or(|stored| stored.part != job.part) {
+            return Err(Error::Conflict("the work has changed".to_owned()));
+        }
         let (key, of) = (job_key(job.tenant), tenant_key(job.tenant));
         let compare = [self.unchanged(&key)?, self.unchanged(&of)?];
         let ended = JobRecord { ended: self.now().max(1), trouble: String::new(), ..job.clone() };

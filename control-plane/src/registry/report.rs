@@ -132,6 +132,19 @@ impl Registry {
             }
         }
         let state = self.state();
+        // Nobody knows yet which of its card's KEKs a bucket needs that is being taken over.
+        for bucket in state.buckets.values().filter(|bucket| bucket.tenant == id) {
+            let wanted = bucket.adoption().map(|adoption| &adoption.keks);
+            for ((kek, _), count) in &mut counts {
+                count.unseen += u64::from(wanted.is_some_and(|wanted| wanted.contains(kek)));
+            }
+        }
+        // Of records from before versions were noted it is not known which one they need.
+        let unknown: BTreeSet<String> = counts
+            .iter()
+            .filter(|((_, version), count)| version.is_empty() && count.records + count.unseen > 0)
+            .map(|((kek, _), _)| kek.clone())
+            .collect();
         for id in &report.unseen {
             let bucket = state.bucket(*id);
             let left = places.checks.get(id).and_then(Option::as_ref).map_or(0, |check| check.left);
@@ -155,7 +168,11 @@ impl Registry {
             let destroyed_at = used.and_then(|used| used.destroyed);
             report.versions.push(VersionReport {
                 on_recovery_card: used.is_some_and(|used| !used.cleared && used.destroyed.is_none()),
-                destroyable: count.records == 0 && count.unseen == 0 && gone && destroyed_at.is_none(),
+                destroyable: count.records == 0
+                    && count.unseen == 0
+                    && gone
+                    && destroyed_at.is_none()
+                    && !unknown.contains(&kek),
                 records: count.records,
                 copies_unseen: count.unseen,
                 kek,

@@ -1,12 +1,19 @@
 //! The store's secrets: sealed under a store key that the system KEK wraps, with the record's key as context.
 
+use std::time::Duration;
+
 use sealgate_envelope::{GatewayId, Ik};
-use sealgate_kms::{Kms as _, Router, open, seal};
+use sealgate_kms::{Cause, Kms as _, KmsError, Router, open, seal};
 use sealgate_store::{Compare, Op, Store, decode, encode};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::records::{SYSTEM, SystemRecord};
 use crate::Error;
+
+/// How long a start waits for its KMS, and between two requests.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// Seals and opens the store's secrets. The key inside zeroizes on drop; shared by `Arc`, never cloned.
 pub struct Sealer {
@@ -23,13 +30,13 @@ impl Sealer {
         if let Some(found) = store.get(SYSTEM)? {
             let record: SystemRecord = decode(&found.value)?;
             let context = context(record.gateway_id);
-            let key =
-                kms.unwrap(&record.kek, &record.kek_version, &context, &record.wrapped_store_key).await?;
+            let unwrap = || kms.unwrap(&record.kek, &record.kek_version, &context, &record.wrapped_store_key);
+            let key = patiently(unwrap).await?;
             return Ok(Self { key, kek: record.kek });
         }
         let gateway_id = GatewayId::random()?;
         let key = Ik::generate()?;
-        let kek = kms.create_system_kek().await?;
+        let kek = patiently(|| kms.create_system_kek()).await?;
         let kek_version = kms.current_version(&kek).await?;
         let wrapped_store_key = kms.wrap(&kek, &kek_version, &context(gateway_id), &key).await?;
         let record = SystemRecord { gateway_id, kek: kek.clone(), kek_version, wrapped_store_key };
@@ -59,6 +66,23 @@ impl Sealer {
     pub fn open(&self, key: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
         open(self.key.expose(), key.as_bytes(), sealed)
             .map_err(|_| Error::Internal(format!("the secret stored under {key:?} does not open")))
+    }
+}
+
+/// Asks again what fails for a moment: a start that gave up at once would fail again and again, while nothing else is served.
+async fn patiently<T, F: Future<Output = Result<T, KmsError>>>(call: impl Fn() -> F) -> Result<T, KmsError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match call().await {
+            Err(KmsError::Unavailable(Cause::Local, text)) => {
+                return Err(KmsError::Unavailable(Cause::Local, text));
+            }
+            Err(error) if error.is_transient() && Instant::now() + PAUSE < deadline => {
+                tracing::warn!(%error, "the KMS does not give the store key yet");
+                tokio::time::sleep(PAUSE).await;
+            }
+            result => return result,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A control plane over a KMS that fails: its health, as operators and nodes see it.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use sealgate_control_plane::registry::records::Tenants;
 use sealgate_kms::{Cause, Kms, KmsError, Resilient, Settings, Silent};
@@ -17,6 +17,8 @@ async fn until_shown(world: &World, holds: impl Fn(&serde_json::Value) -> bool) 
                 return shown["providers"][0].clone();
             }
             world.clock.advance(5);
+            // What the clock has called gets its turn.
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     };
     tokio::time::timeout(std::time::Duration::from_secs(20), wait).await.expect("it was never shown")
@@ -106,5 +108,25 @@ async fn an_open_breaker_answers_nodes_with_the_time_to_come_again() {
         }
     };
     assert!((1..=6).contains(&refused), "{refused}");
+    world.handle.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_kms_that_is_ready_and_does_not_work_is_not_asked_without_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = world(dir.path()).await;
+    world.kms.ready_anyway.store(true, Ordering::SeqCst);
+    world.kms.set_failure(Some(KmsError::Unavailable(Cause::Connect, "as the test wants it".to_owned())));
+    let open = |breakers: &serde_json::Value| {
+        breakers.as_array().is_some_and(|all| all.iter().any(|breaker| breaker["state"] != "closed"))
+    };
+    until_shown(&world, |it| open(&it["addresses"][0]["breakers"])).await;
+    // The clock stands: no examination is due, though each one that fails changes a breaker.
+    let asked = world.kms.calls.load(Ordering::SeqCst);
+    for _ in 0..100 {
+        admin(&world, "GET", "/v1/kms", "").await;
+    }
+    let more = world.kms.calls.load(Ordering::SeqCst) - asked;
+    assert!(more <= 10, "{more} calls while no examination was due");
     world.handle.stop().await;
 }

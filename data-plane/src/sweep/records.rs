@@ -4,7 +4,7 @@
 //! anew has another record. The order makes no moment without one: the new copy is written, a listing shows it, only then the
 //! old one goes. What the listing showed is reported, since a KEK version may be destroyed only when no copy needs it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use sealgate_envelope::IkRecord;
@@ -113,16 +113,21 @@ async fn look(node: &Node, bucket: &Bucket, backend: &Rc<dyn Backend>, wish: u64
     }
     let told = |error: BackendError| error.to_string();
     let mut there = names(backend, bucket).await.map_err(told)?;
-    let placed = place(bucket, backend, &given, &there, Known::ByName).await?;
+    // Before anything goes, what takes its place is read, not only seen in a listing.
+    let due = given.replaced.iter().any(|name| there.contains_key(name));
+    let known = if due { Known::ByBytes } else { Known::ByName };
+    let placed = place(bucket, backend, &given, &there, known).await?;
     if !placed.is_empty() {
         // Only a listing says that they lie there.
         there = names(backend, bucket).await.map_err(told)?;
     }
-    let wanted: HashSet<String> = wanted(bucket, &given)?.into_iter().map(|wanted| wanted.name).collect();
-    if let Some(missing) = wanted.iter().find(|name| !there.contains_key(*name)) {
-        return Err(format!("{missing} was written and is not listed"));
+    let wanted: HashMap<String, u64> =
+        wanted(bucket, &given)?.into_iter().map(|wanted| (wanted.name, wanted.bytes.len() as u64)).collect();
+    if let Some((missing, _)) = wanted.iter().find(|(name, size)| there.get(*name) != Some(*size)) {
+        return Err(format!("{missing} was written and is not listed with its size"));
     }
-    for name in given.replaced.iter().filter(|name| there.contains_key(*name) && !wanted.contains(*name)) {
+    for name in given.replaced.iter().filter(|name| there.contains_key(*name) && !wanted.contains_key(*name))
+    {
         // A name that is none of a key record's is never deleted, whoever sent it.
         if !matches!(HiddenName::parse(name), Ok(HiddenName::IkRecord { .. })) {
             return Err(format!("the control plane calls {name:?} a replaced key record"));
@@ -192,7 +197,7 @@ async fn place(
             put_record(backend.as_ref(), &bucket.backend_bucket, &record, bytes).await.map_err(told)?;
             info!(bucket = bucket.name, name, "a key record was missing in its bucket and was written");
             placed.insert(name, bytes.len() as u64);
-        } else if known == Known::ByBytes {
+        } else if known == Known::ByBytes || there.get(&name) != Some(&(bytes.len() as u64)) {
             restore(backend.as_ref(), bucket, &name, bytes).await.map_err(told)?;
         }
     }

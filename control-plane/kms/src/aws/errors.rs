@@ -53,6 +53,9 @@ impl Failure {
     }
 }
 
+/// What stands for the code of an answer that has none.
+const NO_CODE: &str = "no error code";
+
 /// Sorts an error of the SDK.
 pub(super) fn sorted<E>(asked: Asked<'_>, error: &SdkError<E, HttpResponse>) -> Failure
 where
@@ -66,7 +69,7 @@ where
             if raw.status().is_success() {
                 return failed(Cause::Server, format!("an answer to {} that is none", asked.permission));
             }
-            let code = answer.err().code().filter(|code| is_word(code)).unwrap_or("no error code");
+            let code = answer.err().code().filter(|code| is_word(code)).unwrap_or(NO_CODE);
             let id = answer.err().meta().request_id().filter(|id| is_word(id)).unwrap_or("none");
             let wait =
                 raw.headers().get("retry-after").and_then(|text| text.parse().ok()).map(Duration::from_secs);
@@ -117,9 +120,12 @@ fn told(asked: Asked<'_>, code: &str, id: &str, status: u16, wait: Option<Durati
         "KMSInternalException" | "DependencyTimeoutException" | "KeyUnavailableException" => {
             KmsError::Unavailable(Cause::Server, text)
         }
-        "ExpiredTokenException"
-        | "ExpiredToken"
-        | "UnrecognizedClientException"
+        // Nobody revoked them: whoever renews them does not.
+        "ExpiredTokenException" | "ExpiredToken" => {
+            login = true;
+            KmsError::Unavailable(Cause::Local, format!("the credentials have expired ({text})"))
+        }
+        "UnrecognizedClientException"
         | "InvalidClientTokenId"
         | "InvalidAccessKeyId"
         | "MissingAuthenticationToken"
@@ -138,6 +144,8 @@ fn told(asked: Asked<'_>, code: &str, id: &str, status: u16, wait: Option<Durati
         _ if status == 501 => KmsError::Unsupported(text),
         _ if status >= 500 => KmsError::Unavailable(Cause::Server, text),
         _ if status == 429 => KmsError::Throttled(wait, text),
+        // Not AWS's own: somebody between has answered, and takes no key away.
+        NO_CODE => KmsError::Unavailable(Cause::Server, text),
         _ => KmsError::Unsupported(text),
     };
     Failure { code: Some(code.to_owned()), error, login }
@@ -180,12 +188,16 @@ mod tests {
             ("DependencyTimeoutException", 500),
             ("KeyUnavailableException", 500),
             ("ServiceUnavailable", 503),
-            ("no error code", 502),
+            (NO_CODE, 502),
+            (NO_CODE, 403),
+            (NO_CODE, 404),
         ] {
             assert!(matches!(error(code, status), KmsError::Unavailable(Cause::Server, _)), "{code}");
         }
         assert!(matches!(error("NotFoundException", 400), KmsError::NotFound(_)));
-        assert!(matches!(error("InvalidSignatureException", 400), KmsError::Unavailable(Cause::Local, _)));
+        for code in ["InvalidSignatureException", "ExpiredTokenException"] {
+            assert!(matches!(error(code, 400), KmsError::Unavailable(Cause::Local, _)), "{code}");
+        }
         for (code, status) in
             [("UnsupportedOperationException", 400), ("ValidationException", 400), ("x", 501)]
         {

@@ -56,7 +56,7 @@ pub(super) fn region_of(name: &str) -> Option<&str> {
 /// What to call the key of a reference at an address.
 ///
 /// # Errors
-/// `NotFound` for what is no reference of this provider; `Unavailable(Standby)` for a key that this address's region
+/// `NotFound` for what is no reference of this provider; `Unavailable(Elsewhere)` for a key that this address's region
 /// cannot have: then another address has it, and nothing is asked here.
 pub(super) fn key_at<'a>(
     kek: &'a str,
@@ -71,7 +71,7 @@ pub(super) fn key_at<'a>(
         .ok_or_else(|| missing(": of another provider"))?;
     let elsewhere = |has: &str| {
         KmsError::Unavailable(
-            Cause::Standby,
+            Cause::Elsewhere,
             format!("{kek} lies in {has}; {region} has only multi-region keys"),
         )
     };
@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(at(&arn("eu-central-1", ID), "eu-central-1").unwrap(), arn("eu-central-1", ID));
         assert_eq!(at(&arn("eu-central-1", MRK), "eu-west-1").unwrap(), arn("eu-west-1", MRK));
         for (name, region) in [(ID.to_owned(), "eu-west-1"), (arn("eu-central-1", ID), "eu-west-1")] {
-            assert!(matches!(at(&name, region), Err(KmsError::Unavailable(Cause::Standby, _))), "{name}");
+            assert!(matches!(at(&name, region), Err(KmsError::Unavailable(Cause::Elsewhere, _))), "{name}");
         }
         for alias in ["alias/payroll", "arn:aws:kms:eu-central-1:111122223333:alias/payroll", "tenant-1", ""]
         {

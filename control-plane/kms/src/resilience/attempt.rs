@@ -96,7 +96,8 @@ impl Layer {
                 if attempt.operation == Operation::Unwrap {
                     self.latency.add(began.elapsed());
                 }
-                if attempt.kind != Kind::Probe {
+                // A hedge that was faster once is no reason to leave an address: if that hangs, its breaker opens.
+                if !matches!(attempt.kind, Kind::Probe | Kind::Hedge) {
                     self.prefer(|_| Some(number));
                 }
             }
@@ -115,6 +116,7 @@ impl Layer {
                 // While another one serves, a standby does what it should.
                 Cause::Standby if self.prefer(|it| it).is_some_and(|it| it != number) => Verdict::Answered,
                 Cause::Standby => Verdict::Failed,
+                Cause::Elsewhere => Verdict::Answered,
                 Cause::Refused(_) | Cause::Local => Verdict::Unknown,
             },
             // Whatever the answer says about this call, the address gave one; a throttle is the limiter's matter.

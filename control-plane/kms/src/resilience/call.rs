@@ -78,6 +78,8 @@ impl Layer {
             };
             let next = match &error {
                 KmsError::Unavailable(Cause::Standby, _) => self.hop(operation, &tried, news),
+                // Each address is asked once, and says so without a request, or with one that proves it.
+                KmsError::Unavailable(Cause::Elsewhere, _) => self.hop(operation, &tried, true),
                 KmsError::Unavailable(Cause::Connect | Cause::Timeout | Cause::Server | Cause::Sealed, _)
                 | KmsError::Throttled(..)
                     if made < self.settings.attempts =>

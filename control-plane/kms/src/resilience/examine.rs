@@ -43,7 +43,10 @@ impl Resilient {
     pub async fn warm(&self) {
         let layer = self.layer();
         let all = (0..layer.addresses.len()).map(|number| layer.look(number));
-        futures_util::future::join_all(all).await;
+        let ready = futures_util::future::join_all(all).await;
+        // The first call has no retry saved for an address that is away.
+        let first = ready.iter().position(Result::is_ok);
+        layer.prefer(|preferred| preferred.or(first));
     }
 
     /// Looks whether each address is ready, probes what is out and ready again, and then the whole from end to end.

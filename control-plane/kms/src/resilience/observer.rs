@@ -112,6 +112,7 @@ impl Outcome {
             Self::Failed(Cause::Server) => "server",
             Self::Failed(Cause::Sealed) => "sealed",
             Self::Failed(Cause::Standby) => "standby",
+            Self::Failed(Cause::Elsewhere) => "elsewhere",
             Self::Failed(Cause::Refused(_)) => "refused",
             Self::Failed(Cause::Local) => "local",
             Self::Throttled => "throttled",

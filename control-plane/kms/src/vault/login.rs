@@ -190,13 +190,18 @@ impl Login {
     /// what vouches for it is no refusal, if it says so. Of a Kubernetes account OpenBao says the same whether it is gone or
     /// the cluster cannot be asked: that is a refusal, since somebody who means to take access away causes it.
     fn refused(&self, http: &Http, failure: Failure) -> KmsError {
-        const ELSEWHERE: [&str; 6] = [
+        const ELSEWHERE: [&str; 11] = [
             "connection refused",
             "timeout",
             "deadline exceeded",
             "no such host",
             "fetching keys",
             "connection reset",
+            "server misbehaving",
+            "no route to host",
+            "network is unreachable",
+            "handshake",
+            "eof",
         ];
         let texts = match failure {
             Failure::Decided(error) => return error,

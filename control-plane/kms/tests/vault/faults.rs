@@ -241,7 +241,7 @@ async fn a_refused_login_is_not_a_flood() {
 async fn a_renewal_that_fails_gives_way_to_a_login_before_the_token_ends() {
     let fake = Fake::start(|seen| match () {
         () if seen.head.contains("/auth/token/lookup-self ") => {
-            reply(200, "", r#"{"data": {"ttl": 2, "expire_time": "soon", "renewable": true}}"#)
+            reply(200, "", r#"{"data": {"ttl": 10, "expire_time": "soon", "renewable": true}}"#)
         }
         () if seen.head.contains("/auth/token/renew-self ") => reply(500, "", r#"{"errors": ["no"]}"#),
         () => reply(200, "", "{}"),
@@ -249,12 +249,12 @@ async fn a_renewal_that_fails_gives_way_to_a_login_before_the_token_ends() {
     .await;
     let (kms, _dir) = opened(&fake.address);
     kms.ready().await.unwrap();
-    let (started, two_seconds) = (Instant::now(), Duration::from_secs(2));
-    super::server::until("the next login", Duration::from_secs(10), || async {
+    let (started, its_end) = (Instant::now(), Duration::from_secs(10));
+    super::server::until("the next login", Duration::from_secs(20), || async {
         (logins(&fake) > 1).then_some(())
     })
     .await;
-    assert!(started.elapsed() < two_seconds, "{:?}", started.elapsed());
+    assert!(started.elapsed() < its_end, "{:?}", started.elapsed());
     let renewals = fake.seen().iter().filter(|seen| seen.head.contains("renew-self")).count();
     assert!((1..4).contains(&renewals), "{renewals} renewals were tried first");
 }
@@ -328,7 +328,7 @@ async fn nothing_hangs_for_ever() {
     let started = Instant::now();
     let error = kms.ready().await.unwrap_err();
     assert!(matches!(error, KmsError::Unavailable(Cause::Connect, _)), "{error:?}");
-    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
 
     // Nobody listens.
     let address = format!("http://127.0.0.1:{}", super::server::port());

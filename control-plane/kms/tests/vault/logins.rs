@@ -181,15 +181,15 @@ async fn a_token_from_a_file_is_looked_up_renewed_and_replaced_by_its_file() {
         let answer = bao.api.post("auth/token/create", settings).await;
         answer["auth"]["client_token"].as_str().unwrap().to_owned()
     };
-    let first = make(json!({ "policies": ["gateway"], "ttl": "2s", "explicit_max_ttl": "4s" })).await;
+    let first = make(json!({ "policies": ["gateway"], "ttl": "4s", "explicit_max_ttl": "12s" })).await;
     let file = bao.file("token", &first);
     let kms = bao.open(json!({ "method": "token", "file": file }));
     let kek = kms.create_kek("k").await.unwrap();
-    used_without_failure(&*kms, &kek, Duration::from_millis(2500)).await;
-    // It cannot live longer than four seconds: its keeper writes another one.
+    used_without_failure(&*kms, &kek, Duration::from_secs(5)).await;
+    // It cannot live longer than twelve seconds: its keeper writes another one.
     let second = make(json!({ "policies": ["gateway"], "ttl": "1h" })).await;
     fs::write(&file, second).unwrap();
-    used_without_failure(&*kms, &kek, Duration::from_secs(3)).await;
+    used_without_failure(&*kms, &kek, Duration::from_secs(9)).await;
     // Without a good one in the file the login is refused.
     fs::write(&file, "s.somebodys-distinctive-token").unwrap();
     for accessor in bao.api.tokens().await {

@@ -8,10 +8,11 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use sealgate_data_plane::backend::fs::offline;
 use sealgate_envelope::{BucketId, Ik, IkId, IkRecord, RecoveryCard, TenantId, hidden};
-use sealgate_kms::{Keyring, Kms as _, KmsError, Router, Unlock};
+use sealgate_kms::{Cause, Keyring, Kms as _, KmsError, Router, Unlock};
 use tokio::runtime::Runtime;
 
 use super::source::{Directory, Source};
@@ -21,6 +22,10 @@ use crate::failure::{Exit, Failure, Outcome};
 pub const MAX_RECORD: u64 = 16 << 10;
 /// Copies of one IK's record that are looked at: each re-wrap makes one and removes another.
 const MAX_COPIES: usize = 64;
+
+/// How long a KMS that does not answer is asked again, and the time between.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Reads what opens a keyring.
 pub type ReadUnlock = fn(&Path) -> Result<Unlock, KmsError>;
@@ -176,7 +181,7 @@ impl<'a> Keys<'a> {
         let opened = match self.opener()? {
             Opener::Keyring(keyring) => keyring.unwrap(kek, version, &bytes, &record.wrapped),
             Opener::Kms(router, runtime) => {
-                runtime.block_on(router.unwrap(kek, version, &bytes, &record.wrapped))
+                runtime.block_on(patiently(|| router.unwrap(kek, version, &bytes, &record.wrapped)))
             }
         };
         let ik = opened.map_err(|error| Failure::kms(&from, self.keks.word(), &error))?;
@@ -189,6 +194,23 @@ impl<'a> Keys<'a> {
         }
         let opened = self.keks.open()?;
         Ok(self.opener.get_or_init(|| opened))
+    }
+}
+
+/// Asks again what fails for a moment: there is nobody else who would.
+async fn patiently<T, F: Future<Output = Result<T, KmsError>>>(call: impl Fn() -> F) -> Result<T, KmsError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match call().await {
+            Err(error)
+                if error.is_transient()
+                    && !matches!(error, KmsError::Unavailable(Cause::Local, _))
+                    && Instant::now() < deadline =>
+            {
+                tokio::time::sleep(PAUSE).await;
+            }
+            result => return result,
+        }
     }
 }
 
@@ -226,6 +248,12 @@ impl KekSource {
                     .map_err(|error| Failure::new(Exit::Unavailable, format!("no thread: {error}")))?;
                 let router = runtime.block_on(config.open());
                 let router = router.map_err(|error| Failure::kms(&path.display(), "KMS", &error))?;
+                // Connections and logins, which a call alone has no time for, and which address serves.
+                runtime.block_on(async {
+                    for provider in router.resilient() {
+                        provider.warm().await;
+                    }
+                });
                 Ok(Opener::Kms(router, runtime))
             }
         }
