@@ -96,8 +96,7 @@ impl Layer {
                 if attempt.operation == Operation::Unwrap {
                     self.latency.add(began.elapsed());
                 }
-                // A hedge that was faster once is no reason to leave an address: if that hangs, its breaker opens.
-                if !matches!(attempt.kind, Kind::Probe | Kind::Hedge) {
+                if attempt.kind != Kind::Probe {
                     self.prefer(|_| Some(number));
                 }
             }
