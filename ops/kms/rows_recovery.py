@@ -1,10 +1,12 @@
 """The control plane and its store are gone: the bucket, the recovery card and the KMS are enough."""
 
 import os
+import pathlib
 import shutil
 import subprocess
 
 import faultproxy as fault
+import servers
 import world
 from rows import row, served
 
@@ -30,7 +32,10 @@ def a_bucket_without_its_control_plane(scene):
     served(book.complete("big", upload, list(zip(stored, parts))))
     book.verify()
     home = scene.world.data
-    shutil.copy(f"{home}/control-plane/recovery-card", f"{home}/card")
+    card = f"{home}/control-plane/recovery-card"
+    # It is written a second after a change.
+    servers.wait_until("the bucket on the card", None, lambda: book.bucket in pathlib.Path(card).read_text(), seconds=30)
+    shutil.copy(card, f"{home}/card")
     for each in [*scene.world.nodes, scene.world.control]:
         each.kill()
     shutil.rmtree(f"{home}/control-plane")

@@ -283,9 +283,7 @@ impl HttpConnector for Connector {
         let (http, connect, answer) = (self.http.clone(), self.connect, self.answer);
         HttpConnectorFuture::new(async move {
             let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
-            // A task of its own: a caller who goes after his 400 ms leaves a connection that stands, not one half made.
-            let sent = tokio::spawn(async move { http.send(request, connect, answer).await }).await;
-            let sent = sent.map_err(|error| ConnectorError::other(error.into(), None))?;
+            let sent = http.send(request, connect, answer).await;
             let response = sent.map_err(|error| match error {
                 Broken::Late(_) => ConnectorError::timeout(error.into()),
                 Broken::Connect(..) => ConnectorError::io(error.into()).never_connected(),

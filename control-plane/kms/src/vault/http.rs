@@ -163,13 +163,7 @@ impl Http {
         if let Some(body) = request.body {
             builder = builder.header(http::header::CONTENT_TYPE, "application/json").body(body);
         }
-        let base = self.base.clone();
-        // A task of its own: a caller who goes after his 400 ms leaves a connection that stands, not one half made.
-        let sent = tokio::spawn(async move { Self::exchange(&base, builder).await }).await;
-        sent.map_err(|_| KmsError::local("sending a request failed"))?
-    }
-
-    async fn exchange(base: &str, builder: reqwest::RequestBuilder) -> Result<Answer, KmsError> {
+        let base = &self.base;
         let mut response = builder.send().await.map_err(|error| failed(base, &error))?;
         let status = response.status().as_u16();
         let retry_after = response.headers().get(http::header::RETRY_AFTER).and_then(seconds);

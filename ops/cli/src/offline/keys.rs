@@ -24,7 +24,7 @@ pub const MAX_RECORD: u64 = 16 << 10;
 const MAX_COPIES: usize = 64;
 
 /// How long a KMS that does not answer is asked again, and the time between.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Reads what opens a keyring.
