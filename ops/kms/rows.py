@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from book import Book, Timed
 
-# In which a caller must have its 503 for it to count as given at once, on a machine with other work and in a debug build: what it took is printed.
-OPEN_SECONDS = 2.0
+# In which a caller must have its 503: far below an attempt's 400 ms, generous for a loaded machine and a debug build.
+OPEN_SECONDS = 0.3
 
 
 @dataclasses.dataclass(frozen=True)
