@@ -147,6 +147,8 @@ async fn the_async_side_does_the_same() {
         "the old version"
     );
     kms.destroy(&kek).await.unwrap();
+    assert!(matches!(kms.destroy(&kek).await, Err(KmsError::NotFound(_))));
+    assert!(matches!(kms.destroy("local/never").await, Err(KmsError::NotFound(_))));
     let again = LocalKms::open_or_create(&path, &key(1)).unwrap();
     for kms in [kms, again] {
         assert!(matches!(kms.unwrap(&kek, &version, b"c", &wrapped).await, Err(KmsError::NotFound(_))));

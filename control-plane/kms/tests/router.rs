@@ -99,6 +99,9 @@ async fn a_provider_that_is_not_there_is_named_beside_those_that_are() {
         let Err(KmsError::NotFound(text)) = router.unwrap(kek, "", b"", b"").await else { panic!("{kek}") };
         assert!(text.contains("local, vault-eu") || text.contains("<provider>/<name"), "{kek}: {text}");
     }
+    // It does not count as destroyed.
+    let unknown = router.destroy("vault-us/tenant-a").await.unwrap_err();
+    assert!(unknown.is_transient() && unknown.to_string().contains("local, vault-eu"), "{unknown}");
     assert!(matches!(router.create_kek_at("vault-us", "x").await, Err(KmsError::NotFound(_))));
     assert_eq!(router.version_of("vault-us/x", "3", b""), "3");
     assert!(asked.lock().unwrap().is_empty(), "nobody was asked");

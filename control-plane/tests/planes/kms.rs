@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::Ordering};
 use sealgate_control_plane::registry::records::Tenants;
 use sealgate_kms::{Cause, Kms, KmsError, Resilient, Settings, Silent};
 
-use crate::support::{World, admin, start_over};
+use crate::support::{World, admin, start, start_over};
 
 /// Asks until what is shown is as it should be; the clock goes on, so that examinations come.
 async fn until_shown(world: &World, holds: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
@@ -128,5 +128,25 @@ async fn a_kms_that_is_ready_and_does_not_work_is_not_asked_without_end() {
     }
     let more = world.kms.calls.load(Ordering::SeqCst) - asked;
     assert!(more <= 10, "{more} calls while no examination was due");
+    world.handle.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_start_waits_for_a_kms_that_fails_for_a_moment() {
+    let dir = tempfile::tempdir().unwrap();
+    start(dir.path()).await.handle.stop().await;
+    let world = start_over(dir.path(), |kms| {
+        kms.set_failure(Some(KmsError::Unavailable(Cause::Server, "as the test wants it".to_owned())));
+        let back = Arc::clone(&kms);
+        tokio::spawn(async move {
+            while back.calls.load(Ordering::SeqCst) < 2 {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+            back.set_failure(None);
+        });
+        kms as Arc<dyn Kms>
+    })
+    .await;
+    assert!(world.kms.calls.load(Ordering::SeqCst) > 2, "it was asked again");
     world.handle.stop().await;
 }

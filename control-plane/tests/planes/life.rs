@@ -11,18 +11,18 @@ use tonic::Code;
 
 use crate::support::{Answer, Given, Node, World, admin, now, start, start_at};
 
-async fn ask(world: &World, method: &str, path: &str, body: Value) -> (u16, Value) {
+pub async fn ask(world: &World, method: &str, path: &str, body: Value) -> (u16, Value) {
     admin(world, method, path, &body.to_string()).await
 }
 
-async fn kek(world: &World) -> Value {
+pub async fn kek(world: &World) -> Value {
     let (status, report) = ask(world, "GET", "/v1/tenants/t/kek", json!({})).await;
     assert_eq!(status, 200, "{report}");
     report
 }
 
 /// Waits until the report says this.
-async fn until(world: &World, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+pub async fn until(world: &World, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
     let wait = async {
         loop {
             let report = kek(world).await;
@@ -38,19 +38,19 @@ async fn until(world: &World, what: &str, holds: impl Fn(&Value) -> bool) -> Val
     }
 }
 
-fn version<'a>(report: &'a Value, kek: &str, version: &str) -> &'a Value {
+pub fn version<'a>(report: &'a Value, kek: &str, version: &str) -> &'a Value {
     let versions = report["versions"].as_array().unwrap();
     let found = versions.iter().find(|found| found["kek"] == kek && found["version"] == version);
     found.unwrap_or_else(|| panic!("no {kek} {version} in {report}"))
 }
 
-async fn records(node: &Node, bucket: BucketId, wish: u64) -> v1::RecordsResponse {
+pub async fn records(node: &Node, bucket: BucketId, wish: u64) -> v1::RecordsResponse {
     let request = v1::RecordsRequest { bucket_id: bucket.as_bytes().to_vec(), wish };
     node.keys().records(request).await.unwrap().into_inner()
 }
 
 /// What a node does: takes what it is given, and says that all of it lies in the bucket and nothing else.
-async fn look(node: &Node, bucket: BucketId, left: u64) -> v1::RecordsResponse {
+pub async fn look(node: &Node, bucket: BucketId, left: u64) -> v1::RecordsResponse {
     let given = records(node, bucket, 0).await;
     let report = v1::CheckedRequest {
         bucket_id: bucket.as_bytes().to_vec(),

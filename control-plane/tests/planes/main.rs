@@ -4,6 +4,7 @@
 mod admin;
 mod buckets;
 mod certificates;
+mod destruction;
 mod keys;
 mod kms;
 mod lent;

@@ -89,3 +89,28 @@ async fn without_a_leader_each_call_costs_one_and_the_breakers_open() {
     unwrap(&kms).await.0.unwrap();
     assert_eq!(phase(&kms, 1, Operation::Unwrap), Phase::Closed);
 }
+
+#[tokio::test(start_paused = true)]
+async fn warmed_up_it_turns_first_to_an_address_that_answers() {
+    let (away, good) = (Address::new(|_, _| Act::Fail(failure(Cause::Connect))), Address::good());
+    let (kms, _) = layer(&[&away, &good]);
+    kms.warm().await;
+    // Nothing is saved yet for a second attempt.
+    unwrap(&kms).await.0.unwrap();
+    assert_eq!([away.all_calls(), good.all_calls()], [0, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_are_elsewhere_open_no_breaker() {
+    let elsewhere = || Act::Fail(failure(Cause::Elsewhere));
+    let (home, replica) =
+        (Address::new(|_, _| Act::Fail(failure(Cause::Connect))), Address::new(move |_, _| elsewhere()));
+    let (kms, _) = layer(&[&home, &replica]);
+    for _ in 0..60 {
+        let error = unwrap(&kms).await.0.unwrap_err();
+        assert!(error.is_transient(), "{error}");
+    }
+    assert_eq!(phase(&kms, 1, Operation::Unwrap), Phase::Closed, "it works");
+    replica.set(|_, _| Act::Answer);
+    unwrap(&kms).await.0.unwrap();
+}
