@@ -8,7 +8,7 @@ use sealgate_control_plane::registry::{
     adoption::{Adopt, Adopted},
     records::Tenants,
 };
-use sealgate_envelope::{BucketId, Ik, IkRecord, RecoveryCard, TenantId, hidden};
+use sealgate_envelope::{BucketId, Ik, IkRecord, RecoveryCard, TenantId, hidden, recovery_card::CardBucket};
 use sealgate_kms::{Kms, KmsError};
 use sealgate_proto::v1;
 use serde_json::json;
@@ -117,13 +117,13 @@ async fn a_kek_on_the_card_of_a_bucket_that_is_being_taken_over_stays() {
     let from = format!("local/tenant-{id}");
     let node = world.node("n1", Tenants::All).await;
     node.placed_key(bucket).await;
-    let card: RecoveryCard = world.handle.recovery_card().unwrap().parse().unwrap();
     moved(&world, &node, bucket, json!({ "kms": "local", "rate": 1000 })).await;
     assert_eq!(version(&kek(&world).await, &from, "1")["destroyable"], true);
-    // A replica of another bucket, whose records nobody has read yet.
+    // A bucket from before the store was lost, whose records nobody has read yet.
+    let lost = CardBucket { tenant: id, bucket: BucketId::random().unwrap(), name: "lost".to_owned() };
+    let what = Adopted::Known(lost.bucket, RecoveryCard::new(vec![lost], vec![from.clone()]).unwrap());
     let registry = world.handle.registry();
-    registry.release(bucket).unwrap();
-    let taken = registry.begin_adopt(adopt(id, "replica", Adopted::Known(bucket, card))).unwrap().id;
+    let taken = registry.begin_adopt(adopt(id, "lost", what)).unwrap().id;
     assert_eq!(version(&kek(&world).await, &from, "1")["destroyable"], false);
     let (status, problem) = destroy(&world, &from).await;
     assert_eq!(status, 409, "{problem}");
@@ -131,7 +131,6 @@ async fn a_kek_on_the_card_of_a_bucket_that_is_being_taken_over_stays() {
     // It is known now: none of them.
     let commit = v1::CommitAdoptRequest { bucket_id: taken.as_bytes().to_vec(), keys: 0, refused_keys: 0 };
     node.buckets().commit_adopt(commit).await.unwrap();
-    look(&node, taken, 0).await;
     assert_eq!(version(&kek(&world).await, &from, "1")["destroyable"], true);
     world.handle.stop().await;
 }
