@@ -146,7 +146,7 @@ impl Registry {
     }
 
     /// Takes in a key record that lies in a bucket which is being adopted, and that the KMS has opened: for reading. A bucket
-    /// to which it was lent has it as lent.
+    /// to which it was lent has it as lent. `stands`: the record that the store has of the same IK, if it has another, opens.
     ///
     /// # Errors
     /// [`Error::Precondition`] when the bucket is not being adopted, or the record is not admitted.

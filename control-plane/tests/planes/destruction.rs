@@ -190,7 +190,7 @@ async fn a_store_that_is_older_than_its_bucket_takes_the_record_that_opens_and_d
     let commit = v1::CommitAdoptRequest { bucket_id, keys: imported.taken.into(), refused_keys: 0 };
     node.buckets().commit_adopt(commit).await.unwrap();
     let given = records(&node, bucket, 0).await;
-    assert_eq!(given.records, [newest.clone()], "the record that opens is the IK's");
+    assert_eq!(given.records, std::slice::from_ref(&newest), "the record that opens is the IK's");
     let name = hidden::ik_record_name(&IkRecord::parse(&newest).unwrap()).unwrap();
     assert!(!given.replaced.contains(&name), "the only record that opens is called replaced");
     assert_eq!(node.get(bucket, &key.ik_id).await.unwrap().ik, key.ik);
