@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use sealgate_data_plane::backend::fs::FsBackend;
-use sealgate_data_plane::backend::{Backend, Conditions, PutOptions, UploadListOptions};
+use sealgate_data_plane::backend::{Backend, Conditions, GetOptions, PutOptions, UploadListOptions};
 use sealgate_data_plane::clock::{Clock as _, ManualClock, SystemClock};
 use sealgate_data_plane::pipeline;
 use sealgate_data_plane::plane::DataPlane;
@@ -18,7 +18,7 @@ use sealgate_envelope::{GatewayId, Ik, IkId, ObjectKeys, Suite, UploadName, Uplo
 use super::s3::{Client, bytes};
 use super::steered::{Call, Moment, Steered};
 use super::storage::list;
-use super::world::{World, identity, issue, tenant};
+use super::world::{World, identity, issue, tenant, try_admin, until};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -152,6 +152,52 @@ async fn each_look_tells_how_many_hidden_objects_there_are_and_why() {
     swept.storage.delete("bucket", &record[0].key, None, Conditions::default()).await.unwrap();
     sweep::replace_missing_records(swept.node.node(), &swept.backends).await;
     assert_eq!(counts(&swept)[0], Some(1), "what was written back counts");
+    swept.node.stop().await;
+    control.stop().await;
+}
+
+impl Swept {
+    async fn stored(&self, key: &str) -> Bytes {
+        let answer = self.storage.get("bucket", key, GetOptions::default()).await.unwrap();
+        pipeline::collect(answer.body, 64 << 10).await.unwrap().into()
+    }
+
+    async fn store(&self, key: &str, bytes: impl Into<Bytes>) {
+        let body = pipeline::upload(bytes.into());
+        self.storage.put("bucket", key, PutOptions::default(), body).await.unwrap();
+    }
+}
+
+#[actix_rt::test]
+async fn a_key_record_that_is_not_whole_is_written_over_before_the_one_it_replaced_goes() {
+    let world = World::new();
+    let (swept, control) = swept(&world).await;
+    swept.upload("object").await;
+    let records = async || list(swept.storage.as_ref(), "bucket", hidden::IK_PREFIX).await;
+    let look = async || sweep::replace_missing_records(swept.node.node(), &swept.backends).await;
+    let old = records().await.remove(0).key;
+    let first = swept.stored(&old).await;
+    // A storage that keeps what it got of a cut body.
+    swept.store(&old, first.slice(..10)).await;
+    look().await;
+    assert_eq!(swept.stored(&old).await, first, "a record that was cut");
+
+    let token = std::fs::read_to_string(world.path().join("control/admin-token")).unwrap();
+    let admin = async |method: &'static str, path: &'static str| {
+        try_admin(control.admin_addr(), &token, method, path, serde_json::json!({})).await.unwrap()
+    };
+    assert_eq!(admin("POST", "/v1/tenants/tests/kek/rotate").await.status, 202);
+    until("the new record alone", async || records().await.iter().all(|entry| entry.key != old)).await;
+    let new = records().await.remove(0).key;
+    let second = swept.stored(&new).await;
+    // Damaged without a change of its size, and the old one is back: it must not go while the other one is no good.
+    let mut damaged = second.to_vec();
+    *damaged.last_mut().unwrap() ^= 1;
+    swept.store(&new, damaged).await;
+    swept.store(&old, first).await;
+    look().await;
+    assert_eq!(records().await.len(), 1, "the old one is gone");
+    assert_eq!(swept.stored(&new).await, second, "a record that was damaged");
     swept.node.stop().await;
     control.stop().await;
 }
