@@ -316,7 +316,9 @@ async fn a_key_in_an_invalid_state_is_looked_at() {
         let server = Scripted::start(vec![invalid(), state.clone(), invalid(), state.clone()]);
         let (kms, _section) = at(&server.url());
         for result in [
-            kms.unwrap("aws-eu/mrk-00000000000040008000000000000000", "", CONTEXT, b"wrapped").await.map(drop),
+            kms.unwrap("aws-eu/mrk-00000000000040008000000000000000", "", CONTEXT, b"wrapped")
+                .await
+                .map(drop),
             kms.wrap("aws-eu/mrk-00000000000040008000000000000000", "", CONTEXT, &ik()).await.map(drop),
         ] {
             let error = result.unwrap_err();
