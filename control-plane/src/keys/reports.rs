@@ -20,25 +20,28 @@ const CHEAP: Duration = Duration::from_millis(100);
 /// A report stands for so many times of what it took.
 const TIMES: u32 = 9;
 
+/// What a report was made of: the store's revision and the config's version from before it was made. While a change is being
+/// committed the store has it already, and the config does not.
+pub(super) type Seen = (u64, u64);
+
 /// A report and what it is worth.
 #[derive(Clone)]
 pub(crate) struct Made {
     pub(crate) report: Arc<KekReport>,
-    /// The store's revision from before it was made.
-    revision: u64,
+    seen: Seen,
     until: Instant,
 }
 
 impl Made {
-    pub(super) fn new(report: KekReport, revision: u64, began: Instant) -> Self {
+    pub(super) fn new(report: KekReport, seen: Seen, began: Instant) -> Self {
         let (now, took) = (Instant::now(), began.elapsed());
         let stands = if took <= CHEAP { Duration::ZERO } else { took * TIMES };
-        Self { report: Arc::new(report), revision, until: now + stands }
+        Self { report: Arc::new(report), seen, until: now + stands }
     }
 
     /// How long until there is one that knows what has changed since; none when nothing has.
-    pub(super) fn outdated(&self, revision: u64) -> Option<Duration> {
-        (self.revision != revision).then(|| self.until.saturating_duration_since(Instant::now()))
+    pub(super) fn outdated(&self, now: Seen) -> Option<Duration> {
+        (self.seen != now).then(|| self.until.saturating_duration_since(Instant::now()))
     }
 }
 
@@ -48,10 +51,10 @@ pub(super) struct Reports(Mutex<HashMap<TenantId, Made>>);
 
 impl Reports {
     /// The last one, while it does: nothing has changed since, or another would come too soon.
-    pub(super) fn last(&self, tenant: TenantId, revision: u64) -> Option<Made> {
+    pub(super) fn last(&self, tenant: TenantId, now: Seen) -> Option<Made> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let made = known.get(&tenant)?;
-        let stands = made.outdated(revision).is_none_or(|left| !left.is_zero());
+        let stands = made.outdated(now).is_none_or(|left| !left.is_zero());
         stands.then(|| made.clone())
     }
 
@@ -69,24 +72,28 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_takes_long_is_not_made_again_soon_unless_nothing_changed() {
         let (reports, tenant) = (Reports::default(), TenantId::from_bytes([1; 16]));
-        assert!(reports.last(tenant, 7).is_none());
+        assert!(reports.last(tenant, (7, 1)).is_none());
         let began = Instant::now();
         advance(Duration::from_secs(2)).await;
-        reports.keep(tenant, Made::new(KekReport::default(), 7, began));
-        assert_eq!(reports.last(tenant, 7).unwrap().outdated(7), None);
-        let outdated = reports.last(tenant, 8).unwrap();
-        assert_eq!(outdated.outdated(8), Some(Duration::from_secs(18)));
+        reports.keep(tenant, Made::new(KekReport::default(), (7, 1), began));
+        assert_eq!(reports.last(tenant, (7, 1)).unwrap().outdated((7, 1)), None);
+        let outdated = reports.last(tenant, (8, 1)).unwrap();
+        assert_eq!(outdated.outdated((8, 1)), Some(Duration::from_secs(18)));
+        assert!(
+            reports.last(tenant, (7, 2)).unwrap().outdated((7, 2)).is_some(),
+            "it may be from amid a change"
+        );
         advance(Duration::from_secs(18)).await;
-        assert!(reports.last(tenant, 8).is_none(), "a tenth of the time has gone into it");
-        assert!(reports.last(tenant, 7).is_some(), "the same would come out");
+        assert!(reports.last(tenant, (8, 1)).is_none(), "a tenth of the time has gone into it");
+        assert!(reports.last(tenant, (7, 1)).is_some(), "the same would come out");
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_cheap_is_always_made_anew() {
         let (reports, tenant, began) = (Reports::default(), TenantId::from_bytes([1; 16]), Instant::now());
         advance(CHEAP).await;
-        reports.keep(tenant, Made::new(KekReport::default(), 7, began));
-        assert!(reports.last(tenant, 8).is_none());
-        assert!(reports.last(tenant, 7).is_some());
+        reports.keep(tenant, Made::new(KekReport::default(), (7, 1), began));
+        assert!(reports.last(tenant, (8, 1)).is_none());
+        assert!(reports.last(tenant, (7, 1)).is_some());
     }
 }

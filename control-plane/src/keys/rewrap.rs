@@ -11,7 +11,10 @@ use sealgate_envelope::{IkId, TenantId};
 use sealgate_kms::Kms;
 use tokio::task::JoinSet;
 
-use super::{KeyService, reports::Made};
+use super::{
+    KeyService,
+    reports::{Made, Seen},
+};
 use crate::{
     Error,
     registry::{
@@ -213,7 +216,7 @@ impl KeyService {
     async fn copies(&self, mut job: JobRecord) -> Result<Went, Error> {
         let id = job.tenant;
         let made = self.report(id).await?;
-        let (report, outdated) = (&made.report, made.outdated(self.registry.store().revision()));
+        let (report, outdated) = (&made.report, made.outdated(self.seen()));
         // Whatever it says, by now it may be otherwise: nothing is begun or ended on it.
         if let Some(soon) = outdated.filter(|soon| !soon.is_zero()) {
             return Ok(Went::Wait(soon));
@@ -274,21 +277,23 @@ impl KeyService {
         id: TenantId,
     ) -> Result<(Arc<KekReport>, Option<JobRecord>), Error> {
         let report = self.report(id).await?.report;
-        Ok((report, self.read(move |registry| registry.job(id)).await?))
+        // Behind changes that are under way: when it is done, so is what it did to the recovery card.
+        Ok((report, self.change(move |registry| registry.job(id)).await?))
+    }
+
+    /// What a report that is made now is of.
+    fn seen(&self) -> Seen {
+        (self.registry.store().revision(), self.registry.version().version)
     }
 
     async fn report(&self, id: TenantId) -> Result<Made, Error> {
-        if let Some(made) = self.reports.last(id, self.registry.store().revision()) {
+        if let Some(made) = self.reports.last(id, self.seen()) {
             return Ok(made);
         }
         let began = tokio::time::Instant::now();
-        let (report, revision) = self
-            .read(move |registry| {
-                let revision = registry.store().revision();
-                Ok((registry.kek_report(id)?, revision))
-            })
-            .await?;
-        let made = Made::new(report, revision, began);
+        let seen = self.seen();
+        let report = self.read(move |registry| registry.kek_report(id)).await?;
+        let made = Made::new(report, seen, began);
         self.reports.keep(id, made.clone());
         Ok(made)
     }
