@@ -22,8 +22,11 @@ const KEPT: Duration = Duration::from_secs(10);
 
 type Connecting<T, E> = JoinHandle<Result<T, E>>;
 
+/// When it was begun, and what it comes to.
+type Begun<T, E> = (Instant, Connecting<T, E>);
+
 /// Where connections to one place are left. Clones are the same.
-pub(crate) struct Left<T, E>(Arc<Mutex<Option<(Instant, Connecting<T, E>)>>>);
+pub(crate) struct Left<T, E>(Arc<Mutex<Option<Begun<T, E>>>>);
 
 impl<T, E> Clone for Left<T, E> {
     fn clone(&self) -> Self {
@@ -88,7 +91,7 @@ impl<T: Send + 'static, E: Send + 'static> Left<T, E> {
         }
     }
 
-    fn take(&self) -> Option<(Instant, Connecting<T, E>)> {
+    fn take(&self) -> Option<Begun<T, E>> {
         let (began, connecting) = self.lock().take()?;
         if began.elapsed() < KEPT {
             return Some((began, connecting));
@@ -99,7 +102,7 @@ impl<T: Send + 'static, E: Send + 'static> Left<T, E> {
 }
 
 impl<T, E> Left<T, E> {
-    fn lock(&self) -> MutexGuard<'_, Option<(Instant, Connecting<T, E>)>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Begun<T, E>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

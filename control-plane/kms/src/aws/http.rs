@@ -73,8 +73,11 @@ pub(super) struct Http {
     tls: TlsConnector,
     idle: Arc<Mutex<HashMap<String, Vec<Idle>>>>,
     /// Connections that nobody waited for to the end.
-    left: Arc<Mutex<HashMap<String, Left<SendRequest<SdkBody>, Broken>>>>,
+    left: Arc<Mutex<HashMap<String, LeftHere>>>,
 }
+
+/// To one origin.
+type LeftHere = Left<SendRequest<SdkBody>, Broken>;
 
 struct Idle {
     since: Instant,
