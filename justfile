@@ -69,6 +69,11 @@ kms *ARGS:
     cargo build --locked -p sealgate -p sealgate-control-plane -p sealgate-data-plane --bins
     @bash -c "{{use_tools}}; \$SEALGATE_PYTHON ops/kms/run.py {{ARGS}}"
 
+# Whether refusals come within 10 ms while a breaker is open, in a release build: on a quiet machine
+kms-open *ARGS:
+    cargo build --locked --release -p sealgate -p sealgate-control-plane -p sealgate-data-plane --bins
+    @bash -c "{{use_tools}}; SEALGATE_BIN_DIR=target/release SEALGATE_OPEN_MS=10 \$SEALGATE_PYTHON ops/kms/run.py --only missing-is-503 aws-down sealed-is-down {{ARGS}}"
+
 # Mixed work while the KMS fails at random (--minutes N): nothing is lost, nothing hangs, nothing grows
 kms-soak *ARGS:
     cargo build --locked -p sealgate -p sealgate-control-plane -p sealgate-data-plane --bins

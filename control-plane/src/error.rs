@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use sealgate_kms::KmsError;
-use sealgate_proto::RETRY_AFTER;
+use sealgate_kms::{Cause, KmsError};
+use sealgate_proto::{NOT_ASKED, RETRY_AFTER};
 use sealgate_store::{RecordError, StoreError};
 use thiserror::Error;
 use tonic::{Code, Status, metadata::MetadataValue};
@@ -38,19 +38,28 @@ pub enum Error {
     /// The KMS, the store or an actor does not answer: retrying may help.
     #[error("{0}")]
     Unavailable(String),
-    /// The KMS is not asked now, or has too much to do: after so long retrying may help.
+    /// The KMS has too much to do: after so long retrying may help.
     #[error("{1}")]
     Later(Duration, String),
+    /// The KMS is not asked now: after so long it may be.
+    #[error("{1}")]
+    NotAsked(Duration, String),
     /// A bug or damaged state.
     #[error("{0}")]
     Internal(String),
 }
 
 impl Error {
+    /// Whether the same may succeed later without anybody's doing.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Later(..) | Self::NotAsked(..))
+    }
+
     /// Whole seconds after which a caller is asked to come again, if that is known: at least one, at most a minute.
     #[must_use]
     pub fn retry_after(&self) -> Option<u32> {
-        let Self::Later(after, _) = self else { return None };
+        let (Self::Later(after, _) | Self::NotAsked(after, _)) = self else { return None };
         Some(after.as_millis().div_ceil(1_000).try_into().unwrap_or(u32::MAX).clamp(1, 60))
     }
 }
@@ -66,12 +75,15 @@ impl From<Error> for Status {
             Error::Denied(_) => Code::PermissionDenied,
             Error::Unauthenticated(_) => Code::Unauthenticated,
             Error::Exhausted(_) => Code::ResourceExhausted,
-            Error::Unavailable(_) | Error::Later(..) => Code::Unavailable,
+            Error::Unavailable(_) | Error::Later(..) | Error::NotAsked(..) => Code::Unavailable,
             Error::Internal(_) => Code::Internal,
         };
         let mut status = Self::new(code, error.to_string());
         if let Some(seconds) = error.retry_after() {
             status.metadata_mut().insert(RETRY_AFTER, MetadataValue::from(seconds));
+        }
+        if let Error::NotAsked(..) = error {
+            status.metadata_mut().insert(NOT_ASKED, MetadataValue::from_static("1"));
         }
         status
     }
@@ -96,6 +108,7 @@ impl From<RecordError> for Error {
 impl From<KmsError> for Error {
     fn from(error: KmsError) -> Self {
         match error {
+            KmsError::Unavailable(Cause::Refused(after), _) => Self::NotAsked(after, error.to_string()),
             KmsError::Unavailable(..) | KmsError::Throttled(..) => match error.retry_after() {
                 Some(after) => Self::Later(after, error.to_string()),
                 None => Self::Unavailable(error.to_string()),
@@ -116,9 +129,7 @@ impl From<sealgate_envelope::Error> for Error {
 
 #[cfg(test)]
 mod tests {
-    use sealgate_kms::Cause;
-
-    use super::{Duration, Error, KmsError, RETRY_AFTER, Status};
+    use super::{Cause, Duration, Error, KmsError, NOT_ASKED, RETRY_AFTER, Status};
 
     fn told(error: KmsError) -> (Option<u32>, Option<String>) {
         let error = Error::from(error);
@@ -137,5 +148,14 @@ mod tests {
         assert_eq!(told(KmsError::Throttled(Some(Duration::from_secs(2)), String::new())).0, Some(2));
         assert_eq!(told(KmsError::Unavailable(Cause::Timeout, String::new())), (None, None));
         assert_eq!(told(KmsError::Denied(String::new())), (None, None));
+    }
+
+    #[test]
+    fn only_of_a_kms_that_is_not_asked_is_it_said_so() {
+        let says = |error: KmsError| Status::from(Error::from(error)).metadata().contains_key(NOT_ASKED);
+        let second = Duration::from_secs(1);
+        assert!(says(KmsError::Unavailable(Cause::Refused(second), String::new())));
+        assert!(!says(KmsError::Throttled(Some(second), String::new())), "the next one may have its turn");
+        assert!(!says(KmsError::Unavailable(Cause::Timeout, String::new())));
     }
 }

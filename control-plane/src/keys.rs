@@ -5,8 +5,10 @@
 
 mod cache;
 mod cutting;
+mod destroy;
 mod limiter;
 mod looks;
+mod reports;
 mod rewrap;
 mod service;
 mod unopened;

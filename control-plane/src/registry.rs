@@ -25,7 +25,7 @@ pub use credentials::NewCredential;
 pub use sealer::Sealer;
 use sealgate_store::{Compare, Op, Store, decode, encode};
 pub use state::State;
-pub(crate) use tenants::check_label;
+pub(crate) use tenants::{TenantChange, check_label};
 use tokio::sync::watch;
 
 use crate::{

@@ -112,7 +112,7 @@ impl ControlPlane {
                 pushers.handle(),
                 Patient {
                     resilient,
-                    sample: Box::new(move |provider| keys.sample(provider)),
+                    sample: Box::new(move |provider, refused| keys.sample(provider, refused)),
                     clock: Arc::clone(&clock),
                     metrics: Arc::clone(&metrics),
                     degraded: degraded.clone(),

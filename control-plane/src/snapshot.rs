@@ -124,7 +124,8 @@ pub(crate) fn bucket(state: &State, record: &BucketRecord) -> v1::Bucket {
             .collect(),
         created: record.created,
         frozen: record.frozen,
-        keys: record.keys,
+        // Both only grow, and so does their sum.
+        keys: record.keys + tenant.map_or(0, |tenant| tenant.keys),
         keys_denied: tenant.is_some_and(|tenant| tenant.usable().is_err()),
         records: record.records,
     }

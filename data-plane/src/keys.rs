@@ -18,6 +18,9 @@ use crate::metrics::{Eviction, KeyLookup, Metrics};
 use crate::snapshot::Bucket;
 
 pub mod fetch;
+mod refusals;
+
+use refusals::Refusals;
 
 /// An intermediate key in use. Zeroized when the cache and the last request have dropped it.
 pub struct NodeKey {
@@ -36,6 +39,9 @@ pub enum KeyError {
     /// The same, and after so many seconds it is worth trying again.
     #[error("the key cannot be had now: {1}")]
     Later(u32, String),
+    /// The same, and the KMS is not even asked.
+    #[error("the key cannot be had now: {1}")]
+    NotAsked(u32, String),
     /// The key, or its KEK, may not be used: 403.
     #[error("the key may not be used: {0}")]
     Denied(String),
@@ -99,6 +105,7 @@ pub struct Keys {
     metrics: Arc<Metrics>,
     requests: mpsc::Sender<Request>,
     changed: Notify,
+    refusals: Refusals,
     /// Requests that failed since a key could not be had.
     failed: AtomicU64,
 }
@@ -127,7 +134,8 @@ impl Keys {
     pub fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> (Arc<Self>, mpsc::Receiver<Request>) {
         let (requests, receiver) = mpsc::channel(WAITING);
         let (changed, failed) = (Notify::new(), AtomicU64::new(0));
-        let keys = Self { state: Mutex::default(), clock, metrics, requests, changed, failed };
+        let (state, refusals) = (Mutex::default(), Refusals::default());
+        let keys = Self { state, clock, metrics, requests, changed, refusals, failed };
         (Arc::new(keys), receiver)
     }
 
@@ -180,6 +188,9 @@ impl Keys {
             }
             Cached::Missing => {
                 self.metrics.key_lookup(KeyLookup::Miss);
+                if let Some(refusal) = self.refusals.of((bucket.id, wanted), self.clock.monotonic()) {
+                    return self.failing(Err(refusal));
+                }
                 let (answer, answered) = oneshot::channel();
                 let request = Request { bucket: Arc::clone(bucket), wanted, answer: Some(answer) };
                 self.requests
@@ -190,15 +201,25 @@ impl Keys {
                     Ok(Err(_)) => Err(KeyError::Unavailable("the request for it was dropped".to_owned())),
                     Err(_) => Err(KeyError::Unavailable("the control plane takes too long".to_owned())),
                 };
-                if matches!(result, Err(KeyError::Unavailable(_) | KeyError::Later(..))) {
-                    self.failed.fetch_add(1, Ordering::Relaxed);
-                }
-                if result.is_err() {
-                    self.metrics.key_lookup(KeyLookup::Failed);
-                }
-                result
+                self.failing(result)
             }
         }
+    }
+
+    /// Counts it if it failed.
+    fn failing(&self, result: Result<Arc<NodeKey>, KeyError>) -> Result<Arc<NodeKey>, KeyError> {
+        if let Err(error) = &result {
+            if !matches!(error, KeyError::Denied(_) | KeyError::Unknown) {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+            }
+            self.metrics.key_lookup(KeyLookup::Failed);
+        }
+        result
+    }
+
+    /// There is news of the KMS: what was refused before is asked for again.
+    pub fn news(&self) {
+        self.refusals.clear();
     }
 
     fn cached(&self, bucket: BucketId, id: IkId) -> Cached {

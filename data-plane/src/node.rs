@@ -89,7 +89,8 @@ impl Node {
         })
     }
 
-    /// Takes in how the KMS providers are. It changes nothing in what is served: it is for whoever watches the node.
+    /// Takes in how the KMS providers are: for whoever watches the node. What is served changes in one point only: keys that a KMS was
+    /// not asked for are asked for again at once.
     pub fn kms_told(&self, providers: Vec<wire::KmsProvider>) {
         let mut degraded = Vec::new();
         for wire::KmsProvider { name, degraded: out } in providers.into_iter().take(MAX_PROVIDERS) {
@@ -97,7 +98,9 @@ impl Node {
             self.metrics.kms_degraded(&name, out);
             degraded.extend(out.then_some(name));
         }
-        self.kms_degraded.store(Arc::new(degraded));
+        if *self.kms_degraded.swap(Arc::new(degraded.clone())) != degraded {
+            self.keys.news();
+        }
     }
 
     /// The KMS providers that do not work, by the control plane's last word.

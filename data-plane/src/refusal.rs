@@ -110,9 +110,12 @@ impl Admitted {
     /// A missing key as the client sees it.
     pub fn key_failed(&self, failure: &KeyError) -> S3Error {
         match failure {
-            KeyError::Unavailable(reason) | KeyError::Later(_, reason) => {
+            KeyError::Unavailable(reason) | KeyError::Later(_, reason) | KeyError::NotAsked(_, reason) => {
                 warn!(reason, "no key");
-                let seconds = if let KeyError::Later(seconds, _) = failure { *seconds } else { 2 };
+                let seconds = match failure {
+                    KeyError::Later(seconds, _) | KeyError::NotAsked(seconds, _) => *seconds,
+                    _ => 2,
+                };
                 S3Error::with(
                     Code::ServiceUnavailable,
                     "The key of this object cannot be had now. Please try again.",

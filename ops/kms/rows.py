@@ -1,6 +1,7 @@
 """The register of cases, and what several of them ask."""
 
 import dataclasses
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -8,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from book import Book, Timed
 
-# In which a caller must have its 503: far below an attempt's 400 ms, generous for a loaded machine and a debug build.
-OPEN_SECONDS = 0.3
+# In which a caller must have its 503 while a breaker is open: the design says 10 ms, which a release build on a quiet machine is held to
+# (`just kms-open`). Otherwise far below an attempt's 400 ms, and generous for a loaded machine and a debug build.
+OPEN_SECONDS = float(os.environ.get("SEALGATE_OPEN_MS", "300")) / 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +72,13 @@ def milliseconds(answers: list[Timed]) -> dict[str, float]:
     times = sorted(answer.seconds * 1000 for answer in answers)
     at = lambda part: round(times[min(len(times) - 1, int(len(times) * part))], 1)  # noqa: E731
     return {"p50": at(0.5), "p99": at(0.99), "max": at(1)}
+
+
+def at_once(scene, answers: list[Timed]):
+    """Fails unless all came as fast as refusals of an open breaker have to."""
+    scene.figure("while open, ms", milliseconds(answers))
+    slow = [answer for answer in answers if answer.seconds > OPEN_SECONDS]
+    assert not slow, f"{len(slow)} of {len(answers)} took longer than {OPEN_SECONDS} s while the breaker was open: {slow[0]}"
 
 
 def until_open(scene, book: Book, key="object-0", seconds=20) -> list[Timed]:

@@ -2,7 +2,7 @@
 
 import aws
 import faultproxy as fault
-from rows import denied, milliseconds, row, served, unavailable, until_open
+from rows import at_once, denied, row, served, unavailable, until_open
 from world import wait
 
 # AWS's word, its status, and what a client of Sealgate must see.
@@ -14,6 +14,8 @@ WORDS = {
     "key_unavailable": ("KeyUnavailableException", 500, 503),
     "disabled": ("DisabledException", 400, 403),
     "pending_deletion": ("KMSInvalidStateException", 400, 403),
+    # The same word; the key is enabled, and its custom key store does not work.
+    "key_store_away": ("KMSInvalidStateException", 400, 503),
     "access_denied": ("AccessDeniedException", 400, 403),
     "not_found": ("NotFoundException", 400, 403),
 }
@@ -26,13 +28,19 @@ def aws_words(scene):
     warm, pool = scene.book("warm"), scene.pool(len(WORDS))
     scene.cold()
     scene.warm(warm)
+    key = scene.world.tenant["kek"].partition("/")[2]
     for (name, (word, status, wanted)), book in zip(WORDS.items(), pool):
         scene.burst.fail("Decrypt", word, status)
+        if name == "pending_deletion":
+            scene.account.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
         answer = book.get("object-0")
         (unavailable if wanted == 503 else denied)(answer, f"GET while {word}")
         scene.figure(name, f"{answer.status} after {answer.seconds * 1000:.0f} ms")
         served(warm.get("object-0"), what=f"GET with a key in the cache while {word}")
         scene.burst.heal()
+        if name == "pending_deletion":
+            scene.account.cancel_key_deletion(KeyId=key)
+            scene.account.enable_key(KeyId=key)
         scene.figure(f"{name}: served again after, s", scene.recovers(book))
 
 
@@ -46,7 +54,7 @@ def aws_down(scene, way):
     scene.proxy.set(way)
     until_open(scene, cold)
     answers = [unavailable(cold.get("object-0"), "GET") for _ in range(20)]
-    scene.figure("while open, ms", milliseconds(answers))
+    at_once(scene, answers)
     served(warm.get("object-0"), what="GET with a key in the cache")
     served(warm.put("more"), what="PUT with a key in the cache")
     served(cold.listing()[0], what="LIST")

@@ -4,7 +4,7 @@ import time
 
 import faultproxy as fault
 import openbao
-from rows import Load, denied, milliseconds, row, served, together, unavailable, until_open
+from rows import Load, at_once, denied, milliseconds, row, served, together, unavailable, until_open
 from world import wait
 
 THROTTLED = (429, b'{"errors":["request path \\"transit/decrypt\\": rate limit quota exceeded"]}')
@@ -58,7 +58,7 @@ def sealed_is_down(scene):
     scene.bao.seal()
     until_open(scene, cold)
     answers = [unavailable(cold.get("object-0"), "GET") for _ in range(20)]
-    scene.figure("while sealed and open, ms", milliseconds(answers))
+    at_once(scene, answers)
     served(warm.get("object-0"), what="GET with a key in the cache")
     served(cold.listing()[0], what="LIST")
     served(cold.delete("object-1"), 204, "DELETE")

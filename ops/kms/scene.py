@@ -1,5 +1,6 @@
 """One case's stage: a KMS, the faulty way to it, the planes, the books; and what is checked after every case, whatever it did."""
 
+import collections
 import contextlib
 import datetime
 import dataclasses
@@ -51,7 +52,8 @@ class Report:
 class Scene:
     """Everything that a case needs, made by one of the functions below and gone with it."""
 
-    def __init__(self):
+    def __init__(self, size: str = "full"):
+        self.size = size
         self.stack = contextlib.ExitStack()
         self.report = Report()
         self.bao: openbao.Bao | None = None
@@ -62,17 +64,17 @@ class Scene:
 
     # What stands on it.
 
-    def dev(self, nodes=1, token_ttl="1h", token_max_ttl="24h", extra="", faked_clock=False):
+    def dev(self, nodes=1, token_ttl="1h", token_max_ttl="24h", extra="", faked_clock=False, cabled=False):
         """One OpenBao in development mode."""
         self.bao = openbao.Dev()
         self.stack.callback(self.bao.stop)
-        return self._planes([self.bao.port], nodes, token_ttl, token_max_ttl, extra, faked_clock)
+        return self._planes([self.bao.port], nodes, token_ttl, token_max_ttl, extra, faked_clock, cabled)
 
     def cluster(self, nodes=1):
         """Three OpenBaos with raft."""
         self.bao = openbao.Cluster()
         self.stack.callback(self.bao.stop)
-        return self._planes(self.bao.ports, nodes, "1h", "24h", "", False)
+        return self._planes(self.bao.ports, nodes, "1h", "24h", "", False, False)
 
     def aws(self, imitation: aws.Imitation):
         """An imitation of AWS, microburst before it for faults in AWS's words, and the proxy before that."""
@@ -86,7 +88,7 @@ class Scene:
         self.world = self.stack.enter_context(world.World(table, 1, {"aws-credentials": aws.CREDENTIALS}))
         return self
 
-    def _planes(self, ports, nodes, token_ttl, token_max_ttl, extra, faked_clock):
+    def _planes(self, ports, nodes, token_ttl, token_max_ttl, extra, faked_clock, cabled):
         self.bao.prepare()
         self.bao.role(token_ttl, token_max_ttl)
         for port in ports:
@@ -94,7 +96,7 @@ class Scene:
             self.stack.callback(self.proxies[-1].close)
         role, secret = self.bao.approle()
         table = vault_table([proxy.endpoint for proxy in self.proxies], role, extra)
-        self.world = self.stack.enter_context(world.World(table, nodes, {"secret-id": secret}, faked_clock=faked_clock))
+        self.world = self.stack.enter_context(world.World(table, nodes, {"secret-id": secret}, faked_clock=faked_clock, cabled=cabled))
         return self
 
     @property
@@ -144,9 +146,13 @@ class Scene:
 
     def decrypts(self, mark=None) -> int:
         """Decrypts under the tenant's KEK that came to any of the addresses. Under the system's, health is examined all the time."""
+        return self.of_tenant(mark).get("transit/decrypt", 0)
+
+    def of_tenant(self, mark=None) -> dict[str, int]:
+        """Requests about the tenant's KEK that came to any of the addresses, by operation."""
         kek = self.world.tenant["kek"].partition("/")[2]
-        seen = [one for number, proxy in enumerate(self.proxies) for one in proxy.since(mark[number] if mark else 0, "transit/decrypt")]
-        return sum(one.path.endswith(f"/{kek}") for one in seen)
+        seen = [one for number, proxy in enumerate(self.proxies) for one in proxy.since(mark[number] if mark else 0)]
+        return dict(collections.Counter(one.operation for one in seen if one.path.endswith(f"/{kek}")))
 
     def mark(self) -> list[int]:
         return [proxy.marked() for proxy in self.proxies]

@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 
+import cable
 import raw
 import servers
 import sigv4
@@ -123,13 +124,15 @@ def clean_environment() -> dict[str, str]:
 class World:
     """The whole of it. `kms` is the text of the configuration's tables under `kms`; its `{data}` is this world's directory."""
 
-    def __init__(self, kms: str, nodes: int = 1, files: dict[str, str] | None = None, environment=None, faked_clock=False):
+    def __init__(self, kms: str, nodes: int = 1, files: dict[str, str] | None = None, environment=None, faked_clock=False, cabled=False):
         self.data = tempfile.mkdtemp(prefix="sealgate-kms-")
         self.grpc, self.admin = servers.free_port(), servers.free_port()
         self.token = secrets.token_hex(32)
         self.clock = os.path.join(self.data, "clock") if faked_clock else None
         self.offset = 0
         self.control, self.nodes, self.endpoints, self.health = None, [], [], []
+        # One a node, where they are wanted: each node's way to the control plane.
+        self.cabled, self.cables = cabled, []
         try:
             os.makedirs(os.path.join(self.data, "backend"))
             for name, text in {"admin-token": self.token, **(files or {})}.items():
@@ -159,11 +162,14 @@ class World:
         return Process(name, [binary(program), "--config", file], self.data, lambda: servers.answers(port, path), environment)
 
     def add_node(self, number: int, environment=None):
-        made = self.api("POST", "/v1/nodes", {"name": f"node-{number}", "tenants": ["acme"]})
+        made = self.api("POST", "/v1/nodes", {"name": f"node-{number}", "tenants": ["*"]})
         for name in ("ca", "certificate", "private_key"):
             self.write(f"node-{number}/{name}.pem", made[name])
         port, health = servers.free_port(), servers.free_port()
-        text = NODE.format(port=port, health=health, grpc=self.grpc, home=f"{self.data}/node-{number}", data=self.data)
+        if self.cabled:
+            self.cables.append(cable.Cable(self.grpc))
+        way = self.cables[number].port if self.cabled else self.grpc
+        text = NODE.format(port=port, health=health, grpc=way, home=f"{self.data}/node-{number}", data=self.data)
         node = self.program("sealgate-data-plane", f"node-{number}", text, health, "/readyz", environment)
         self.nodes.append(node)
         self.endpoints.append(f"http://127.0.0.1:{port}")
@@ -243,6 +249,8 @@ class World:
         for each in [*self.nodes, self.control]:
             if each is not None and each.process is not None:
                 servers.end_group(each.process, politely=False)
+        for each in self.cables:
+            each.close()
         if os.environ.get("SEALGATE_KEEP"):
             print(f"kept: {self.data}")
         else:

@@ -19,6 +19,10 @@ pub const SNAPSHOT_MAX: usize = 128 << 20;
 /// The metadata of an UNAVAILABLE that says after how many whole seconds it is worth trying again.
 pub const RETRY_AFTER: &str = "retry-after";
 
+/// The metadata beside [`RETRY_AFTER`] which says that a KMS was not even asked, and is not going to be before: whoever hears it need
+/// not pass the same question on again at once.
+pub const NOT_ASKED: &str = "sealgate-not-asked";
+
 /// Seconds for which one node alone deletes a bucket, counted from its last BeginDelete; it stops by itself after three quarters.
 pub const DELETION_LEASE: u64 = 120;
 

@@ -251,7 +251,11 @@ impl Kms for AwsKms {
                 let put = move |request: &mut _| request::put(request, &body);
                 client.encrypt().key_id(&*key).customize().mutate_request(put).send()
             })
-            .await?;
+            .await;
+        let done = match done {
+            Ok(done) => done,
+            Err(failure) => return Err(life::looked_at(self, &key, kek, failure).await),
+        };
         match done.ciphertext_blob {
             Some(blob) if (1..=LONGEST_WRAPPED).contains(&blob.as_ref().len()) => Ok(blob.into_inner()),
             _ => Err(self.no_answer("kms:Encrypt gave no ciphertext")),
@@ -279,7 +283,11 @@ impl Kms for AwsKms {
                     .ciphertext_blob(wrapped.into())
                     .send()
             })
-            .await?;
+            .await;
+        let done = match done {
+            Ok(done) => done,
+            Err(failure) => return Err(life::looked_at(self, &key, kek, failure).await),
+        };
         let plaintext = done.plaintext.ok_or_else(|| self.no_answer("kms:Decrypt gave no plaintext"))?;
         let plaintext = Zeroizing::new(plaintext.into_inner());
         let mut bytes = Zeroizing::new([0_u8; 32]);

@@ -7,6 +7,7 @@
 pub mod aws;
 mod breaker;
 pub mod config;
+mod connecting;
 mod keyring;
 mod local;
 mod resilience;

@@ -21,6 +21,7 @@ mod latency;
 mod limiter;
 mod negative;
 mod observer;
+mod progress;
 mod settings;
 mod view;
 
@@ -30,6 +31,7 @@ use async_trait::async_trait;
 pub use examine::Sample;
 pub(crate) use jitter::Jitter;
 pub use observer::{Kind, Observer, Operation, Outcome, Silent};
+pub(crate) use progress::step;
 use sealgate_envelope::Ik;
 pub use settings::Settings;
 use tokio::time::Instant;

@@ -10,6 +10,7 @@
 
 mod answer;
 mod config;
+mod connect;
 mod http;
 mod login;
 mod secret;

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use scripted::{Scripted, answer};
+use scripted::{Scripted, answer, refusal};
 use sealgate_envelope::Ik;
 use sealgate_kms::{Cause, Kms, KmsError, aws};
 use serde_json::{Value, json};
@@ -92,7 +92,8 @@ async fn each_fault_of_the_service_is_told_as_what_it_is_and_asked_once(faults: 
         (error("KeyUnavailableException", 500), server),
         (error("AccessDeniedException", 400), denied),
         (error("DisabledException", 400), denied),
-        (error("KMSInvalidStateException", 400), denied),
+        // The key is enabled, as a look at it shows.
+        (error("KMSInvalidStateException", 400), server),
         (error("InvalidGrantTokenException", 400), denied),
         (error("InvalidCiphertextException", 400), bad),
         (error("IncorrectKeyException", 400), bad),
@@ -288,4 +289,42 @@ async fn settings_that_cannot_be_used_are_told_at_the_start() {
     let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     std::fs::write(&path, garbage).unwrap();
     assert!(wrong(&section).contains("ca.pem"));
+}
+
+/// AWS says "invalid state" of a key that was taken away, and of one whose custom key store is not connected.
+#[tokio::test]
+async fn a_key_in_an_invalid_state_is_looked_at() {
+    let described = |state: &str| {
+        let key = json!({"KeyId": "mrk-1", "KeyState": state, "KeyUsage": "ENCRYPT_DECRYPT", "KeySpec": "SYMMETRIC_DEFAULT"});
+        answer(200, &json!({ "KeyMetadata": key }).to_string())
+    };
+    let invalid = || refusal("KMSInvalidStateException", "");
+    for (state, taken_away) in [
+        (described("PendingDeletion"), true),
+        (described("PendingReplicaDeletion"), true),
+        (described("PendingImport"), true),
+        (described("Disabled"), true),
+        (described("Unavailable"), false),
+        (described("Creating"), false),
+        (described("Updating"), false),
+        (described("Enabled"), false),
+        // Whoever may not look has AWS's word alone.
+        (refusal("AccessDeniedException", ""), true),
+        (refusal("KMSInternalException", ""), false),
+        (answer(500, ""), false),
+    ] {
+        let server = Scripted::start(vec![invalid(), state.clone(), invalid(), state.clone()]);
+        let (kms, _section) = at(&server.url());
+        for result in [
+            kms.unwrap("aws-eu/mrk-00000000000040008000000000000000", "", CONTEXT, b"wrapped")
+                .await
+                .map(drop),
+            kms.wrap("aws-eu/mrk-00000000000040008000000000000000", "", CONTEXT, &ik()).await.map(drop),
+        ] {
+            let error = result.unwrap_err();
+            assert_eq!(matches!(error, KmsError::Denied(_)), taken_away, "{state}: {error:?}");
+            assert_eq!(matches!(error, KmsError::Unavailable(..)), !taken_away, "{state}: {error:?}");
+        }
+        assert_eq!(server.requests().len(), 4, "{state}");
+    }
 }

@@ -254,6 +254,24 @@ async fn refused_credentials_are_loaded_anew_once() {
     assert_eq!(server.requests().len(), 3);
 }
 
+/// A key that was deactivated: the source is not to be asked by every call.
+#[tokio::test]
+async fn what_is_refused_whatever_the_source_gives_is_not_loaded_at_each_call() {
+    let server = Scripted::start(vec![refusal("UnrecognizedClientException", "")]);
+    let section = Section::new(&server.url());
+    let kms = aws::open("aws-eu", &section.config).unwrap().remove(0);
+    let error = kms.wrap(KEK, "", b"c", &ik()).await.unwrap_err();
+    assert!(matches!(error, KmsError::Denied(_)), "{error:?}");
+    // Whether the source is asked shows in whom the next request is signed by.
+    credentials(section.config.credentials_file.as_deref().unwrap(), "ASIANEW");
+    for _ in 0..5 {
+        let error = kms.wrap(KEK, "", b"c", &ik()).await.unwrap_err();
+        assert!(matches!(error, KmsError::Denied(_)), "{error:?}");
+    }
+    assert_eq!(server.requests().len(), 6, "one request a call");
+    assert_ne!(signed_by(&server), "ASIANEW");
+}
+
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

@@ -8,6 +8,7 @@ mod vault {
     mod cluster;
     mod documents;
     mod fake;
+    mod far;
     mod faults;
     mod keys;
     mod logins;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use sealgate_envelope::{BucketId, TenantId};
 use tokio::sync::watch;
 
-use super::{Fanout, Pending, Slot, Unconfirmed, Unsettled, Unsettling};
+use super::{Fanout, Holding, Pending, Slot, Unconfirmed, Unsettled, Unsettling};
 use crate::{Error, registry::Version};
 
 /// How long anyone waits for the nodes.
@@ -40,9 +40,9 @@ impl Acks {
         }
     }
 
-    /// Nodes that may serve a tenant and do not run this version within 5 s. Those that are not connected are among them, and
-    /// are not waited for.
-    pub(crate) async fn unconfirmed(&self, tenant: TenantId, since: Version) -> Result<Vec<String>, Error> {
+    /// Nodes that may hold keys of a tenant which this version takes away, after 5 s at most. Those that are not connected are among
+    /// them, and are not waited for.
+    pub(crate) async fn unconfirmed(&self, tenant: TenantId, since: Version) -> Result<Holding, Error> {
         self.behind(since).await?;
         self.fanout.send(Unconfirmed { tenant, since }).await
     }

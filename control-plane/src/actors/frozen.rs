@@ -88,18 +88,27 @@ impl Handler<Unsettled> for Fanout {
     }
 }
 
-/// Nodes that may serve a tenant, are not revoked, and have not said on the stream that they have now that they run this version.
+/// Nodes that may hold keys of a tenant that this version takes away.
 #[derive(Message)]
-#[rtype(result = "Vec<String>")]
+#[rtype(result = "Holding")]
 pub(crate) struct Unconfirmed {
     pub(crate) tenant: TenantId,
     pub(crate) since: Version,
 }
 
-impl Handler<Unconfirmed> for Fanout {
-    type Result = Vec<String>;
+/// Nobody in it: no node holds any.
+#[derive(Clone, Debug, Default, PartialEq, Eq, actix::MessageResponse)]
+pub(crate) struct Holding {
+    /// They may serve the tenant, are not revoked, and have not said on the stream that they have now that they run the version.
+    pub(crate) pending: Vec<String>,
+    /// They were revoked, at this time: they get no key any more, and nobody asks them what they still have.
+    pub(crate) revoked: Vec<(String, u64)>,
+}
 
-    fn handle(&mut self, message: Unconfirmed, _: &mut Self::Context) -> Vec<String> {
+impl Handler<Unconfirmed> for Fanout {
+    type Result = Holding;
+
+    fn handle(&mut self, message: Unconfirmed, _: &mut Self::Context) -> Holding {
         let state = self.registry.state();
         let pending = state.nodes.iter().filter(|(name, node)| {
             let confirmed = self.last_acked.get(*name).is_some_and(|(acked, _)| *acked >= message.since);
@@ -107,7 +116,13 @@ impl Handler<Unconfirmed> for Fanout {
                 && self.may_serve(node, message.tenant)
                 && !(confirmed && self.streams.contains_key(*name))
         });
-        pending.map(|(name, _)| name.clone()).collect()
+        let pending = pending.map(|(name, _)| name.clone()).collect();
+        let of_tenant = |node: &NodeRecord| {
+            let revoked = node.revoked.as_ref().filter(|revoked| revoked.tenants.contains(message.tenant));
+            revoked.map(|revoked| (node.name.clone(), revoked.at))
+        };
+        let revoked = state.nodes.values().filter_map(|node| of_tenant(node)).collect();
+        Holding { pending, revoked }
     }
 }
 

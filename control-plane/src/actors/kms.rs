@@ -4,7 +4,11 @@
 //! not; the next time is set when an examination has ended, so there is never more than one. It holds nothing that the next
 //! examination does not find out again after a panic.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use actix::{Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message, WrapFuture as _};
 use actix_rt::ArbiterHandle;
@@ -22,6 +26,8 @@ const MAILBOX: usize = 64;
 /// Seconds between examinations, from and to.
 const WELL: (u64, u64) = (8, 12);
 const NOT_WELL: (u64, u64) = (3, 5);
+/// KEKs that are remembered as refused; beyond, all are tried again.
+const MAX_REFUSED: usize = 64;
 /// The longest text of an error that is kept, in characters.
 const MAX_TEXT: usize = 300;
 
@@ -44,8 +50,8 @@ pub(crate) struct Examined {
 /// What a provider's actor works with.
 pub(crate) struct Patient {
     pub(crate) resilient: Resilient,
-    /// What to examine it with now.
-    pub(crate) sample: Box<dyn Fn(&str) -> Sample + Send + Sync>,
+    /// What to examine it with now, and with none of these KEKs.
+    pub(crate) sample: Box<dyn Fn(&str, &HashSet<String>) -> Sample + Send + Sync>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) degraded: watch::Sender<Degraded>,
@@ -87,6 +93,8 @@ pub(crate) struct KmsActor {
     patient: Arc<Patient>,
     changed: Arc<Notify>,
     examined: Examined,
+    /// KEKs of tenants that the KMS has refused: that is between it and the tenant, and says nothing about the provider.
+    refused: HashSet<String>,
 }
 
 /// A provider and the actor that looks after it.
@@ -107,25 +115,50 @@ pub(crate) fn look_after(arbiter: ArbiterHandle, patient: Patient) -> Result<Wat
             patient,
             changed,
             examined: Examined::default(),
+            refused: HashSet::new(),
         }))
     };
     Ok(Watched { resilient, slot: Arc::new(Slot::new(ActorKind::Kms, Box::new(start))?) })
 }
 
 impl KmsActor {
-    fn examine(&self, ctx: &mut Context<Self>) {
+    fn examine(&mut self, ctx: &mut Context<Self>) {
         let patient = Arc::clone(&self.patient);
-        let sample = (patient.sample)(patient.resilient.provider());
+        let sample = (patient.sample)(patient.resilient.provider(), &self.refused);
+        if matches!(sample, Sample::Nothing) {
+            // There is no other one: whether it is still refused shows with the next.
+            self.refused.clear();
+        }
         let by = match &sample {
             Sample::Kek(_) => "wrap and unwrap",
             Sample::Record { .. } => "unwrap",
             Sample::Nothing => "ready",
         };
-        let examination = async move { patient.resilient.examine(&sample).await };
-        ctx.spawn(examination.into_actor(self).map(move |result, actor, ctx| {
-            let well = actor.found(by, &result);
+        let examination = async move {
+            let result = patient.resilient.examine(&sample).await;
+            (sample, result)
+        };
+        ctx.spawn(examination.into_actor(self).map(move |(sample, result), actor, ctx| {
+            let judged = actor.judged(&sample, result);
+            let well = actor.found(by, &judged);
             actor.wait(well, ctx);
         }));
+    }
+
+    /// What an examination's result says about the provider: that it refuses one tenant's KEK is its answer, so it works. The next is
+    /// made with another's, where there is one; the system's KEK is everybody's.
+    fn judged(&mut self, sample: &Sample, result: Result<(), KmsError>) -> Result<(), KmsError> {
+        let (Sample::Record { kek, .. }, Err(error)) = (sample, &result) else { return result };
+        if error.is_transient() {
+            return result;
+        }
+        let provider = self.patient.resilient.provider();
+        tracing::warn!(kms = provider, kek, %error, "a KMS refuses the KEK that it was examined with");
+        if self.refused.len() >= MAX_REFUSED {
+            self.refused.clear();
+        }
+        self.refused.insert(kek.clone());
+        Ok(())
     }
 
     /// Takes in a result; whether all is well.
@@ -185,18 +218,45 @@ impl Handler<Health> for KmsActor {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 mod tests {
-    use actix::Handler;
+    use sealgate_kms::{Cause, Settings, Silent};
 
-    use super::KmsActor;
-    use crate::actors::testing::Panic;
+    use super::*;
+    use crate::{ManualClock, actors::testing::Panic};
 
     impl Handler<Panic> for KmsActor {
         type Result = ();
 
-        #[allow(clippy::panic, reason = "what it is for")]
         fn handle(&mut self, _: Panic, _: &mut Self::Context) {
             panic!("as the test wants it")
         }
+    }
+
+    #[test]
+    fn a_kek_that_the_kms_refuses_says_nothing_about_the_kms_unless_it_is_everybodys() {
+        let resilient = Resilient::new("kms", Vec::new(), &[], Settings::default(), Arc::new(Silent));
+        let patient = Patient {
+            resilient,
+            sample: Box::new(|_, _| Sample::Nothing),
+            clock: Arc::new(ManualClock::new(1)),
+            metrics: Arc::new(Metrics::new().unwrap()),
+            degraded: watch::Sender::new(Degraded::new()),
+        };
+        let mut actor = KmsActor {
+            patient: Arc::new(patient),
+            changed: Arc::default(),
+            examined: Examined::default(),
+            refused: HashSet::new(),
+        };
+        let (kek, version) = ("kms/t".to_owned(), String::new());
+        let record = Sample::Record { kek, version, context: vec![1], wrapped: vec![1] };
+        let away = || Err(KmsError::Unavailable(Cause::Server, String::new()));
+        let denied = || Err(KmsError::Denied("kms/t".to_owned()));
+        assert_eq!(actor.judged(&record, away()), away());
+        assert_eq!(actor.judged(&Sample::Kek("kms/system".to_owned()), denied()), denied());
+        assert!(actor.refused.is_empty());
+        assert_eq!(actor.judged(&record, denied()), Ok(()));
+        assert_eq!(actor.refused, HashSet::from(["kms/t".to_owned()]), "the next is made with another one's");
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{Api, Problem};
 use crate::{
     Error,
+    actors::Holding,
     keys::HARD,
     recovery,
     registry::{
@@ -71,7 +72,7 @@ async fn report(api: web::Data<Api>, name: web::Path<String>) -> Result<HttpResp
 async fn state_of(api: &Api, name: &str) -> Result<Value, Error> {
     let tenant = api.registry.tenant_by_name(name)?;
     let (report, job) = api.keys.kek_report(tenant.id).await?;
-    let mut answer = json!(report);
+    let mut answer = json!(*report);
     answer["tenant"] = json!(tenant.name);
     answer["kek"] = json!(tenant.kek);
     answer["generation"] = json!(tenant.generation);
@@ -180,28 +181,10 @@ async fn destroy(
     body: web::Json<Destroy>,
 ) -> Result<HttpResponse, Problem> {
     let (tenant, kek) = (api.registry.tenant_by_name(&name)?, body.into_inner().kek);
-    let used = tenant.keks.iter().find(|used| used.kek == kek);
-    let used = used.ok_or_else(|| Error::NotFound(format!("{kek:?} never wrapped a key of this tenant")))?;
-    let (report, _) = api.keys.kek_report(tenant.id).await?;
-    let needed = report.versions.iter().any(|version| version.kek == kek && !version.destroyable);
-    let at = match used.destroyed {
+    let gone = tenant.keks.iter().find(|used| used.kek == kek).and_then(|used| used.destroyed);
+    let at = match gone {
         Some(at) => at,
-        None if kek == tenant.kek => {
-            return Err(Error::Precondition(format!(
-                "{kek:?} wraps the tenant's keys: move it to another first"
-            ))
-            .into());
-        }
-        None if needed => {
-            return Err(Error::Precondition(format!(
-                "key records or their copies still name {kek:?}: GET …/kek says which, and what was not seen"
-            ))
-            .into());
-        }
-        None => {
-            api.keys.another_kek(&tenant, &kek, &*api.kms).await?;
-            api.keys.destroy(tenant.id, &kek, &*api.kms).await?
-        }
+        None => api.keys.destroy_old(&tenant, &kek, &*api.kms).await?,
     };
     tracing::warn!(target: "audit", tenant = tenant.name, kek, at, "a KEK is destroyed");
     Ok(HttpResponse::Ok().json(json!({ "kek": kek, "destroyed_at": at })))
@@ -271,7 +254,7 @@ async fn shred_of(api: &Api, name: &str) -> Result<Value, Error> {
     let tenant = api.registry.tenant_by_name(name)?;
     let cut = tenant.cut.clone().filter(|cut| cut.shred);
     let cut = cut.ok_or_else(|| Error::NotFound(format!("the tenant {name:?} was not shredded")))?;
-    let pending = api.acks.unconfirmed(tenant.id, api.registry.version()).await?;
+    let pending = api.acks.unconfirmed(tenant.id, api.registry.version()).await?.pending;
     let keks: Vec<_> = tenant
         .keks
         .iter()
@@ -295,10 +278,16 @@ impl Api {
     /// What the nodes of a tenant have confirmed, and when the last is certain to hold none of the keys that this version
     /// takes away.
     pub(super) async fn confirmed(&self, tenant: TenantId, version: Version) -> Result<Value, Error> {
-        let pending = self.acks.unconfirmed(tenant, version).await?;
+        let Holding { pending, revoked } = self.acks.unconfirmed(tenant, version).await?;
         let now = self.registry.clock().now();
         let life = self.registry.tenant(tenant)?.unproved_life;
-        let certain_at = if pending.is_empty() { now } else { now + HARD + life };
-        Ok(json!({ "version": version.version, "pending": pending, "certain_at": certain_at }))
+        let outlived = |since: u64| since + HARD + life;
+        // Who was revoked long ago holds nothing any more; who was revoked just now may have got a key just before.
+        let revoked: Vec<_> = revoked.into_iter().filter(|(_, at)| outlived(*at) > now).collect();
+        let of_pending = if pending.is_empty() { now } else { outlived(now) };
+        let certain_at = revoked.iter().map(|(_, at)| outlived(*at)).fold(of_pending, u64::max);
+        let revoked: Vec<_> = revoked.into_iter().map(|(node, _)| node).collect();
+        let version = version.version;
+        Ok(json!({ "version": version, "pending": pending, "revoked": revoked, "certain_at": certain_at }))
     }
 }

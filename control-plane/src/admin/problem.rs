@@ -32,7 +32,7 @@ impl ResponseError for Problem {
             Error::Denied(_) => StatusCode::FORBIDDEN,
             Error::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
             Error::Exhausted(_) => StatusCode::TOO_MANY_REQUESTS,
-            Error::Unavailable(_) | Error::Later(..) => StatusCode::SERVICE_UNAVAILABLE,
+            Error::Unavailable(_) | Error::Later(..) | Error::NotAsked(..) => StatusCode::SERVICE_UNAVAILABLE,
             Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -1,4 +1,4 @@
-//! `GET` and `POST /v1/tenants`.
+//! `GET` and `POST /v1/tenants`, `GET` and `PATCH /v1/tenants/{name}`.
 
 use actix_web::{HttpResponse, web};
 use sealgate_envelope::TenantId;
@@ -6,7 +6,10 @@ use sealgate_kms::{Kms as _, KmsError, SYSTEM_KEK};
 use serde::Deserialize;
 
 use super::{Api, Problem};
-use crate::{Error, registry::records::TenantRecord};
+use crate::{
+    Error,
+    registry::{TenantChange, records::TenantRecord},
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,13 +25,56 @@ struct NewTenant {
 }
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config.service(web::resource("/tenants").get(list).post(create));
+    config
+        .service(web::resource("/tenants").get(list).post(create))
+        .service(web::resource("/tenants/{name}").get(shown).patch(change));
 }
 
 async fn list(api: web::Data<Api>) -> HttpResponse {
     let state = api.registry.state();
     HttpResponse::Ok()
         .json(state.tenants.values().map(|tenant| TenantRecord::clone(tenant)).collect::<Vec<_>>())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    name: Option<String>,
+    unproved_life: Option<u64>,
+}
+
+async fn shown(api: web::Data<Api>, name: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let tenant = api.registry.tenant_by_name(&name)?;
+    Ok(HttpResponse::Ok().json(&*tenant))
+}
+
+/// What does not concern its KEK, which has resources of its own.
+async fn change(
+    api: web::Data<Api>,
+    name: web::Path<String>,
+    body: web::Json<Change>,
+) -> Result<HttpResponse, Problem> {
+    let (name, Change { name: new, unproved_life }) = (name.into_inner(), body.into_inner());
+    if new.is_none() && unproved_life.is_none() {
+        return Err(Error::Invalid("nothing to change: \"name\", \"unproved_life\"".to_owned()).into());
+    }
+    let change = TenantChange { name: new, unproved_life };
+    let (before, version) = api.change(move |registry| registry.change_tenant(&name, &change)).await?;
+    let tenant = api.registry.tenant(before.id)?;
+    api.keys.live(tenant.id, tenant.unproved_life);
+    tracing::info!(
+        target: "audit",
+        tenant = %tenant.id,
+        name = tenant.name,
+        name_before = before.name,
+        unproved_life = tenant.unproved_life,
+        unproved_life_before = before.unproved_life,
+        "a tenant was changed"
+    );
+    let mut answer = serde_json::json!(*tenant);
+    answer["version"] = serde_json::json!(version.version);
+    answer["pending"] = serde_json::json!(api.acks.unconfirmed(tenant.id, version).await?.pending);
+    Ok(HttpResponse::Ok().json(answer))
 }
 
 async fn create(api: web::Data<Api>, body: web::Json<NewTenant>) -> Result<HttpResponse, Problem> {

@@ -56,7 +56,9 @@ impl KeysService {
             }
             Err(error) => {
                 let outcome = match error {
-                    Error::Unavailable(_) | Error::Later(..) | Error::Internal(_) => Outcome::Unavailable,
+                    Error::Unavailable(_) | Error::Later(..) | Error::NotAsked(..) | Error::Internal(_) => {
+                        Outcome::Unavailable
+                    }
                     _ => Outcome::Refused,
                 };
                 self.metrics.fetch(what, outcome);

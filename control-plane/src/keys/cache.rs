@@ -56,6 +56,8 @@ pub(super) struct Cache {
     /// Whose IKs come in no more: what was asked of the KMS before they were cut off may be answered after it.
     cut: HashSet<TenantId>,
     barred: HashSet<KeyName>,
+    /// Tenants' unproved lives that were changed: who asked the KMS before that brings along the old one.
+    lives: HashMap<TenantId, u64>,
 }
 
 impl Cache {
@@ -85,6 +87,7 @@ impl Cache {
         if self.cut.contains(&sample.context.tenant) || self.barred.contains(&name) {
             return;
         }
+        let unproved_life = self.lives.get(&sample.context.tenant).copied().unwrap_or(unproved_life);
         if self.keys.len() >= MAX_KEYS
             && let Some(victim) = self.keys.keys().next().copied()
         {
@@ -143,6 +146,13 @@ impl Cache {
         }
     }
 
+    /// The IKs of a tenant's buckets have another unproved life from now on.
+    pub(super) fn live(&mut self, tenant: TenantId, buckets: &HashSet<BucketId>, unproved_life: u64) {
+        self.lives.insert(tenant, unproved_life);
+        let own = self.keys.iter_mut().filter(|((of, _), _)| buckets.contains(of));
+        own.for_each(|(_, cached)| cached.unproved_life = unproved_life);
+    }
+
     /// An IK that was wrapped anew hangs on what wraps it now, which the KMS has just proved.
     pub(super) fn rebind(&mut self, name: KeyName, kek: KekVersion, sample: &IkRecord, asked: u64) {
         let Some(cached) = self.keys.get_mut(&name) else { return };
@@ -193,10 +203,11 @@ impl Cache {
         (keys, unproved.map(named).collect())
     }
 
-    /// A record that the provider has opened before.
-    pub(super) fn sample(&self, provider: &str) -> Option<Arc<IkRecord>> {
+    /// A record that the provider has opened before, under none of these KEKs.
+    pub(super) fn sample(&self, provider: &str, refused: &HashSet<String>) -> Option<Arc<IkRecord>> {
         let mut proofs = self.proofs.iter();
-        proofs.find(|(kek, _)| is_of(kek, provider)).map(|(_, proof)| Arc::clone(&proof.sample))
+        let found = proofs.find(|(kek, _)| is_of(kek, provider) && !refused.contains(&kek.0));
+        found.map(|(_, proof)| Arc::clone(&proof.sample))
     }
 
     pub(super) fn len(&self) -> usize {

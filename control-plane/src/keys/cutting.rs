@@ -14,9 +14,16 @@ impl KeyService {
 
     /// Zeroizes the IKs of a tenant; `cut` keeps them out.
     pub(crate) fn cut(&self, tenant: TenantId, cut: bool) {
+        self.unwrapper.cut(tenant, &self.buckets_of(tenant), cut);
+    }
+
+    /// The IKs of a tenant live for so long without a proof, in seconds, beginning with those that are here.
+    pub(crate) fn live(&self, tenant: TenantId, unproved_life: u64) {
+        self.unwrapper.live(tenant, &self.buckets_of(tenant), unproved_life);
+    }
+
+    fn buckets_of(&self, tenant: TenantId) -> HashSet<BucketId> {
         let state = self.registry.state();
-        let buckets: HashSet<BucketId> =
-            state.buckets.values().filter(|bucket| bucket.tenant == tenant).map(|bucket| bucket.id).collect();
-        self.unwrapper.cut(tenant, &buckets, cut);
+        state.buckets.values().filter(|bucket| bucket.tenant == tenant).map(|bucket| bucket.id).collect()
     }
 }

@@ -7,17 +7,20 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use sealgate_envelope::{BucketId, IkContext, IkId, TenantId};
-use sealgate_kms::{Kms, KmsError};
+use sealgate_envelope::{IkId, TenantId};
+use sealgate_kms::Kms;
 use tokio::task::JoinSet;
 
-use super::KeyService;
+use super::{
+    KeyService,
+    reports::{Made, Seen},
+};
 use crate::{
     Error,
     registry::{
         Registry,
         life::{Found, PARTS, Rewrapped},
-        records::{IkEntry, JobRecord, TenantRecord},
+        records::{IkEntry, JobRecord},
         report::KekReport,
     },
 };
@@ -212,7 +215,12 @@ impl KeyService {
     /// All are wrapped anew, or were refused: what was seen of the copies.
     async fn copies(&self, mut job: JobRecord) -> Result<Went, Error> {
         let id = job.tenant;
-        let report = self.read(move |registry| registry.kek_report(id)).await?;
+        let made = self.report(id).await?;
+        let (report, outdated) = (&made.report, made.outdated(self.seen()));
+        // Whatever it says, by now it may be otherwise: nothing is begun or ended on it.
+        if let Some(soon) = outdated.filter(|soon| !soon.is_zero()) {
+            return Ok(Went::Wait(soon));
+        }
         if report.outdated > 0 {
             // Those that were refused, and what came in meanwhile with an adopted bucket.
             if job.refused > 0 {
@@ -225,7 +233,7 @@ impl KeyService {
             return Ok(Went::On);
         }
         if report.unseen.is_empty() {
-            let clear = clear(&report);
+            let clear = clear(report);
             let (ended, cleared) = (job.clone(), clear.clone());
             self.change(move |registry| registry.end_rewrap(&ended, &cleared)).await?;
             tracing::info!(target: "audit", tenant = %id, rewrapped = job.rewrapped, off_the_card = ?clear, "all keys are wrapped anew, and every copy was seen");
@@ -249,72 +257,6 @@ impl KeyService {
         Ok(Went::Wait(AGAIN))
     }
 
-    /// Has the KMS destroy every KEK of a shredded tenant; whether some are left.
-    async fn destroy_all(&self, id: TenantId, kms: &dyn Kms) -> Result<bool, Error> {
-        let tenant = self.registry.tenant(id)?;
-        let mut left = false;
-        for used in tenant.keks.iter().filter(|used| used.destroyed.is_none()) {
-            match self.destroy(id, &used.kek, kms).await {
-                Ok(at) => {
-                    tracing::warn!(target: "audit", tenant = tenant.name, kek = used.kek, at, "a KEK is destroyed: the tenant is shredded");
-                }
-                Err(error) => {
-                    left = true;
-                    tracing::error!(target: "audit", tenant = tenant.name, kek = used.kek, %error, "a KEK of a shredded tenant is not destroyed yet");
-                }
-            }
-        }
-        Ok(left)
-    }
-
-    /// Has the KMS destroy a KEK, and writes it down; Unix seconds at which it is gone.
-    pub(crate) async fn destroy(&self, id: TenantId, kek: &str, kms: &dyn Kms) -> Result<u64, Error> {
-        // Before anything is done that cannot be undone.
-        self.registry.kek_free(id, kek)?;
-        let at = match kms.destroy(kek).await {
-            Ok(at) => at,
-            // By an earlier call whose answer was lost, or by somebody else.
-            Err(KmsError::NotFound(_)) => self.clock.now(),
-            Err(error) => return Err(error.into()),
-        };
-        let of = kek.to_owned();
-        self.change(move |registry| registry.kek_destroyed(id, &of, at)).await?;
-        Ok(at)
-    }
-
-    /// Demands that a KEK is not the tenant's present one under another reference: a provider that was given a second name, a key's id
-    /// beside its ARN.
-    pub(crate) async fn another_kek(
-        &self,
-        tenant: &TenantRecord,
-        kek: &str,
-        kms: &dyn Kms,
-    ) -> Result<(), Error> {
-        let context = self.trial(tenant.id, &tenant.kek)?;
-        let (record, _) = self.unwrapper.make(context).await?;
-        let (bytes, version) = (record.context.to_bytes()?, &record.context.kek_version);
-        match kms.unwrap(kek, version, &bytes, &record.wrapped).await {
-            Ok(_) => Err(Error::Precondition(format!(
-                "{kek:?} opens what {:?} wraps: it is the same key under another name",
-                tenant.kek
-            ))),
-            // Nothing is destroyed on a guess.
-            Err(error) if error.is_transient() => Err(error.into()),
-            Err(_) => Ok(()),
-        }
-    }
-
-    fn trial(&self, tenant: TenantId, kek: &str) -> Result<IkContext, Error> {
-        Ok(IkContext {
-            tenant,
-            bucket: BucketId::random()?,
-            ik: IkId::random()?,
-            created: self.clock.now(),
-            kek: kek.to_owned(),
-            kek_version: String::new(),
-        })
-    }
-
     /// Demands that a KEK opens what it wraps.
     pub(crate) async fn try_kek(&self, tenant: TenantId, kek: &str) -> Result<(), Error> {
         let (record, _) = self.unwrapper.make(self.trial(tenant, kek)?).await?;
@@ -329,9 +271,31 @@ impl KeyService {
         self.read(move |registry| registry.keys_of(&bucket)).await
     }
 
-    /// What is known of a tenant's KEKs, and the work on them.
-    pub(crate) async fn kek_report(&self, id: TenantId) -> Result<(KekReport, Option<JobRecord>), Error> {
-        self.read(move |registry| Ok((registry.kek_report(id)?, registry.job(id)?))).await
+    /// What is known of a tenant's KEKs, or was a short while ago where finding it out takes long; and the work on them.
+    pub(crate) async fn kek_report(
+        &self,
+        id: TenantId,
+    ) -> Result<(Arc<KekReport>, Option<JobRecord>), Error> {
+        let report = self.report(id).await?.report;
+        // Behind changes that are under way: when it is done, so is what it did to the recovery card.
+        Ok((report, self.change(move |registry| registry.job(id)).await?))
+    }
+
+    /// What a report that is made now is of.
+    fn seen(&self) -> Seen {
+        (self.registry.store().revision(), self.registry.version().version)
+    }
+
+    async fn report(&self, id: TenantId) -> Result<Made, Error> {
+        if let Some(made) = self.reports.last(id, self.seen()) {
+            return Ok(made);
+        }
+        let began = tokio::time::Instant::now();
+        let seen = self.seen();
+        let report = self.read(move |registry| registry.kek_report(id)).await?;
+        let made = Made::new(report, seen, began);
+        self.reports.keep(id, made.clone());
+        Ok(made)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What nodes ask for, decided: which tenant, which bucket, which state, in which order.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -12,6 +12,7 @@ use super::{
     ACTIVE_GRACE, ACTIVE_LIFE, GRACE_PORTION, HARD, PROVE_AFTER,
     cache::{Held, Owner},
     looks::Looks,
+    reports::Reports,
     unopened::{Look, MAX_UNOPENED, Unopened},
     unwrapper::Unwrapper,
 };
@@ -53,6 +54,7 @@ pub(crate) struct KeyService {
     making: Mutex<HashMap<BucketId, Arc<tokio::sync::Mutex<()>>>>,
     unopened: Unopened,
     pub(super) looks: Looks,
+    pub(super) reports: Reports,
 }
 
 impl KeyService {
@@ -73,6 +75,7 @@ impl KeyService {
             making: Mutex::new(HashMap::new()),
             unopened: Unopened::default(),
             looks: Looks::default(),
+            reports: Reports::default(),
         }
     }
 
@@ -96,13 +99,14 @@ impl KeyService {
         self.unwrapper.of_provider(provider)
     }
 
-    /// What a KMS provider is examined with: the system KEK where it holds it, else a record that it has opened before.
-    pub(crate) fn sample(&self, provider: &str) -> Sample {
+    /// What a KMS provider is examined with: the system KEK where it holds it, else a record that it has opened before, under a KEK
+    /// that it has not `refused` lately.
+    pub(crate) fn sample(&self, provider: &str, refused: &HashSet<String>) -> Sample {
         let kek = self.registry.sealer().kek();
         if kek.split_once('/').is_some_and(|(of, _)| of == provider) {
             return Sample::Kek(kek.to_owned());
         }
-        let record = self.unwrapper.sample(provider);
+        let record = self.unwrapper.sample(provider, refused);
         let sample = record.and_then(|record| {
             let IkRecord { context, wrapped } = &*record;
             let (kek, version) = (context.kek.clone(), context.kek_version.clone());
@@ -142,9 +146,9 @@ impl KeyService {
                     match self.make(&record, Some(ik)).await {
                         Ok(made) => made,
                         // The 24 h are soft: the old one goes on while no new one can be made.
-                        Err(Error::Unavailable(reason) | Error::Later(_, reason))
-                            if usable && entry.confirmed && now < created + ACTIVE_LIFE + ACTIVE_GRACE =>
-                        {
+                        Err(
+                            Error::Unavailable(reason) | Error::Later(_, reason) | Error::NotAsked(_, reason),
+                        ) if usable && entry.confirmed && now < created + ACTIVE_LIFE + ACTIVE_GRACE => {
                             tracing::warn!(target: "audit", %bucket, %ik, reason, "no new key: the old one goes on");
                             self.metrics.degraded();
                             (ik, created, entry)

@@ -162,6 +162,12 @@ impl Unwrapper {
         lock(&self.cache).cut(tenant, buckets, cut);
     }
 
+    /// The IKs of a tenant have another unproved life.
+    pub(super) fn live(&self, tenant: TenantId, buckets: &HashSet<BucketId>, unproved_life: u64) {
+        lock(&self.cache).live(tenant, buckets, unproved_life);
+        self.changed.notify_one();
+    }
+
     /// Whether the KMS opens a record, which then is one that it wrapped itself for just this context. Nothing is kept.
     pub(super) async fn opens(&self, record: &IkRecord) -> Result<bool, Error> {
         let context = &record.context;
@@ -197,9 +203,9 @@ impl Unwrapper {
         lock(&self.cache).of_provider(provider)
     }
 
-    /// A record that the provider has opened before.
-    pub(super) fn sample(&self, provider: &str) -> Option<Arc<IkRecord>> {
-        lock(&self.cache).sample(provider)
+    /// A record that the provider has opened before, under none of these KEKs.
+    pub(super) fn sample(&self, provider: &str, refused: &HashSet<String>) -> Option<Arc<IkRecord>> {
+        lock(&self.cache).sample(provider, refused)
     }
 
     /// How many KEK versions could not be proved when they should have been.

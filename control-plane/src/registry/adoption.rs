@@ -15,7 +15,8 @@ use super::{
     iks::noted,
     records::{
         AdoptionRecord, BucketRecord, BucketState, IkEntry, JobRecord, LentRecord, OldCopy, RuleRecord,
-        SOURCE_PREFIX, SourceRecord, bucket_key, ik_key, job_key, lent_key, source_key, tenant_key,
+        SOURCE_PREFIX, SourceRecord, TenantRecord, bucket_key, ik_key, job_key, lent_key, source_key,
+        tenant_key,
     },
 };
 use crate::Error;
@@ -118,6 +119,8 @@ impl Registry {
                 (BucketId::random()?, rules, AdoptionRecord { plain: true, ..AdoptionRecord::default() })
             }
             Adopted::Known(id, card) => {
+                let owner = self.tenant(tenant)?;
+                card.keks().iter().try_for_each(|kek| stays(&owner, kek))?;
                 if let Some(other) = state.bucket(id) {
                     return Err(Error::AlreadyExists(format!(
                         "the logical bucket {id} is registered as {:?}: release that one before its replica is adopted",
@@ -163,6 +166,7 @@ impl Registry {
         }
         let tenant = self.tenant(bucket.tenant)?;
         self.kek_free(tenant.id, &context.kek)?;
+        stays(&tenant, &context.kek)?;
         let mut compare = vec![self.unchanged(&bucket_key(&bucket.name))?];
         let mut ops = Vec::new();
         let (owner, ik) = (context.bucket, context.ik);
@@ -289,6 +293,14 @@ impl Registry {
             Some(_) => Ok(bucket),
             None => Err(Error::Precondition("the bucket is not being adopted".to_owned())),
         }
+    }
+}
+
+/// Demands that a KEK is not about to be destroyed: a report may have said that nothing needs it.
+fn stays(tenant: &TenantRecord, kek: &str) -> Result<(), Error> {
+    match tenant.keks.iter().any(|used| used.kek == kek && used.destroying) {
+        true => Err(Error::Conflict(format!("the KEK {kek:?} is about to be destroyed"))),
+        false => Ok(()),
     }
 }
 

@@ -4,12 +4,13 @@ use sealgate_store::{Op, encode};
 
 use super::{
     Registry, Version,
-    records::{Issued, NodeRecord, Tenants, node_key},
-    tenants::check_label,
+    records::{Issued, NodeRecord, Revoked, Tenants, node_key},
+    tenants::{UNPROVED_LIFE_MAX, check_label},
 };
 use crate::{
     Error,
     identity::Identity,
+    keys::HARD,
     pki::{NODE_LIFE, NodeIdentity},
 };
 
@@ -47,7 +48,8 @@ impl Registry {
                 NodeRecord { tenants, issued: Vec::new(), former, ..NodeRecord::clone(known) }
             }
             None => {
-                NodeRecord { name: name.to_owned(), tenants, issued: Vec::new(), former: None, created: now }
+                let (issued, former, revoked) = (Vec::new(), None, None);
+                NodeRecord { name: name.to_owned(), tenants, issued, former, revoked, created: now }
             }
         };
         record.issued.retain(|issued| issued.not_after > now);
@@ -110,7 +112,16 @@ impl Registry {
     pub fn revoke_node(&self, name: &str) -> Result<Version, Error> {
         let state = self.state();
         let known = state.nodes.get(name).ok_or_else(|| Error::NotFound("no such node".to_owned()))?;
-        let record = NodeRecord { issued: Vec::new(), former: None, ..NodeRecord::clone(known) };
+        let now = self.now();
+        // Revoked again: nobody has been given a key by its certificates since.
+        let revoked = if known.issued.is_empty() && known.former.is_none() {
+            known.revoked.clone()
+        } else {
+            let served = known.former.as_ref().map_or(known.tenants.clone(), |it| it.and(&known.tenants));
+            let before = known.revoked.as_ref().filter(|it| now < it.at + HARD + UNPROVED_LIFE_MAX);
+            Some(Revoked { at: now, tenants: before.map_or(served.clone(), |it| it.tenants.and(&served)) })
+        };
+        let record = NodeRecord { issued: Vec::new(), former: None, revoked, ..NodeRecord::clone(known) };
         let key = node_key(name);
         self.commit(&[self.unchanged(&key)?], vec![Op::Put(key, encode(&record)?)], true)
     }

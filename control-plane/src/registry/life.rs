@@ -100,6 +100,11 @@ impl Registry {
         if record.keks.iter().any(|used| used.kek == kek && used.destroyed.is_some()) {
             return Err(Error::Precondition(format!("the KEK {kek:?} was destroyed")));
         }
+        if record.loses(kek) {
+            return Err(Error::Precondition(format!(
+                "the KEK {kek:?} is about to be destroyed: have it destroyed once more, which ends that or takes it back"
+            )));
+        }
         match record.keks.iter_mut().find(|used| used.kek == kek) {
             Some(used) => used.cleared = false,
             None => record.keks.push(KekUse::new(kek)),
@@ -251,13 +256,55 @@ impl Registry {
         Ok(())
     }
 
+    /// A KEK of old is to be destroyed, or is not after all. While it is, nothing begins to need it: whatever did so before is seen by
+    /// a report that is made afterwards. Whether it was so before.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for one that never was the tenant's, [`Error::Precondition`] for the one that wraps its IKs now.
+    pub(crate) fn set_destroying(&self, id: TenantId, kek: &str, destroying: bool) -> Result<bool, Error> {
+        let tenant = self.tenant(id)?;
+        let mut record = TenantRecord::clone(&tenant);
+        let used = record.keks.iter_mut().find(|used| used.kek == kek);
+        let used =
+            used.ok_or_else(|| Error::NotFound(format!("{kek:?} never wrapped a key of this tenant")))?;
+        if destroying && kek == tenant.kek {
+            return Err(Error::Precondition(format!(
+                "{kek:?} wraps the tenant's keys: move it to another first"
+            )));
+        }
+        let before = std::mem::replace(&mut used.destroying, destroying);
+        if before != destroying {
+            self.put_tenant(&record, false)?;
+        }
+        Ok(before)
+    }
+
     /// A KEK is destroyed by the KMS at `at`, Unix seconds.
     pub(crate) fn kek_destroyed(&self, tenant: TenantId, kek: &str, at: u64) -> Result<(), Error> {
         let mut record = TenantRecord::clone(&*self.tenant(tenant)?);
         for used in record.keks.iter_mut().filter(|used| used.kek == kek) {
-            used.destroyed = Some(at);
+            (used.destroyed, used.destroying) = (Some(at), false);
         }
         self.put_tenant(&record, false).map(drop)
+    }
+
+    /// KEKs in use, of other tenants and the system's, that may be this one under another reference: the name that the KMS itself has
+    /// for a key is the same then, behind another provider's name or within an ARN. With who has them, and whose context to try.
+    pub(crate) fn namesakes(&self, id: TenantId, kek: &str) -> Vec<(String, TenantId, String)> {
+        let name = |kek: &str| kek.rsplit('/').next().unwrap_or_default().to_owned();
+        let (state, wanted) = (self.state(), name(kek));
+        let mut found = Vec::new();
+        for other in state.tenants.values().filter(|other| other.id != id) {
+            let used = other.keks.iter().filter(|used| used.destroyed.is_none() && name(&used.kek) == wanted);
+            found.extend(
+                used.map(|used| (format!("the tenant {:?}", other.name), other.id, used.kek.clone())),
+            );
+        }
+        let system = self.sealer().kek();
+        if name(system) == wanted && system != kek {
+            found.push(("the system".to_owned(), id, system.to_owned()));
+        }
+        found
     }
 
     pub(super) fn put_tenant(&self, record: &TenantRecord, urgent: bool) -> Result<Version, Error> {
@@ -265,3 +312,6 @@ impl Registry {
         self.commit(&[self.unchanged(&key)?], vec![Op::Put(key, encode(record)?)], urgent)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -380,6 +380,19 @@ pub struct NodeRecord {
     /// The tenants of certificates that a change of tenants has revoked: the process that had them may still be serving these.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub former: Option<Tenants>,
+    /// Its last revocation: whoever had its certificates may hold keys for a while longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<Revoked>,
     /// Unix seconds of the first certificate.
     pub created: u64,
+}
+
+/// That certificates of a node were revoked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revoked {
+    /// Unix seconds. From then on it got no key.
+    pub at: u64,
+    /// The tenants that it served, those of revocations shortly before included.
+    pub tenants: Tenants,
 }

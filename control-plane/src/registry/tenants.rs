@@ -6,7 +6,7 @@ use sealgate_envelope::TenantId;
 use sealgate_store::{Compare, Op, decode, encode};
 
 use super::{
-    Registry,
+    Registry, Version,
     records::{KekUse, SYSTEM, SystemRecord, TenantRecord, tenant_key},
 };
 use crate::Error;
@@ -14,7 +14,15 @@ use crate::Error;
 /// 24 h: how long an IK may go on when the KMS cannot be reached, unless the tenant says otherwise.
 pub(crate) const UNPROVED_LIFE: u64 = 86_400;
 /// The longest that a tenant may ask for: a week.
-const UNPROVED_LIFE_MAX: u64 = 7 * 86_400;
+pub(crate) const UNPROVED_LIFE_MAX: u64 = 7 * 86_400;
+
+/// What is to be another of a tenant.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TenantChange {
+    pub(crate) name: Option<String>,
+    /// Seconds.
+    pub(crate) unproved_life: Option<u64>,
+}
 
 impl Registry {
     /// Makes a tenant whose KEK exists already.
@@ -36,17 +44,44 @@ impl Registry {
             return Err(Error::AlreadyExists(format!("the id is that of the tenant {:?}", other.name)));
         }
         self.kek_free(id, kek)?;
-        let unproved_life = unproved_life.unwrap_or(UNPROVED_LIFE);
-        if unproved_life > UNPROVED_LIFE_MAX {
-            return Err(Error::Invalid(format!("unproved_life is 0 to {UNPROVED_LIFE_MAX} seconds")));
-        }
+        let unproved_life = bounded(unproved_life.unwrap_or(UNPROVED_LIFE))?;
         let (name, kek) = (name.to_owned(), kek.to_owned());
         let keks = vec![KekUse::new(&kek)];
         let created = self.now();
-        let record = TenantRecord { id, name, kek, created, unproved_life, generation: 0, keks, cut: None };
+        let record =
+            TenantRecord { id, name, kek, created, unproved_life, generation: 0, keks, cut: None, keys: 0 };
         let key = tenant_key(id);
         self.commit(&[Compare::Absent(key.clone())], vec![Op::Put(key, encode(&record)?)], false)?;
         Ok(Arc::new(record))
+    }
+
+    /// Gives a tenant another name, or its keys another unproved life. A shorter one voids what nodes were given under the longer one;
+    /// what it was before, and the version that has it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::AlreadyExists`] and [`Error::Invalid`] as in [`Self::create_tenant`].
+    pub(crate) fn change_tenant(
+        &self,
+        name: &str,
+        change: &TenantChange,
+    ) -> Result<(Arc<TenantRecord>, Version), Error> {
+        let before = self.tenant_by_name(name)?;
+        let mut record = TenantRecord::clone(&before);
+        if let Some(name) = &change.name {
+            check_label("a tenant's name", name)?;
+            if self.state().tenant_named(name).is_some_and(|other| other.id != record.id) {
+                return Err(Error::AlreadyExists(format!("the tenant {name:?} exists")));
+            }
+            record.name.clone_from(name);
+        }
+        if let Some(unproved_life) = change.unproved_life {
+            record.unproved_life = bounded(unproved_life)?;
+        }
+        let shorter = record.unproved_life < before.unproved_life;
+        record.keys += u64::from(shorter);
+        let same = (&record.name, record.unproved_life) == (&before.name, before.unproved_life);
+        let version = if same { self.version() } else { self.put_tenant(&record, shorter)? };
+        Ok((before, version))
     }
 
     /// Demands that a KEK is no other tenant's, nor ever was, and not the system's: of two that share one, neither could be
@@ -63,6 +98,13 @@ impl Registry {
             _ => Ok(()),
         }
     }
+}
+
+fn bounded(unproved_life: u64) -> Result<u64, Error> {
+    if unproved_life > UNPROVED_LIFE_MAX {
+        return Err(Error::Invalid(format!("unproved_life is 0 to {UNPROVED_LIFE_MAX} seconds")));
+    }
+    Ok(unproved_life)
 }
 
 /// Names that people give: 1 to 64 letters, digits, dots, hyphens and underscores.

@@ -1,7 +1,13 @@
 //! What keeps a KEK, or the only record that opens, from being destroyed: a second name, a bucket that is being taken over, a store
 //! that is older than its bucket.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use sealgate_control_plane::registry::{
@@ -9,7 +15,7 @@ use sealgate_control_plane::registry::{
     records::Tenants,
 };
 use sealgate_envelope::{BucketId, Ik, IkRecord, RecoveryCard, TenantId, hidden, recovery_card::CardBucket};
-use sealgate_kms::{Kms, KmsError};
+use sealgate_kms::{Cause, Kms, KmsError};
 use sealgate_proto::v1;
 use serde_json::json;
 use tonic::Code;
@@ -21,16 +27,29 @@ use crate::{
 
 const SECOND: &str = "local/second-name";
 
-/// A KMS in which one key has two names.
+/// A KMS in which one key has two names, and all have a long one; and in which destroying takes its time.
 struct Twins {
     inner: Arc<CountingKms>,
     /// What [`SECOND`] is.
     real: Arc<Mutex<String>>,
+    slow: Arc<Slow>,
+}
+
+/// Holds destructions.
+#[derive(Default)]
+struct Slow {
+    holding: AtomicBool,
+    asked: AtomicUsize,
+    failure: Mutex<Option<KmsError>>,
 }
 
 impl Twins {
     fn real(&self, kek: &str) -> String {
-        if kek == SECOND { self.real.lock().unwrap().clone() } else { kek.to_owned() }
+        match kek.strip_prefix("local/long/") {
+            Some(name) => format!("local/{name}"),
+            None if kek == SECOND => self.real.lock().unwrap().clone(),
+            None => kek.to_owned(),
+        }
     }
 }
 
@@ -58,11 +77,24 @@ impl Kms for Twins {
         self.inner.rotate(&self.real(kek)).await
     }
     async fn destroy(&self, kek: &str) -> Result<u64, KmsError> {
+        self.slow.asked.fetch_add(1, Ordering::SeqCst);
+        while self.slow.holding.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let failure = self.slow.failure.lock().unwrap().clone();
+        failure.map_or(Ok(()), Err)?;
         self.inner.destroy(&self.real(kek)).await
     }
     async fn ready(&self) -> Result<(), KmsError> {
         self.inner.ready().await
     }
+}
+
+async fn twins(dir: &std::path::Path) -> (World, Arc<Mutex<String>>, Arc<Slow>) {
+    let (real, slow) = (Arc::new(Mutex::new(String::new())), Arc::new(Slow::default()));
+    let (of, held) = (Arc::clone(&real), Arc::clone(&slow));
+    let layer = |inner| Arc::new(Twins { inner, real: of, slow: held }) as Arc<dyn Kms>;
+    (start_over(dir, layer).await, real, slow)
 }
 
 /// Moves the tenant to another KEK, to the end of the work.
@@ -87,9 +119,7 @@ fn adopt(tenant: TenantId, backend_bucket: &str, what: Adopted) -> Adopt {
 #[actix_rt::test]
 async fn a_kek_under_a_second_name_is_not_destroyed_while_the_first_is_in_use() {
     let dir = tempfile::tempdir().unwrap();
-    let real = Arc::new(Mutex::new(String::new()));
-    let of = Arc::clone(&real);
-    let world = start_over(dir.path(), |inner| Arc::new(Twins { inner, real: of }) as Arc<dyn Kms>).await;
+    let (world, real, _) = twins(dir.path()).await;
     let (id, _, bucket) = world.tenant_with_bucket("t", "bucket").await;
     let from = format!("local/tenant-{id}");
     real.lock().unwrap().clone_from(&from);
@@ -132,6 +162,81 @@ async fn a_kek_on_the_card_of_a_bucket_that_is_being_taken_over_stays() {
     let commit = v1::CommitAdoptRequest { bucket_id: taken.as_bytes().to_vec(), keys: 0, refused_keys: 0 };
     node.buckets().commit_adopt(commit).await.unwrap();
     assert_eq!(version(&kek(&world).await, &from, "1")["destroyable"], true);
+    world.handle.stop().await;
+}
+
+/// Between the report and the KMS's answer the KEK has no new users; what the KMS refuses is as before.
+#[actix_rt::test]
+async fn nothing_begins_to_need_a_kek_that_is_being_destroyed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (world, _, slow) = twins(dir.path()).await;
+    let (id, _, bucket) = world.tenant_with_bucket("t", "bucket").await;
+    let from = format!("local/tenant-{id}");
+    let node = world.node("n1", Tenants::All).await;
+    let key = node.placed_key(bucket).await;
+    moved(&world, &node, bucket, json!({ "kms": "local", "rate": 1000 })).await;
+
+    slow.holding.store(true, Ordering::SeqCst);
+    *slow.failure.lock().unwrap() = Some(KmsError::Denied("the right to delete".to_owned()));
+    let path = "/v1/tenants/t/kek/destroy";
+    let meanwhile = async {
+        while slow.asked.load(Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let (status, problem) = ask(&world, "PUT", "/v1/tenants/t/kek", json!({ "kek": from })).await;
+        assert!(status == 409 && problem["detail"].as_str().unwrap().contains("about to be"), "{problem}");
+        let lost = CardBucket { tenant: id, bucket: BucketId::random().unwrap(), name: "lost".to_owned() };
+        let what = Adopted::Known(lost.bucket, RecoveryCard::new(vec![lost], vec![from.clone()]).unwrap());
+        let refused = world.handle.registry().begin_adopt(adopt(id, "lost", what)).unwrap_err();
+        assert!(refused.to_string().contains("about to be destroyed"), "{refused}");
+        slow.holding.store(false, Ordering::SeqCst);
+    };
+    let ((status, problem), ()) = tokio::join!(ask(&world, "POST", path, json!({ "kek": from })), meanwhile);
+    assert_eq!(status, 403, "{problem}");
+    // The KMS did not: it may be used again.
+    moved(&world, &node, bucket, json!({ "kek": from, "rate": 1000 })).await;
+    moved(&world, &node, bucket, json!({ "kms": "local", "rate": 1000 })).await;
+
+    // Whether the KMS did is not known: nobody may use it, and asking again ends that.
+    *slow.failure.lock().unwrap() = Some(KmsError::Unavailable(Cause::Timeout, "late".to_owned()));
+    assert_eq!(destroy(&world, &from).await.0, 503);
+    assert_eq!(ask(&world, "PUT", "/v1/tenants/t/kek", json!({ "kek": from })).await.0, 409);
+    *slow.failure.lock().unwrap() = None;
+    assert_eq!(destroy(&world, &from).await.0, 200);
+    assert!(matches!(world.kms.current_version(&from).await, Err(KmsError::NotFound(_))));
+    assert_eq!(node.get(bucket, &key.ik_id).await.unwrap().ik, key.ik);
+    world.handle.stop().await;
+}
+
+#[actix_rt::test]
+async fn shredding_spares_a_key_that_another_tenant_has_under_another_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let (world, _, _) = twins(dir.path()).await;
+    let (id, _, bucket) = world.tenant_with_bucket("t", "bucket").await;
+    let own = format!("local/tenant-{id}");
+    let twin = json!({ "name": "other", "kek": format!("local/long/tenant-{id}") });
+    assert_eq!(ask(&world, "POST", "/v1/tenants", twin).await.0, 201);
+    let node = world.node("n1", Tenants::All).await;
+    let key = node.placed_key(bucket).await;
+    moved(&world, &node, bucket, json!({ "kms": "local", "rate": 1000 })).await;
+    let (status, problem) = destroy(&world, &own).await;
+    assert_eq!(status, 409, "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("the tenant \"other\""), "{problem}");
+    assert_eq!(node.get(bucket, &key.ik_id).await.unwrap().ik, key.ik);
+    let second = world.handle.registry().state().tenant_named("t").unwrap().kek.clone();
+
+    assert_eq!(ask(&world, "POST", "/v1/tenants/t/shred", json!({ "confirm": "t" })).await.0, 202);
+    let gone = async || {
+        let (_, told) = ask(&world, "GET", "/v1/tenants/t/shred", json!({})).await;
+        let keks = told["keks"].as_array().unwrap().clone();
+        let gone = |kek: &str| keks.iter().any(|it| it["kek"] == kek && !it["destroyed_at"].is_null());
+        (gone(&own), gone(&second))
+    };
+    while !gone().await.1 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(!gone().await.0, "the other tenant's data hangs on it");
+    world.kms.current_version(&own).await.unwrap();
     world.handle.stop().await;
 }
 

@@ -13,4 +13,5 @@ mod push;
 mod sigv2;
 mod store;
 mod support;
+mod tenants;
 mod transport;

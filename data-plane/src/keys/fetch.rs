@@ -64,6 +64,9 @@ pub async fn run(
             if matches!((wanted, &result), (Wanted::Active, Err(KeyError::Denied(_)))) {
                 keys.revoke_active(bucket.id);
             }
+            if let Err(error) = &result {
+                keys.refusals.keep((bucket.id, wanted), error, keys.clock.monotonic());
+            }
             for waiter in slot.take() {
                 let _ = waiter.send(result.clone());
             }
@@ -267,7 +270,11 @@ fn key_error(status: &tonic::Status) -> KeyError {
             let after = status.metadata().get(sealgate_proto::RETRY_AFTER);
             match after.and_then(|seconds| seconds.to_str().ok()?.parse::<u32>().ok()) {
                 Some(seconds) => {
-                    KeyError::Later(seconds.clamp(1, LONGEST_PAUSE), status.message().to_owned())
+                    let (seconds, text) = (seconds.clamp(1, LONGEST_PAUSE), status.message().to_owned());
+                    match status.metadata().contains_key(sealgate_proto::NOT_ASKED) {
+                        true => KeyError::NotAsked(seconds, text),
+                        false => KeyError::Later(seconds, text),
+                    }
                 }
                 None => KeyError::Unavailable(status.message().to_owned()),
             }

@@ -4,7 +4,7 @@
 //! anew has another record. The order makes no moment without one: the new copy is written, a listing shows it, only then the
 //! old one goes. What the listing showed is reported, since a KEK version may be destroyed only when no copy needs it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use sealgate_envelope::IkRecord;
@@ -14,7 +14,7 @@ use sealgate_proto::v1 as wire;
 use tracing::{info, warn};
 
 use super::listed;
-use crate::backend::{Backend, BackendError, GetOptions, PutOptions};
+use crate::backend::{Backend, BackendError, GetOptions, PutOptions, VersionListOptions};
 use crate::keys::fetch::put_record;
 use crate::metrics::buckets::{Hidden, Tally};
 use crate::node::Node;
@@ -126,19 +126,27 @@ async fn look(node: &Node, bucket: &Bucket, backend: &Rc<dyn Backend>, wish: u64
     if let Some((missing, _)) = wanted.iter().find(|(name, size)| there.get(*name) != Some(*size)) {
         return Err(format!("{missing} was written and is not listed with its size"));
     }
-    for name in given.replaced.iter().filter(|name| there.contains_key(*name) && !wanted.contains_key(*name))
-    {
+    let below = below(backend, bucket, &given).await.map_err(told)?;
+    let lies = |name: &String| there.contains_key(name) || below.contains(name);
+    for name in given.replaced.iter().filter(|name| lies(name) && !wanted.contains_key(*name)) {
         // A name that is none of a key record's is never deleted, whoever sent it.
         if !matches!(HiddenName::parse(name), Ok(HiddenName::IkRecord { .. })) {
             return Err(format!("the control plane calls {name:?} a replaced key record"));
         }
-        match purge::delete(backend, &bucket.backend_bucket, name).await {
+        let gone = match there.contains_key(name) {
+            true => purge::delete(backend, &bucket.backend_bucket, name).await,
+            // An earlier look hid it.
+            false => purge::purge(backend, &bucket.backend_bucket, name, None).await,
+        };
+        match gone {
             Ok(()) => info!(bucket = bucket.name, name, "a replaced key record was removed"),
             Err(error) => warn!(bucket = bucket.name, name, %error, "a replaced key record stays"),
         }
     }
     let there = names(backend, bucket).await.map_err(told)?;
-    let left = given.replaced.iter().filter(|name| there.contains_key(*name)).count() as u64;
+    let below = self::below(backend, bucket, &given).await.map_err(told)?;
+    let left = given.replaced.iter().filter(|name| there.contains_key(*name) || below.contains(*name));
+    let left = left.count() as u64;
     let report = wire::CheckedRequest {
         bucket_id: bucket.id.as_bytes().to_vec(),
         epoch: given.epoch,
@@ -160,6 +168,36 @@ async fn given(node: &Node, bucket: &Bucket, wish: u64) -> Result<wire::RecordsR
 async fn names(backend: &Rc<dyn Backend>, bucket: &Bucket) -> Result<HashMap<String, u64>, BackendError> {
     let found = listed(backend, &bucket.backend_bucket, hidden::IK_PREFIX).await?;
     Ok(found.into_iter().map(|entry| (entry.key, entry.size)).collect())
+}
+
+/// Names of replaced records of which a version lies in a bucket: a listing does not show what is under a delete marker.
+async fn below(
+    backend: &Rc<dyn Backend>,
+    bucket: &Bucket,
+    given: &wire::RecordsResponse,
+) -> Result<HashSet<String>, BackendError> {
+    let (mut found, mut from) = (HashSet::new(), (String::new(), String::new()));
+    if given.replaced.is_empty() {
+        return Ok(found);
+    }
+    let replaced: HashSet<&String> = given.replaced.iter().collect();
+    loop {
+        let options = VersionListOptions {
+            prefix: hidden::IK_PREFIX.to_owned(),
+            delimiter: None,
+            key_marker: from.0.clone(),
+            version_id_marker: from.1.clone(),
+            max_keys: 1_000,
+        };
+        let page = backend.list_versions(&bucket.backend_bucket, options).await;
+        let Some(page) = purge::listed(page)? else { return Ok(found) };
+        let versions = page.entries.into_iter().filter(|entry| !entry.delete_marker);
+        found.extend(versions.map(|entry| entry.object.key).filter(|key| replaced.contains(key)));
+        match page.next {
+            Some(next) if next != from => from = next,
+            _ => return Ok(found),
+        }
+    }
 }
 
 /// A record that has to lie in a bucket.

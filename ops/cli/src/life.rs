@@ -28,7 +28,7 @@ pub enum Command {
     /// A bucket's intermediate keys: listed, rotated, retired, taken back.
     #[command(subcommand)]
     Key(Key),
-    /// A tenant as a whole: its keys disabled, enabled, shredded.
+    /// A tenant as a whole: shown and changed; its keys disabled, enabled, shredded.
     #[command(subcommand)]
     Tenant(Tenant),
 }
@@ -138,6 +138,10 @@ pub struct Judge {
 /// Commands on a tenant.
 #[derive(Subcommand, Debug)]
 pub enum Tenant {
+    /// Show what it is set to.
+    Show(OfTenant),
+    /// Give it another name, or its keys another unproved life.
+    Set(Set),
     /// Cut its keys off on every node; `enable` gives them back.
     Disable(OfTenant),
     /// Give its keys back.
@@ -146,6 +150,21 @@ pub enum Tenant {
     Shred(Shred),
     /// Show how far a shredding is.
     ShredReport(OfTenant),
+}
+
+/// Arguments of `sealgate admin tenant set`.
+#[derive(Args, Debug)]
+pub struct Set {
+    /// The tenant's name
+    tenant: String,
+    /// Its name from now on
+    #[arg(long, value_name = "NAME", required_unless_present = "unproved_life")]
+    name: Option<String>,
+    /// How long its keys go on beyond their hour when the KMS cannot be reached, 0 to 604800
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=604_800))]
+    unproved_life: Option<u64>,
+    #[command(flatten)]
+    place: Place,
 }
 
 /// Arguments of `sealgate admin tenant shred`.
@@ -267,6 +286,17 @@ fn key(command: &Key, out: Output) -> Outcome<()> {
 
 fn tenant(command: &Tenant, out: Output) -> Outcome<()> {
     let (place, method, path, body) = match command {
+        Tenant::Show(of) => (&of.place, "GET", format!("/v1/tenants/{}", of.tenant), Value::Null),
+        Tenant::Set(Set { tenant, name, unproved_life, place }) => {
+            let mut change = json!({});
+            if let Some(name) = name {
+                change["name"] = json!(name);
+            }
+            if let Some(seconds) = unproved_life {
+                change["unproved_life"] = json!(seconds);
+            }
+            (place, "PATCH", format!("/v1/tenants/{tenant}"), change)
+        }
         Tenant::Disable(of) => (&of.place, "POST", path(&of.tenant, "disable"), json!({})),
         Tenant::Enable(of) => (&of.place, "POST", path(&of.tenant, "enable"), json!({})),
         Tenant::Shred(Shred { tenant, confirm, place }) => {

@@ -53,6 +53,9 @@ impl Failure {
     }
 }
 
+/// Says that a key's state does not allow what was asked, and leaves open which state.
+pub(super) const INVALID_STATE: &str = "KMSInvalidStateException";
+
 /// What stands for the code of an answer that has none.
 const NO_CODE: &str = "no error code";
 
@@ -106,7 +109,7 @@ fn told(asked: Asked<'_>, code: &str, id: &str, status: u16, wait: Option<Durati
     let error = match code {
         "InvalidCiphertextException" | "IncorrectKeyException" => KmsError::BadCiphertext,
         "NotFoundException" | "InvalidArnException" => KmsError::NotFound(format!("{kek} ({text})")),
-        "DisabledException" | "KMSInvalidStateException" | "InvalidGrantTokenException" => {
+        "DisabledException" | INVALID_STATE | "InvalidGrantTokenException" => {
             KmsError::Denied(format!("{kek} ({text})"))
         }
         "AccessDeniedException" | "AccessDenied" | "NotAuthorized" | "OptInRequired" => {

@@ -36,6 +36,8 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
+use crate::{connecting::Left, resilience::step};
+
 /// A connection idle for longer is not used again: AWS closes them after a minute.
 const IDLE: Duration = Duration::from_secs(45);
 
@@ -70,7 +72,12 @@ pub(super) enum Broken {
 pub(super) struct Http {
     tls: TlsConnector,
     idle: Arc<Mutex<HashMap<String, Vec<Idle>>>>,
+    /// Connections that nobody waited for to the end.
+    left: Arc<Mutex<HashMap<String, LeftHere>>>,
 }
+
+/// To one origin.
+type LeftHere = Left<SendRequest<SdkBody>, Broken>;
 
 struct Idle {
     since: Instant,
@@ -91,7 +98,7 @@ impl Http {
             .with_root_certificates(roots)
             .with_no_client_auth();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { tls: TlsConnector::from(Arc::new(tls)), idle: Arc::default() })
+        Ok(Self { tls: TlsConnector::from(Arc::new(tls)), idle: Arc::default(), left: Arc::default() })
     }
 
     /// Sends one request and reads its whole answer. Sent again, over a new connection, only if a kept one turned out to be
@@ -134,6 +141,7 @@ impl Http {
                 Ok(Err(error)) => return Err(error),
                 Ok(Ok(Err(unsent))) => request = unsent,
                 Ok(Ok(Ok(response))) => {
+                    step();
                     self.put(origin.key, sender);
                     return Ok(response);
                 }
@@ -169,21 +177,38 @@ impl Http {
     }
 
     async fn connect(&self, origin: &Origin, within: Duration) -> Result<SendRequest<SdkBody>, Broken> {
-        let connecting = async {
-            let stream = reach(&origin.host, origin.port, within).await?;
-            stream.set_nodelay(true)?;
-            if !origin.tls {
-                return start(stream).await;
-            }
-            let name = ServerName::try_from(origin.host.clone()).map_err(io::Error::other)?;
-            start(self.tls.connect(name, stream).await?).await
+        let left = {
+            let mut all = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+            all.entry(origin.key.clone()).or_default().clone()
         };
-        let failed = |why: String| Broken::Connect(origin.host_header.clone(), why);
-        timeout(within, connecting)
-            .await
-            .map_err(|_| failed(format!("none within {} ms", within.as_millis())))?
-            .map_err(|error| failed(error.to_string()))
+        let (tls, to) = (self.tls.clone(), origin.clone());
+        let connected = left.connect(|| connected(tls, to, within)).await;
+        connected.unwrap_or_else(|_| {
+            Err(Broken::Connect(origin.host_header.clone(), "connecting ended".to_owned()))
+        })
     }
+}
+
+/// A new connection, its TLS included, within its time.
+async fn connected(
+    tls: TlsConnector,
+    origin: Origin,
+    within: Duration,
+) -> Result<SendRequest<SdkBody>, Broken> {
+    let connecting = async {
+        let stream = reach(&origin.host, origin.port, within).await?;
+        stream.set_nodelay(true)?;
+        if !origin.tls {
+            return start(stream).await;
+        }
+        let name = ServerName::try_from(origin.host.clone()).map_err(io::Error::other)?;
+        start(tls.connect(name, stream).await?).await
+    };
+    let failed = |why: String| Broken::Connect(origin.host_header.clone(), why);
+    timeout(within, connecting)
+        .await
+        .map_err(|_| failed(format!("none within {} ms", within.as_millis())))?
+        .map_err(|error| failed(error.to_string()))
 }
 
 /// The first of a host's addresses that takes the connection; one that is silent leaves time for the others.
@@ -234,6 +259,7 @@ async fn whole(response: Response<Incoming>) -> Result<Response<Bytes>, String> 
     Ok(Response::from_parts(head, Bytes::from_owner(bytes)))
 }
 
+#[derive(Clone)]
 struct Origin {
     tls: bool,
     host: String,

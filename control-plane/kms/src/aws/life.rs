@@ -7,7 +7,7 @@ use aws_sdk_kms::{
 
 use super::{
     AwsKms,
-    errors::{Asked, Failure},
+    errors::{Asked, Failure, INVALID_STATE},
     name::{self, Wanted},
 };
 use crate::{Cause, KmsError};
@@ -54,6 +54,25 @@ pub(super) fn usable(key: &KeyMetadata, place: &str, kek: &str) -> Result<(), Km
         )));
     }
     Ok(())
+}
+
+/// What a failed Encrypt or Decrypt means once the key was looked at, where AWS names no state: a key of a custom key store that is
+/// not connected, or whose hardware does not work, was taken from nobody.
+pub(super) async fn looked_at(kms: &AwsKms, key: &str, kek: &str, failure: Failure) -> KmsError {
+    if !failure.is(INVALID_STATE) {
+        return failure.error;
+    }
+    let place = &kms.address().place;
+    match describe(kms, key, kek).await.map(|described| usable(&described, place, kek)) {
+        Ok(Err(state)) => state,
+        Ok(Ok(())) => KmsError::Unavailable(
+            Cause::Server,
+            format!("{place}: {INVALID_STATE}, and the key is enabled: its custom key store does not work"),
+        ),
+        Err(unknown) if unknown.error.is_transient() => unknown.error,
+        // Whoever may not look takes AWS's word as it is.
+        Err(_) => failure.error,
+    }
 }
 
 /// Gives the reference of the KEK of this name; makes it only if the name is Sealgate's and no alias has it.

@@ -47,6 +47,10 @@ const FAILED: Duration = Duration::from_secs(1);
 /// So long after one load the next may start while what is held is still good.
 const AGAIN: Duration = Duration::from_secs(30);
 
+/// So long after credentials were loaded since the KMS refused others, the source is not asked again for that reason: a KMS that
+/// refuses whatever it gives would have it asked by each call.
+const RENEWED: Duration = Duration::from_secs(5);
+
 /// Credentials of one provider, shared by all its addresses.
 pub(super) struct Login {
     provider: String,
@@ -65,6 +69,8 @@ struct State {
     /// Counts what was loaded, so that two calls that were refused together load anew once.
     generation: u64,
     failed: Option<(Instant, KmsError)>,
+    /// When they were loaded anew last since the KMS had refused them.
+    renewed: Option<Instant>,
     loading: Option<watch::Receiver<Option<Result<(), KmsError>>>>,
 }
 
@@ -141,7 +147,7 @@ impl Login {
     }
 
     /// After the KMS refused the credentials of this generation: loads them anew from the start, unless someone did.
-    /// `false` when the source gives the same ones again.
+    /// `false` when the source gives the same ones again, or was asked for this reason just now.
     ///
     /// # Errors
     /// As [`Self::generation`].
@@ -150,6 +156,13 @@ impl Login {
             let mut state = self.state();
             if state.generation != refused {
                 return Ok(true);
+            }
+            // One that is under way is joined.
+            if state.loading.is_none() {
+                if state.renewed.is_some_and(|at| at.elapsed() < RENEWED) {
+                    return Ok(false);
+                }
+                state.renewed = Some(Instant::now());
             }
             // A new chain: files are read once by one.
             state.chain = None;

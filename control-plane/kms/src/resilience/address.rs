@@ -21,6 +21,9 @@ const MAX_TEXT: usize = 300;
 const AFTER_PROBE: Duration = Duration::from_millis(500);
 /// How long it may be looked after: longer than that ever takes.
 const LOOKING: Duration = Duration::from_secs(60);
+/// So long after somebody looked after it callers leave probing to them: a probe costs its caller an attempt's time, where the breaker
+/// would have refused at once. Longer than between two examinations of a provider that is not well.
+const LOOKED_AFTER: Duration = Duration::from_millis(5_500);
 /// What a standby says of itself is news again after this.
 const STANDBY_NEWS: Duration = Duration::from_secs(1);
 
@@ -36,7 +39,9 @@ pub(super) struct LookedAfter<'a>(&'a Address);
 
 impl Drop for LookedAfter<'_> {
     fn drop(&mut self) {
-        self.0.lock().looking = None;
+        let now = self.0.start.elapsed();
+        let mut known = self.0.lock();
+        (known.looking, known.looked) = (None, Some(now));
     }
 }
 
@@ -44,6 +49,8 @@ struct Known {
     breakers: [Breaker; Operation::ALL.len()],
     /// It is being looked after, at the longest until then: callers' probes do not come between.
     looking: Option<Duration>,
+    /// When it was looked after last.
+    looked: Option<Duration>,
     standby: Option<Instant>,
     succeeded: Option<Instant>,
     failed: Option<(Instant, String)>,
@@ -53,7 +60,8 @@ impl Address {
     pub(super) fn new(kms: Arc<dyn Kms>, label: String, settings: &BreakerSettings, seed: u64) -> Self {
         let breakers =
             Operation::ALL.map(|operation| Breaker::new(settings.clone(), seed ^ operation as u64));
-        let known = Known { breakers, looking: None, standby: None, succeeded: None, failed: None };
+        let known =
+            Known { breakers, looking: None, looked: None, standby: None, succeeded: None, failed: None };
         Self { kms, label, start: Instant::now(), known: Mutex::new(known) }
     }
 
@@ -183,7 +191,8 @@ impl Known {
 
     fn refuses(&self, operation: Operation, now: Duration) -> Option<Duration> {
         let breaker = self.breaker(operation)?;
-        let busy = || self.probed(now) || self.looking.is_some_and(|until| now < until);
+        let looked = || self.looked.is_some_and(|at| now < at + LOOKED_AFTER);
+        let busy = || self.probed(now) || self.looking.is_some_and(|until| now < until) || looked();
         breaker.refuses(now).or_else(|| (breaker.phase() != Phase::Closed && busy()).then_some(AFTER_PROBE))
     }
 

@@ -8,16 +8,14 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::SemaphorePermit,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::SemaphorePermit, time::Instant};
 
 use super::{
     Layer,
     address::Address,
     call::Answer,
     observer::{Kind, Operation, Outcome},
+    progress::bounded,
 };
 use crate::{Cause, Kms, KmsError, Pass, Verdict};
 
@@ -70,18 +68,17 @@ impl Layer {
         ask: &(impl Fn(&'a dyn Kms) -> Answer<'a, T> + Send + Sync),
     ) -> Result<T, Failed> {
         let (address, number, began) = (attempt.address, attempt.number, Instant::now());
-        let full = began + self.attempt(attempt.operation);
-        let until = full.min(deadline);
-        let (result, verdict) = match timeout_at(until, ask(&*address.kms)).await {
+        let each = self.attempt(attempt.operation);
+        let (result, verdict) = match bounded(each, deadline, ask(&*address.kms)).await {
             Ok(result) => {
                 let verdict = self.verdict(number, &result);
                 (result, verdict)
             }
-            Err(_) => {
-                let waited = (until - began).as_millis();
+            Err(late) => {
+                let waited = late.silent.as_millis();
                 let text = format!("{} ({}): no answer within {waited} ms", self.name, address.label);
                 // What was left of the caller's time may have been too short for any KMS.
-                let verdict = if until == full { Verdict::Failed } else { Verdict::Unknown };
+                let verdict = if late.by_deadline { Verdict::Unknown } else { Verdict::Failed };
                 (Err(KmsError::Unavailable(Cause::Timeout, text)), verdict)
             }
         };
@@ -162,7 +159,7 @@ impl Layer {
         Some((self.route(operation, tried, Kind::Hedge).ok()?, slot))
     }
 
-    fn admitted<'a>(
+    pub(super) fn admitted<'a>(
         &'a self,
         operation: Operation,
         kind: Kind,

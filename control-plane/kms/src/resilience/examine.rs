@@ -8,7 +8,10 @@ use std::time::Duration;
 use sealgate_envelope::Ik;
 use tokio::time::{Instant, timeout};
 
-use super::{Layer, observer::Operation};
+use super::{
+    Layer,
+    observer::{Kind, Operation},
+};
 use crate::{Cause, Kms as _, KmsError, Resilient};
 
 /// How long an address may take to say that it is ready: connecting, and one answer.
@@ -49,19 +52,22 @@ impl Resilient {
         layer.prefer(|preferred| preferred.or(first));
     }
 
-    /// Looks whether each address is ready, probes what is out and ready again, and then the whole from end to end.
+    /// Looks whether each address is ready, probes what is out and ready again, and then the whole from end to end. Calls that
+    /// went to another address, since one before it in the list was slow or out, go back there once it opens a key in time.
     ///
     /// # Errors
     /// What the last, end to end, failed with: also that nothing is asked since all breakers are open.
     pub async fn examine(&self, sample: &Sample) -> Result<(), KmsError> {
         let layer = self.layer();
         let mut any = Err(layer.refused(READY_WITHIN));
+        let mut fit = Vec::new();
         for (number, address) in layer.addresses.iter().enumerate() {
             // A caller's probe that is under way finds out by itself.
             let Some(_looked_after) = address.look_after() else { continue };
             let ready = layer.look(number).await;
             if ready.is_ok() {
                 layer.probe_all(number, sample).await;
+                fit.push(number);
             }
             if any.is_err() {
                 any = ready;
@@ -75,11 +81,14 @@ impl Resilient {
                 let key = random()?;
                 let wrapped = self.wrap(kek, &version, CONTEXT, &key).await?;
                 let opened = self.unwrap(kek, &version, CONTEXT, &wrapped).await?;
+                layer.hand_back(&fit, (kek, &version, CONTEXT, &wrapped)).await;
                 // A key that serves for nothing: how long comparing it takes gives nothing away.
                 if opened.expose() == key.expose() { Ok(()) } else { Err(KmsError::BadCiphertext) }
             }
             Sample::Record { kek, version, context, wrapped } => {
-                self.unwrap(kek, version, context, wrapped).await.map(drop)
+                self.unwrap(kek, version, context, wrapped).await?;
+                layer.hand_back(&fit, (kek, version, context, wrapped)).await;
+                Ok(())
             }
             Sample::Nothing => Ok(()),
         }
@@ -133,6 +142,31 @@ impl Layer {
             }
             Sample::Nothing => {}
         }
+    }
+
+    /// A hedge or a second attempt says that an address was slow or out for a moment, and the one that helped may be in another
+    /// region. So the first in the list which is ready and opens the sample is preferred again; no caller's request is the trial.
+    async fn hand_back(&self, ready: &[usize], (kek, version, context, wrapped): (&str, &str, &[u8], &[u8])) {
+        let Some(preferred) = self.prefer(|it| it) else { return };
+        for number in ready.iter().copied().take_while(|number| *number < preferred) {
+            let Some(attempt) = self.trial(Operation::Unwrap, number) else { continue };
+            let deadline = Instant::now() + self.total(Operation::Unwrap);
+            let opened = self.ask(attempt, deadline, &|kms| kms.unwrap(kek, version, context, wrapped)).await;
+            if opened.is_ok() {
+                // Unless a caller has found a better one meanwhile.
+                self.prefer(|now| if now == Some(preferred) { Some(number) } else { now });
+                return;
+            }
+        }
+    }
+
+    /// An attempt for nobody on just this address, if all its breakers are closed.
+    fn trial(&self, operation: Operation, number: usize) -> Option<super::attempt::Attempt<'_>> {
+        let address = self.addresses.get(number).filter(|address| {
+            address.standby().is_none() && Operation::ON_KEYS.into_iter().all(|it| address.closed(it))
+        })?;
+        let pass = address.admit(operation).ok()?;
+        Some(self.admitted(operation, Kind::Probe, number, address, pass))
     }
 
     async fn probes<'a, T: Send>(

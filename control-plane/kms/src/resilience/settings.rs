@@ -7,7 +7,7 @@ use crate::BreakerSettings;
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// How long one attempt may take. The provider bounds its connecting by itself, at 500 ms.
+    /// How long each step of an attempt may take: to connect (which the provider bounds at 500 ms by itself), and each request.
     pub attempt: Duration,
     /// How long a call may take in all: the wait for its turn, attempts, pauses.
     pub total: Duration,

@@ -18,10 +18,11 @@ use rustify::Endpoint;
 use rustls::ClientConfig;
 use zeroize::Zeroizing;
 
-use crate::{Cause, KmsError};
+use super::connect::Outliving;
+use crate::{Cause, KmsError, resilience::step};
 
 /// Until a connection stands, its TLS included.
-const CONNECT: Duration = Duration::from_millis(500);
+pub(super) const CONNECT: Duration = Duration::from_millis(500);
 /// Until an answer is whole.
 pub(super) const WHOLE: Duration = Duration::from_secs(5);
 /// A connection that is not used is closed: below the servers' own bound (5 minutes), so that they do not close it on a request.
@@ -108,6 +109,7 @@ impl Common {
             // Nor through a proxy that the environment names.
             .no_proxy()
             .connect_timeout(CONNECT)
+            .connector_layer(Outliving)
             .timeout(WHOLE)
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(POOL)
@@ -180,6 +182,7 @@ impl Http {
             grow(&mut body, chunk.len());
             body.extend_from_slice(&chunk);
         }
+        step();
         Ok(Answer { status, retry_after, body })
     }
 }

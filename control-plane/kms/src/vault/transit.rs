@@ -17,7 +17,7 @@ use super::{
     http::{Answer, Http, Request},
     secret,
 };
-use crate::KmsError;
+use crate::{Cause, KmsError};
 
 /// Sent with every encryption as the type of the key that a server would otherwise make, where there is none of that name
 /// and the token may create: no server knows this type, so it refuses. Where the key exists nobody reads it.
@@ -199,6 +199,14 @@ pub(super) fn meaning(kek: &str, texts: &[String]) -> Option<KmsError> {
         "unknown key type",
     ]) {
         Some(KmsError::NotFound(kek.to_owned()))
+    } else if says(&["version is too new"]) {
+        // Of a standby that has not heard of a rotation yet, or a cluster from an older backup: nothing about the ciphertext.
+        Some(KmsError::Unavailable(
+            Cause::Elsewhere,
+            format!(
+                "{kek}: this node does not know the version that wrapped the key, which is newer than its newest"
+            ),
+        ))
     } else if says(&["message authentication failed", "invalid ciphertext"]) {
         Some(KmsError::BadCiphertext)
     } else if says(&["soft-deleted"]) {
@@ -291,7 +299,11 @@ mod tests {
         assert!(matches!(meaning("encryption key not found"), Some(KmsError::NotFound(_))));
         assert!(matches!(meaning("unknown key type never-create"), Some(KmsError::NotFound(_))));
         assert_eq!(meaning("cipher: message authentication failed"), Some(KmsError::BadCiphertext));
-        assert_eq!(meaning("invalid ciphertext: version is too new"), Some(KmsError::BadCiphertext));
+        assert_eq!(meaning("invalid ciphertext: no prefix"), Some(KmsError::BadCiphertext));
+        assert!(matches!(
+            meaning("invalid ciphertext: version is too new"),
+            Some(KmsError::Unavailable(Cause::Elsewhere, _))
+        ));
         assert!(matches!(meaning("refusing to use soft-deleted key"), Some(KmsError::Denied(_))));
         let old = "ciphertext or signature version is disallowed by policy (too old)";
         assert!(matches!(meaning(old), Some(KmsError::Denied(_))));

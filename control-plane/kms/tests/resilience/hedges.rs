@@ -1,6 +1,6 @@
 //! Unwraps that take longer than nearly all do.
 
-use sealgate_kms::{BreakerSettings, Cause, Kind, KmsError, Operation, Phase, Settings};
+use sealgate_kms::{BreakerSettings, Cause, Kind, Kms as _, KmsError, Operation, Phase, Sample, Settings};
 
 use crate::script::{Act, Address, failure, layer, layer_with, ms, phase, save, unwrap, wrap};
 
@@ -88,4 +88,39 @@ async fn an_answer_that_refuses_ends_it() {
     first.set(|_, _| Act::Hang);
     second.set(|_, _| Act::Fail(KmsError::Denied("kms/key".to_owned())));
     assert_eq!(unwrap(&kms).await, (Err(KmsError::Denied("kms/key".to_owned())), ms(100)));
+}
+
+/// The other one may lie in another region. It has the calls while the first is slow, and not a moment longer than an examination
+/// takes to come by.
+#[tokio::test(start_paused = true)]
+async fn the_first_address_has_the_calls_again_once_an_examination_finds_it_well() {
+    let (first, second) = (Address::good(), Address::new(|_, _| Act::After(ms(5))));
+    let (kms, told) = layer(&[&first, &second]);
+    save(&kms, 3).await;
+    first.set(|what, _| if what == "unwrap" { Act::After(ms(450)) } else { Act::Answer });
+    unwrap(&kms).await.0.unwrap();
+    let sample = Sample::Kek("kms/key".to_owned());
+    let calls = first.calls("unwrap");
+    kms.examine(&sample).await.unwrap();
+    assert_eq!(first.calls("unwrap"), calls + 1, "it was tried, by nobody's request");
+    assert_eq!(unwrap(&kms).await, (Ok(()), ms(5)), "it is still slow: the second has them");
+    first.set(|_, _| Act::Answer);
+    kms.examine(&sample).await.unwrap();
+    let (hedges, calls) = (told.kinds(Kind::Hedge), second.all_calls());
+    assert_eq!(unwrap(&kms).await, (Ok(()), ms(0)), "the first has them again");
+    assert_eq!((told.kinds(Kind::Hedge), second.all_calls()), (hedges, calls));
+}
+
+/// An address that says that it is ready, and is not the one to go back to.
+#[tokio::test(start_paused = true)]
+async fn a_standby_and_an_address_that_is_out_get_nothing_back() {
+    let (first, second) = (Address::good(), Address::good());
+    let (kms, _) = layer(&[&first, &second]);
+    save(&kms, 3).await;
+    first.set(|_, _| Act::Fail(failure(Cause::Standby)));
+    unwrap(&kms).await.0.unwrap();
+    first.forget();
+    kms.examine(&Sample::Kek("kms/key".to_owned())).await.unwrap();
+    assert_eq!((first.calls("unwrap"), kms.view().addresses[1].preferred), (0, true));
+    kms.ready().await.unwrap();
 }

@@ -137,3 +137,29 @@ async fn flapping_every_seven_seconds_it_serves_most_of_the_time_that_it_is_up()
     assert!(back.elapsed() <= Duration::from_secs(10), "{:?}", back.elapsed());
     examiner.abort();
 }
+
+/// A probe that hangs costs whoever makes it an attempt's time. While somebody looks after the provider no caller makes one.
+#[tokio::test(start_paused = true)]
+async fn while_a_breaker_is_open_and_the_provider_is_looked_after_no_caller_waits() {
+    let address = Address::good();
+    let (kms, _) = layer(&[&address]);
+    let examiner = examined(&kms);
+    load(&kms, ms(5_000)).await;
+    address.set(|_, _| Act::Hang);
+    load(&kms, ms(2_000)).await;
+    assert_eq!(phase(&kms, 0, Operation::Unwrap), Phase::Open);
+    for _ in 0..600 {
+        let (result, took) = unwrap(&kms).await;
+        assert!(matches!(result, Err(KmsError::Unavailable(Cause::Refused(_), _))), "{result:?}");
+        assert_eq!(took, ms(0));
+        tokio::time::sleep(ms(100)).await;
+    }
+    examiner.abort();
+    // Nobody does any more: callers find out by themselves.
+    address.set(|_, _| Act::Answer);
+    let back = Instant::now();
+    while unwrap(&kms).await.0.is_err() {
+        tokio::time::sleep(ms(100)).await;
+    }
+    assert!(back.elapsed() <= Duration::from_secs(80), "{:?}", back.elapsed());
+}

@@ -114,3 +114,22 @@ async fn keys_that_are_elsewhere_open_no_breaker() {
     replica.set(|_, _| Act::Answer);
     unwrap(&kms).await.0.unwrap();
 }
+
+/// Of a rotation that a standby has not heard of yet: it says that it does not know the version. Another node opens it, and nobody
+/// keeps that it was refused.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_does_not_know_the_version_yet_refuses_nothing() {
+    let (lagging, active) = (Address::good(), Address::good());
+    let (kms, _) = layer(&[&lagging, &active]);
+    lagging.set(|_, _| Act::Fail(failure(Cause::Elsewhere)));
+    unwrap(&kms).await.0.unwrap();
+    assert_eq!((lagging.calls("unwrap"), active.calls("unwrap")), (1, 1));
+    active.set(|_, _| Act::Fail(failure(Cause::Elsewhere)));
+    assert_eq!(
+        unwrap(&kms).await.0,
+        Err(failure(Cause::Elsewhere)),
+        "no node knows it: unavailable, not refused"
+    );
+    active.set(|_, _| Act::Answer);
+    unwrap(&kms).await.0.unwrap();
+}

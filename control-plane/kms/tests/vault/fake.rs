@@ -1,10 +1,13 @@
 //! A server that answers what a test wants, for what no real one can be brought to say, and for what is the cluster's part in
 //! Kubernetes' login. One request a connection.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     task::AbortHandle,
 };
@@ -41,13 +44,18 @@ pub fn reply(status: u16, headers: &str, body: &str) -> Reply {
 
 impl Fake {
     pub async fn start(answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+        Self::slow(Duration::ZERO, answer).await
+    }
+
+    /// Takes so long for each answer.
+    pub async fn slow(delay: Duration, answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
         let (log, answer) = (Arc::clone(&seen), Arc::new(answer));
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&log), Arc::clone(&answer)));
+                tokio::spawn(serve(stream, Arc::clone(&log), Arc::clone(&answer), delay));
             }
         });
         Self { address, seen, task: task.abort_handle() }
@@ -58,10 +66,16 @@ impl Fake {
     }
 }
 
-async fn serve<A: Fn(&Seen) -> Reply>(mut stream: TcpStream, log: Arc<Mutex<Vec<Seen>>>, answer: Arc<A>) {
+async fn serve<A: Fn(&Seen) -> Reply>(
+    mut stream: TcpStream,
+    log: Arc<Mutex<Vec<Seen>>>,
+    answer: Arc<A>,
+    delay: Duration,
+) {
     let Some(seen) = request(&mut stream).await else { return };
     let reply = answer(&seen);
     log.lock().unwrap().push(seen);
+    tokio::time::sleep(delay).await;
     match reply {
         Some(bytes) => {
             let _ = stream.write_all(bytes.as_bytes()).await;
@@ -71,7 +85,8 @@ async fn serve<A: Fn(&Seen) -> Reply>(mut stream: TcpStream, log: Arc<Mutex<Vec<
     }
 }
 
-async fn request(stream: &mut TcpStream) -> Option<Seen> {
+/// The next request of a connection.
+pub async fn request(stream: &mut (impl AsyncRead + Unpin)) -> Option<Seen> {
     let mut bytes = Vec::new();
     loop {
         let mut chunk = [0; 4096];

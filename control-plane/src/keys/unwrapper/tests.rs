@@ -117,8 +117,25 @@ async fn while_a_breaker_is_open_they_are_all_told_at_once_when_to_come_again() 
     let (calls, began) = (kms.calls.load(Ordering::SeqCst), tokio::time::Instant::now());
     for n in 0..=255 {
         let Err(error) = unwrapper.get(&record(n), OWNER).await else { panic!("nothing was opened before") };
-        assert!(matches!(error, Error::Later(..)), "{error}");
+        assert!(matches!(error, Error::NotAsked(..)), "{error}");
         assert!((1..=6).contains(&error.retry_after().unwrap()));
     }
     assert_eq!((began.elapsed().as_millis(), kms.calls.load(Ordering::SeqCst)), (0, calls));
+}
+
+#[tokio::test]
+async fn a_provider_is_examined_with_a_record_under_none_of_the_keks_that_it_refused() {
+    let (unwrapper, _) = unwrapper(1_000);
+    let mut other = record(2);
+    other.context.kek = "kms/other".to_owned();
+    for record in [&record(1), &other] {
+        unwrapper.get(record, OWNER).await.unwrap();
+    }
+    let with = |refused: &[&str]| {
+        let refused = refused.iter().map(|kek| (*kek).to_owned()).collect();
+        unwrapper.sample("kms", &refused).map(|record| record.context.kek.clone())
+    };
+    assert_eq!(with(&["kms/key"]).as_deref(), Some("kms/other"));
+    assert_eq!(with(&["kms/other"]).as_deref(), Some("kms/key"));
+    assert_eq!(with(&["kms/key", "kms/other"]), None);
 }

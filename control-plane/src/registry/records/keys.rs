@@ -31,6 +31,14 @@ pub struct TenantRecord {
     pub keks: Vec<KekUse>,
     /// Its keys may not be used.
     pub cut: Option<Cut>,
+    /// Goes up when what nodes were given of its keys is void.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub keys: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A KEK that wraps IKs of a tenant, or did.
@@ -45,6 +53,9 @@ pub struct KekUse {
     pub cleared: bool,
     /// Unix seconds at which the KMS destroys it, or has.
     pub destroyed: Option<u64>,
+    /// It is about to be: nothing begins to need it any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub destroying: bool,
 }
 
 /// Since when, and for how long, nobody gets the keys of a tenant.
@@ -61,7 +72,7 @@ pub struct Cut {
 
 impl KekUse {
     pub(crate) fn new(kek: &str) -> Self {
-        Self { kek: kek.to_owned(), versions: Vec::new(), cleared: false, destroyed: None }
+        Self { kek: kek.to_owned(), versions: Vec::new(), cleared: false, destroyed: None, destroying: false }
     }
 }
 
@@ -76,6 +87,11 @@ impl TenantRecord {
             Some(cut) if cut.shred => Err(Error::Denied(format!("the tenant {:?} was shredded", self.name))),
             Some(_) => Err(Error::Denied(format!("the keys of the tenant {:?} are disabled", self.name))),
         }
+    }
+
+    /// Whether a KEK is destroyed, or about to be.
+    pub(crate) fn loses(&self, kek: &str) -> bool {
+        self.keks.iter().any(|used| used.kek == kek && (used.destroying || used.destroyed.is_some()))
     }
 
     /// Whether a KEK wraps its IKs, or ever did.
@@ -127,7 +143,7 @@ impl Record for TenantRecord {
         let TenantV1 { id, name, kek, created, unproved_life } = previous;
         // Its versions come to light with the first work on its IKs.
         let keks = vec![KekUse::new(&kek)];
-        Self { id, name, kek, created, unproved_life, generation: 0, keks, cut: None }
+        Self { id, name, kek, created, unproved_life, generation: 0, keks, cut: None, keys: 0 }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A KMS that fails, as S3 clients meet it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -57,6 +57,47 @@ impl Kms for Failing {
     }
 }
 
+/// The layer, and how often a new key's version was asked of it.
+struct Asked {
+    layer: Resilient,
+    times: AtomicUsize,
+}
+
+#[async_trait]
+impl Kms for Asked {
+    fn provider(&self) -> &str {
+        self.layer.provider()
+    }
+    async fn create_kek(&self, name: &str) -> Result<String, KmsError> {
+        self.layer.create_kek(name).await
+    }
+    async fn current_version(&self, kek: &str) -> Result<String, KmsError> {
+        self.times.fetch_add(1, Ordering::SeqCst);
+        self.layer.current_version(kek).await
+    }
+    async fn wrap(&self, kek: &str, version: &str, context: &[u8], ik: &Ik) -> Result<Vec<u8>, KmsError> {
+        self.layer.wrap(kek, version, context, ik).await
+    }
+    async fn unwrap(&self, kek: &str, version: &str, context: &[u8], wrapped: &[u8]) -> Result<Ik, KmsError> {
+        self.layer.unwrap(kek, version, context, wrapped).await
+    }
+    fn version_of(&self, kek: &str, version: &str, wrapped: &[u8]) -> String {
+        self.layer.version_of(kek, version, wrapped)
+    }
+    async fn rotate(&self, kek: &str) -> Result<(), KmsError> {
+        self.layer.rotate(kek).await
+    }
+    async fn destroy(&self, kek: &str) -> Result<u64, KmsError> {
+        self.layer.destroy(kek).await
+    }
+    async fn ready(&self) -> Result<(), KmsError> {
+        self.layer.ready().await
+    }
+    fn resilient(&self) -> Vec<Resilient> {
+        self.layer.resilient()
+    }
+}
+
 /// Seconds of Retry-After of a PUT that needs a key which nobody has; none once it is stored.
 async fn refused(client: &Client) -> Option<u32> {
     let answer = client.put("/other/object", "body").await;
@@ -70,16 +111,18 @@ async fn refused(client: &Client) -> Option<u32> {
 #[actix_rt::test]
 async fn what_needs_no_new_key_is_served_and_the_rest_is_told_when_to_come_again() {
     let world = World::new();
-    let mut failing = None;
+    let (mut failing, mut asked) = (None, None);
     let control = world
         .control_over(|inner| {
             let kms = Arc::new(Failing { inner, fails: AtomicBool::new(false) });
             failing = Some(Arc::clone(&kms));
             let layer = Resilient::new("local", vec![kms], &[], Settings::default(), Arc::new(Silent));
-            Router::only(Arc::new(layer))
+            let layer = Arc::new(Asked { layer, times: AtomicUsize::new(0) });
+            asked = Some(Arc::clone(&layer));
+            Router::only(layer)
         })
         .await;
-    let failing = failing.unwrap();
+    let (failing, asked) = (failing.unwrap(), asked.unwrap());
     let client = tenant(&control).await;
     let endpoint = format!("https://{}", control.grpc_addr());
     let node = world.node(endpoint, identity(&issue(&control, "one").await)).await;
@@ -97,14 +140,18 @@ async fn what_needs_no_new_key_is_served_and_the_rest_is_told_when_to_come_again
         seconds > 2
     })
     .await;
-    let mut fastest = Duration::MAX;
-    for _ in 0..20 {
+    let (mut fastest, before, all) = (Duration::MAX, asked.times.load(Ordering::SeqCst), Instant::now());
+    for _ in 0..50 {
         let began = Instant::now();
         refused(&client).await.expect("it was stored without a key");
         fastest = fastest.min(began.elapsed());
     }
     // That the layer waits for nothing is shown in paused time; here the machine and both planes have their share.
     println!("refused within {fastest:?} at best");
+    // A node that was told so says so by itself, for a second at a time.
+    let (times, seconds) = (asked.times.load(Ordering::SeqCst) - before, all.elapsed().as_secs() as usize);
+    assert!(times <= seconds + 2, "the control plane was asked {times} times in {seconds} s");
+    assert!(seconds < 25, "too slow to say anything: {seconds} s");
     assert_eq!(client.get("/bucket/object").await.ok().body, "body", "the node has its key");
     client.get("/other?list-type=2").await.ok();
     until("the node to know", async || *node.node().kms_degraded() == ["local"]).await;

@@ -1,0 +1,66 @@
+"""A node that is cut off from its control plane: what it was given it has to the end of its life, and what is told about it counts that."""
+
+import time
+
+from book import Book
+from rows import row, served
+from world import PROVIDER, wait
+
+HOUR = 3600
+# A node forgets what was not used for five minutes.
+STEP = 250
+WITHIN_SECONDS = 60
+
+
+def comes_to(book, client, status, what):
+    """The answer that it comes to: after a jump of the clock connections end, and what asks a control plane that is silent waits."""
+    answers = []
+
+    def ask():
+        answers.append(book.get("object-0", client=client))
+        return answers[-1].status == status
+    wait(WITHIN_SECONDS, ask, f"{what} is {status}")
+    return answers[-1]
+
+
+@row(seconds=400, connected=False, revoked=True)
+def a_node_that_is_cut_off_stops_with_the_hour(scene, revoked):
+    """A key is taken back while a node is cut off, and its certificate with it or not: it is counted, and ends with its hour there."""
+    book = scene.dev(nodes=2, faked_clock=True, cabled=True).book("bucket")
+    world, here, there = scene.world, scene.world.client(0), scene.world.client(1)
+    world.api("POST", "/v1/tenants", {"name": "doomed", "kms": PROVIDER})
+    doomed = Book(world.client(1, world.credential("doomed")), "doomed", seed=9, when=scene.when)
+    assert doomed.make_bucket().status == 200
+    served(doomed.put("object-0"))
+    served(book.get("object-0", client=there), what="GET through the node that will be cut off")
+    world.cables[1].pull()
+    if revoked:
+        world.api("DELETE", "/v1/nodes/node-1")
+    began = now = int(time.time()) + world.offset
+    ik = world.api("GET", "/v1/buckets/bucket/keys")[0]["ik"]
+    told = world.api("POST", f"/v1/buckets/bucket/keys/{ik}/compromised", {})
+    shredded = world.api("POST", "/v1/tenants/doomed/shred", {"confirm": "doomed"})
+    scene.figure("pending / revoked", f"{told['pending']} / {told['revoked']}")
+    assert (told["pending"], told["revoked"]) == (([], ["node-1"]) if revoked else (["node-1"], [])), told
+    for what, at in (("compromised", told["certain_at"]), ("shredded", shredded["caches_empty_at"])):
+        scene.figure(f"{what}: certain, s from then", at - now)
+        assert at >= now + HOUR, f"{what}: {at - now} s is within what the node may hold"
+    assert book.get("object-0", client=here).status == 403, "the node that is connected"
+    gone = 0
+    while gone + STEP < HOUR - STEP:
+        served(comes_to(book, there, 200, "GET through the node that is cut off"))
+        world.move_clock(STEP)
+        gone += STEP
+    scene.figure("served there to, s", gone)
+    world.move_clock(2 * STEP + 60)
+    comes_to(book, there, 503, "GET through the node that is cut off, after the hour")
+    scene.figure("not any more from, s", int(time.time()) + world.offset - began)
+    assert doomed.get("object-0").status == 503
+    for at in (told["certain_at"], shredded["caches_empty_at"]):
+        assert int(time.time()) + world.offset < at, "the hour was over before: it was no test of what was told"
+    world.cables[1].plug()
+    if not revoked:
+        comes_to(book, there, 403, "GET through the node that is back")
+    # So that everything can be read back.
+    world.api("POST", f"/v1/buckets/bucket/keys/{ik}/reinstate", {"force": True})
+    comes_to(book, here, 200, "GET of what is reinstated")
