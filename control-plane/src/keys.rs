@@ -5,6 +5,7 @@
 
 mod cache;
 mod cutting;
+mod envelopes;
 mod limiter;
 mod looks;
 mod rewrap;

@@ -172,8 +172,15 @@ impl Copying<'_> {
         };
         let conditional = self.asked.conditions == Conditions::default() || keeps_conditions;
         let same_backend = source.bucket.backend == self.bucket.backend;
+        // While envelopes are wrapped anew, an ETag has to name one write and no other: the bytes of a copy would have their source's.
+        let settled = self.bucket.rewrap == 0;
         // What a storage that ignores the pin copies may be another object by then: over the target, under a wrong envelope.
-        if !capabilities.pinned_copies || !conditional || !same_backend || !self.fits(source.meta.size) {
+        if !capabilities.pinned_copies
+            || !conditional
+            || !same_backend
+            || !settled
+            || !self.fits(source.meta.size)
+        {
             return false;
         }
         match &source.sealed {
