@@ -141,7 +141,7 @@ async fn is_shared(looked: &Looked<'_>) -> Result<bool, Trouble> {
     match told(looked, "acl").await? {
         Ok(document) => Ok(String::from_utf8_lossy(&document).matches("<Permission>").count() > 1),
         // Storages without ACLs say so in many ways.
-        Err(BackendError::S3 { status: 400..500 | 501, .. } | BackendError::Unsupported(_)) => Ok(false),
+        Err(BackendError::S3 { status: 400..=499 | 501, .. } | BackendError::Unsupported(_)) => Ok(false),
         Err(error) => Err(trouble(&error)),
     }
 }
