@@ -157,6 +157,9 @@ def seen(t, bucket: str, key: str) -> dict:
 def after_a_retired_key_every_envelope_is_under_another_and_all_else_as_it_was(t):
     work = Work(t)
     wanted = filled(work)
+    # More than is read before it is written: on storages that ignore a condition on a copy's target it is copied in parts.
+    wanted["large"] = data(9 << 20, "large")
+    t.s3.put_object(Bucket=work.bucket, Key="large", Body=wanted["large"], Tagging="one=1", **ABOUT)
     before = {key: seen(t, work.bucket, key) for key in wanted}
     objects = {key: work.envelope(key)[1] for key in wanted}
     bodies = {key: work.storage.read(key).body for key in wanted}
@@ -168,9 +171,14 @@ def after_a_retired_key_every_envelope_is_under_another_and_all_else_as_it_was(t
     equal((shown["state"], shown["left"], shown["left_under"], shown["rewrapped"], shown["by"]), ("done", 0, {old: 0}, len(wanted), "a test"), "what it says")
     equal(work.under(old), [], "what is under the old key")
     equal({key: work.envelope(key)[1] for key in wanted}, objects, "object ids")
+    if t.target.backend and t.target.backend.name in ("minio", "versitygw"):
+        equal(shown["etags_changed"], 1, "ETags that changed")
+        before["large"]["ETag"] = seen(t, work.bucket, "large")["ETag"]
+    else:
+        equal(shown["etags_changed"], 0, "ETags that changed")
     equal({key: seen(t, work.bucket, key) for key in wanted}, before, "what clients see")
     true(all(work.storage.read(key).body == bodies[key] for key in wanted), "the ciphertext has changed")
-    equal((shown["etags_changed"], work.keys()[old]["left"]), (0, 0), "ETags that changed, and what is left")
+    equal(work.keys()[old]["left"], 0, "what is left")
     work.admin("key", "retire", work.bucket, old)
     t.target.restart()
     equal({key: seen(t, work.bucket, key) for key in wanted}, before, "what clients see without the old key")

@@ -1,11 +1,13 @@
 //! The stored bytes as they are under another envelope, on storages that cannot put one in the old one's place.
 //!
 //! The strongest condition that the storage really honours decides how. All are held to the ETag that was looked at, source and
-//! target being one object, and all keep the ETag, since they keep the bytes and their parts:
+//! target being one object, and all but the last keep the ETag, since they keep the bytes and their parts:
 //!
 //! - a copy onto itself with a condition on the target, where that is honoured: no byte moves;
-//! - an object of several parts: the storage copies each part, and the completion carries the condition: no byte moves;
-//! - else the ciphertext is read and written by a PUT with If-Match.
+//! - a small one that was stored at once: the ciphertext is read, then written by a PUT with If-Match. Not at the same time: MinIO
+//!   locks the object for both;
+//! - any other: the storage copies its parts, and the completion carries the condition: no byte moves. What was stored at once has
+//!   another ETag then.
 //!
 //! A version that is replaced so goes once its successor is there. Locked ones are left, since they could not go.
 
@@ -18,7 +20,7 @@ use super::object::{
 };
 use super::tally::{Done, Stored};
 use crate::backend::{
-    BackendError, Conditions, CopySource, Forward, GetOptions, PutOptions, PutOutcome, StoredRange, Upload,
+    BackendError, Conditions, CopySource, Forward, GetOptions, PutOptions, PutOutcome, StoredRange,
 };
 use crate::copy::tags;
 use crate::large::Large;
@@ -33,6 +35,9 @@ const CARRIED: &[&str] = &[
     "x-amz-server-side-encryption-aws-kms-key-id",
     "x-amz-server-side-encryption-bucket-key-enabled",
 ];
+
+/// Stored bytes that are read whole before they are written again.
+pub const AT_ONCE: u64 = 8 << 20;
 
 /// Writes an object's bytes as they are, with other user metadata.
 ///
@@ -50,16 +55,15 @@ pub async fn as_it_is(
     };
     let capabilities = looked.job.backend.capabilities();
     let (size, in_parts) = (looked.meta.size, looked.meta.etag.contains('-'));
-    let large = in_parts || size > capabilities.max_put;
-    let (written, moved) = match large {
-        false if capabilities.conditional_copy && capabilities.pinned_copies => {
-            (copy(looked, options).await, 0)
-        }
-        false if capabilities.conditional_put => (put(looked, options).await, size),
-        true if capabilities.conditional_complete && capabilities.pinned_copies => {
-            (copy_parts(looked, keys, options).await?, 0)
-        }
-        _ => return Ok(looked.left(UNCONDITIONAL)),
+    let copies = capabilities.conditional_copy && capabilities.pinned_copies;
+    let (written, moved) = if copies && !in_parts && size <= capabilities.max_put {
+        (copy(looked, options).await, 0)
+    } else if capabilities.conditional_put && !in_parts && size <= AT_ONCE.min(capabilities.max_put) {
+        (put(looked, options).await, size)
+    } else if capabilities.conditional_complete && capabilities.pinned_copies {
+        (copy_parts(looked, keys, options).await?, 0)
+    } else {
+        return Ok(looked.left(UNCONDITIONAL));
     };
     match written {
         Ok(written) => {
@@ -192,7 +196,11 @@ async fn put(looked: &Looked<'_>, options: PutOptions) -> Result<PutOutcome, Bac
             "another object was read than was looked at",
         ));
     }
-    let body = Upload { length: answer.length, stream: answer.body };
+    let limit = usize::try_from(answer.length).unwrap_or(usize::MAX);
+    let body = pipeline::upload(pipeline::collect(answer.body, limit).await?);
+    if body.length != looked.meta.size {
+        return Err(BackendError::Unavailable("a body ended early".to_owned()));
+    }
     backend.put(bucket, looked.key, options, body).await
 }
 

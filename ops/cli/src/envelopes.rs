@@ -110,7 +110,10 @@ fn begun(of: &Of, what: &str, body: &Value, wait: bool, out: Output) -> Outcome<
     out.fields(&report)?;
     match (report["state"].as_str(), report["left"].as_u64()) {
         (Some("done"), Some(0)) => {
-            eprintln!("nothing is left under these keys: `sealgate admin key retire {} KEY` takes none away", of.bucket);
+            eprintln!(
+                "nothing is left under these keys: `sealgate admin key retire {} KEY` takes none away",
+                of.bucket
+            );
             Ok(())
         }
         (Some("done"), _) => {
