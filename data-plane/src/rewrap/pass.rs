@@ -85,14 +85,18 @@ impl Pass {
                 if !self.page(job, &page, &mut ticks, work.concurrent.max(1)).await? {
                     return Ok(());
                 }
-                self.cursor.clone_from(&page.cursor);
+                if !page.cursor.is_empty() {
+                    self.cursor.clone_from(&page.cursor);
+                }
                 let Some(next) = page.next else { break };
-                self.report(&job.node, &job.bucket, false, "").await?;
+                self.report(&job.node, &job.bucket, None, "").await?;
                 from = next;
             }
-            uploads::count(job, &mut self.tally).await?;
-            let restless = self.tally.restless();
-            let reported = self.report(&job.node, &job.bucket, true, "").await?;
+            // Apart: where the end cannot be told, uploads are counted again.
+            let mut whole = self.tally.clone();
+            uploads::count(job, &mut whole).await?;
+            let restless = whole.restless();
+            let reported = self.report(&job.node, &job.bucket, Some(&whole), "").await?;
             if !reported.goes_on {
                 return Ok(());
             }
@@ -163,7 +167,7 @@ impl Pass {
         &self,
         node: &Node,
         bucket: &Bucket,
-        ended: bool,
+        ended: Option<&Tally>,
         why: &str,
     ) -> Result<wire::RewrapReported, Trouble> {
         let report = wire::RewrapReport {
@@ -171,8 +175,8 @@ impl Pass {
             number: bucket.rewrap,
             pass: self.number,
             cursor: self.cursor.clone(),
-            tally: Some(self.tally.to_wire()),
-            ended,
+            tally: Some(ended.unwrap_or(&self.tally).to_wire()),
+            ended: ended.is_some(),
             trouble: why.to_owned(),
         };
         let reported = node.control.rewraps().report(report).await;
@@ -181,7 +185,7 @@ impl Pass {
 
     /// Tells the control plane why the work does not go on; when it cannot be told, it is what is away.
     pub async fn report_trouble(&self, node: &Node, bucket: &Bucket, why: &str) {
-        let _ = self.report(node, bucket, false, why).await;
+        let _ = self.report(node, bucket, None, why).await;
     }
 }
 

@@ -33,7 +33,7 @@ pub struct Stored {
 }
 
 /// See the module.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Tally {
     /// All but what stays.
     pub counts: wire::RewrapTally,
