@@ -112,8 +112,10 @@ def uploaded(t, bucket: str, key: str, parts: list[bytes], **options):
     made = t.s3.create_multipart_upload(Bucket=bucket, Key=key, **options)
     done = []
     for number, part in enumerate(parts, 1):
-        answer = t.s3.upload_part(Bucket=bucket, Key=key, UploadId=made["UploadId"], PartNumber=number, Body=part)
-        done.append({"PartNumber": number, "ETag": answer["ETag"]})
+        more = {name: options[name] for name in ("ChecksumAlgorithm",) if name in options}
+        answer = t.s3.upload_part(Bucket=bucket, Key=key, UploadId=made["UploadId"], PartNumber=number, Body=part, **more)
+        sums = {f"Checksum{more[name]}": answer[f"Checksum{more[name]}"] for name in more}
+        done.append({"PartNumber": number, "ETag": answer["ETag"], **sums})
     t.s3.complete_multipart_upload(Bucket=bucket, Key=key, UploadId=made["UploadId"], MultipartUpload={"Parts": done})
 
 
