@@ -9,6 +9,7 @@ mod kms;
 mod life;
 mod nodes;
 mod problem;
+mod rewraps;
 mod status;
 mod tenants;
 
@@ -81,6 +82,7 @@ pub(crate) fn serve(
             .configure(tenants::routes)
             .configure(life::routes)
             .configure(keys::routes)
+            .configure(rewraps::routes)
             .configure(buckets::routes)
             .configure(freeze::routes)
             .configure(credentials::routes)

@@ -5,12 +5,14 @@ mod config;
 mod keys;
 mod leases;
 mod nodes;
+mod rewraps;
 
 pub(crate) use buckets::BucketsService;
 pub(crate) use config::ConfigService;
 pub(crate) use keys::KeysService;
 pub(crate) use leases::Leases;
 pub(crate) use nodes::NodesService;
+pub(crate) use rewraps::RewrapsService;
 use sealgate_envelope::{BucketId, IkId};
 
 use crate::Error;

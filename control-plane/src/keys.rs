@@ -6,6 +6,7 @@
 mod cache;
 mod cutting;
 mod destroy;
+mod envelopes;
 mod limiter;
 mod looks;
 mod reports;

@@ -13,6 +13,7 @@ mod lent;
 pub(crate) mod life;
 pub mod records;
 pub(crate) mod report;
+pub(crate) mod rewraps;
 mod sealer;
 mod state;
 pub(crate) mod states;

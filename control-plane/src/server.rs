@@ -23,7 +23,7 @@ use crate::{
     actors::{self, Acks, Degraded, Fanout, Patient, RegistryActor, Run, Slot},
     admin::{self, Api, Token},
     clock::DAY,
-    grpc::{BucketsService, ConfigService, KeysService, Leases, NodesService},
+    grpc::{BucketsService, ConfigService, KeysService, Leases, NodesService, RewrapsService},
     keys::{KeyService, Limiter},
     listener,
     metrics::{ActorKind, Metrics},
@@ -168,7 +168,15 @@ impl ControlPlane {
         let (for_config, for_keys) = (Arc::clone(&registry), Arc::clone(&registry));
         let config_service =
             ConfigService { registry: for_config, fanout: Arc::clone(&fanout), streams: AtomicU64::new(0) };
-        let for_buckets = Arc::clone(&keys);
+        let (for_buckets, for_rewraps) = (Arc::clone(&keys), Arc::clone(&keys));
+        let rewraps_service = RewrapsService {
+            registry: Arc::clone(&registry),
+            keys: for_rewraps,
+            acks: acks.clone(),
+            limiter: limiter(),
+            leases: Leases::default(),
+            begun: Default::default(),
+        };
         let keys_service =
             KeysService { registry: for_keys, keys, limiter: limiter(), lending: limiter(), metrics };
         let buckets_service = BucketsService {
@@ -191,6 +199,10 @@ impl ControlPlane {
             )
             .add_service(
                 v1::buckets_server::BucketsServer::new(buckets_service)
+                    .max_decoding_message_size(MAX_MESSAGE),
+            )
+            .add_service(
+                v1::rewraps_server::RewrapsServer::new(rewraps_service)
                     .max_decoding_message_size(MAX_MESSAGE),
             )
             .add_service(

@@ -128,6 +128,7 @@ pub(crate) fn bucket(state: &State, record: &BucketRecord) -> v1::Bucket {
         keys: record.keys + tenant.map_or(0, |tenant| tenant.keys),
         keys_denied: tenant.is_some_and(|tenant| tenant.usable().is_err()),
         records: record.records,
+        rewrap: record.rewrap,
     }
 }
 

@@ -443,6 +443,19 @@ pub trait Backend {
         Err(BackendError::Unsupported("UploadPartCopy"))
     }
 
+    /// Puts other user metadata beside a version's bytes, in one step, if `known` is what lies there (`PreconditionFailed` otherwise).
+    /// Everything else of it stays: bytes, ETag, date, version id, tags, locks. S3 has no such operation.
+    async fn replace_metadata(
+        &self,
+        _bucket: &str,
+        _key: &str,
+        _version_id: Option<&str>,
+        _known: &BTreeMap<String, String>,
+        _metadata: BTreeMap<String, String>,
+    ) -> Result<(), BackendError> {
+        Err(BackendError::Unsupported("metadata replaced in place"))
+    }
+
     /// An operation that the storage itself answers: tags, locks, versioning and the like.
     async fn forward(&self, _request: Forward) -> Result<Forwarded, BackendError> {
         Err(BackendError::Unsupported("this operation"))

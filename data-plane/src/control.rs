@@ -8,6 +8,7 @@ use sealgate_proto::v1::buckets_client::BucketsClient;
 use sealgate_proto::v1::config_client::ConfigClient;
 use sealgate_proto::v1::keys_client::KeysClient;
 use sealgate_proto::v1::nodes_client::NodesClient;
+use sealgate_proto::v1::rewraps_client::RewrapsClient;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use zeroize::Zeroizing;
 
@@ -83,6 +84,11 @@ impl ControlPlane {
     /// The registry of buckets.
     pub fn buckets(&self) -> BucketsClient<Channel> {
         BucketsClient::new(self.0.channels.load().calls.clone())
+    }
+
+    /// The work on envelopes.
+    pub fn rewraps(&self) -> RewrapsClient<Channel> {
+        RewrapsClient::new(self.0.channels.load().calls.clone()).max_decoding_message_size(RECORDS_MAX)
     }
 
     /// The node's own certificate.

@@ -5,6 +5,9 @@
 //! replica adopted in its place: what is acknowledged must not lie in the old one. So a write asks again, before its last chunk
 //! leaves, whether its bucket is still the one that it was let into, and still there. And a node acknowledges a config in
 //! which a bucket takes no more writes when none is on its last step there: who waits for that knows that none comes any more.
+//!
+//! Copies that the storage makes of the bytes as they are have a step of their own: they are over, too, before a node acknowledges that
+//! envelopes of their bucket are wrapped anew ([`crate::rewrap`]).
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,8 +19,17 @@ use crate::node::Node;
 use crate::s3::error::{Code, S3Error};
 use crate::snapshot::{Bucket, BucketState, Snapshot};
 
-/// A bucket's id, its backend and its name there.
-pub type Place = (BucketId, String, String);
+/// A bucket's id, its backend and its name there, and what is done in it.
+pub type Place = (BucketId, String, String, Step);
+
+/// What is on its last step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// A write of bytes that are its own.
+    Write,
+    /// A copy of bytes as they are: whoever has the source's ETag has the copy's.
+    Copy,
+}
 
 /// How many writes are on their last step, by bucket.
 pub struct Landings {
@@ -32,16 +44,23 @@ impl Default for Landings {
 }
 
 impl Landings {
-    /// The buckets in which writes are on their last step, and that take none by this snapshot, which the node runs on already.
+    /// The buckets in which writes are on their last step, and that take none of their kind by this snapshot, which the node runs on
+    /// already.
     #[must_use]
     pub fn outlasting(&self, snapshot: &Snapshot) -> Vec<Place> {
         let counts = self.lock();
         if counts.is_empty() {
             return Vec::new();
         }
-        let active = snapshot.buckets().filter(|bucket| bucket.state == BucketState::Active);
-        let active: HashSet<_> = active.map(|bucket| bucket.place()).collect();
-        counts.keys().filter(|(id, backend, name)| !active.contains(&(*id, backend, name))).cloned().collect()
+        let active = || snapshot.buckets().filter(|bucket| bucket.state == BucketState::Active);
+        let writable: HashSet<_> = active().map(|bucket| bucket.place()).collect();
+        let settled = active().filter(|bucket| bucket.rewrap == 0);
+        let copyable: HashSet<_> = settled.map(|bucket| bucket.place()).collect();
+        let takes = |(id, backend, name, step): &&Place| match step {
+            Step::Write => writable.contains(&(*id, backend, name)),
+            Step::Copy => copyable.contains(&(*id, backend, name)),
+        };
+        counts.keys().filter(|place| !takes(place)).cloned().collect()
     }
 
     /// Waits until none is on its last step in any of these.
@@ -70,17 +89,31 @@ impl Landing {
     /// # Errors
     /// OperationAborted when the node has learned that the bucket takes no writes any more: nothing may be stored.
     pub fn begin(node: &Arc<Node>, bucket: &Bucket) -> Result<Self, S3Error> {
+        Self::step(node, bucket, Step::Write)?.ok_or_else(ended)
+    }
+
+    /// Begins a copy of bytes as they are. None while envelopes of the bucket are wrapped anew: it has to be sealed anew.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub fn begin_copy(node: &Arc<Node>, bucket: &Bucket) -> Result<Option<Self>, S3Error> {
+        Self::step(node, bucket, Step::Copy)
+    }
+
+    fn step(node: &Arc<Node>, bucket: &Bucket, step: Step) -> Result<Option<Self>, S3Error> {
         // Under the lock: either the snapshot that ends the bucket is seen here, or this write by whoever applied it.
         let mut counts = node.landings.lock();
         let snapshot = node.snapshot();
         let now = snapshot.as_ref().and_then(|snapshot| snapshot.bucket(&bucket.name));
-        if now.is_none_or(|now| now.place() != bucket.place() || now.state != BucketState::Active) {
-            return Err(ended());
+        let now = now.filter(|now| now.place() == bucket.place() && now.state == BucketState::Active);
+        let now = now.ok_or_else(ended)?;
+        if step == Step::Copy && now.rewrap > 0 {
+            return Ok(None);
         }
         let (id, backend, backend_bucket) = bucket.place();
-        let place = (id, backend.to_owned(), backend_bucket.to_owned());
+        let place = (id, backend.to_owned(), backend_bucket.to_owned(), step);
         *counts.entry(place.clone()).or_default() += 1;
-        Ok(Self { node: Arc::clone(node), place })
+        Ok(Some(Self { node: Arc::clone(node), place }))
     }
 }
 

@@ -59,7 +59,21 @@ impl Large<'_> {
     /// The backend's. What was at the target is there then, or, where the storage did not say what became of the last step,
     /// the whole object.
     pub async fn copy(&self, source: &CopySource, options: PutOptions) -> Result<PutOutcome, BackendError> {
-        self.make(options, async |id: &str, number, first, last| {
+        self.copy_in(source, self.spans(), options).await
+    }
+
+    /// The same in given parts, each a number, its first and its last byte: those of the source's own upload, where the storage's
+    /// ETag of it is to stay.
+    ///
+    /// # Errors
+    /// Those of [`Self::copy`].
+    pub async fn copy_in(
+        &self,
+        source: &CopySource,
+        parts: Vec<(u16, u64, u64)>,
+        options: PutOptions,
+    ) -> Result<PutOutcome, BackendError> {
+        self.make(options, parts, async |id: &str, number, first, last| {
             let range = Some((first, last));
             let made =
                 self.backend.copy_part(source.clone(), range, self.bucket, self.key, id, number).await?;
@@ -74,7 +88,7 @@ impl Large<'_> {
     /// Those of [`Self::copy`], and of the body's stream.
     pub async fn put(&self, options: PutOptions, body: ByteStream) -> Result<PutOutcome, BackendError> {
         let rest = Rc::new(RefCell::new(Some(Rest { body, pending: Bytes::new() })));
-        self.make(options, async |id: &str, number, first, last| {
+        self.make(options, self.spans(), async |id: &str, number, first, last| {
             let length = last - first + 1;
             let part = Upload { length, stream: cut(Rc::clone(&rest), length) };
             Ok(self.backend.upload_part(self.bucket, self.key, id, number, part).await?.etag)
@@ -82,9 +96,17 @@ impl Large<'_> {
         .await
     }
 
+    /// Parts of one length.
+    fn spans(&self) -> Vec<(u16, u64, u64)> {
+        let capabilities = self.backend.capabilities();
+        let most = capabilities.max_part.min(capabilities.max_put).min(MOST);
+        (1..).zip(spans(self.size, most)).map(|(number, (first, last))| (number, first, last)).collect()
+    }
+
     async fn make(
         &self,
         mut options: PutOptions,
+        spans: Vec<(u16, u64, u64)>,
         mut part: impl AsyncFnMut(&str, u16, u64, u64) -> Result<String, BackendError>,
     ) -> Result<PutOutcome, BackendError> {
         // They are about the object, which only the last step makes.
@@ -93,9 +115,7 @@ impl Large<'_> {
         let id = self.backend.create_upload(self.bucket, self.key, options).await?;
         let parts = async {
             let mut parts = Vec::new();
-            let capabilities = self.backend.capabilities();
-            let most = capabilities.max_part.min(capabilities.max_put).min(MOST);
-            for (number, (first, last)) in (1..).zip(spans(self.size, most)) {
+            for (number, first, last) in spans {
                 parts.push((number, part(&id, number, first, last).await?));
             }
             Ok(parts)

@@ -33,6 +33,7 @@ pub mod plane;
 pub mod process;
 pub mod refusal;
 pub mod reply;
+pub mod rewrap;
 pub mod s3;
 pub mod server;
 pub mod snapshot;

@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::tls::Certificates;
 use crate::worker::Backends;
-use crate::{buckets, health, identity, server, subscriber, sweep};
+use crate::{buckets, health, identity, rewrap, server, subscriber, sweep};
 
 /// How often open uploads that nobody uses are looked for.
 const EVICT_UPLOADS_EVERY: Duration = Duration::from_secs(30);
@@ -58,6 +58,7 @@ pub struct DataPlane {
     address: SocketAddr,
     admin_address: SocketAddr,
     background: Arbiter,
+    envelopes: Arbiter,
 }
 
 impl DataPlane {
@@ -96,8 +97,22 @@ impl DataPlane {
         background.spawn_fn(move || {
             actix_rt::spawn(run_background(shared, keys, control, requests, certificates));
         });
+        // A thread of its own: encrypting must not keep the others from taking in configs and keys.
+        let envelopes = Arbiter::new();
+        let shared = Arc::clone(&node);
+        envelopes.spawn_fn(move || {
+            actix_rt::spawn(run_envelopes(shared));
+        });
         info!(%address, admin = %admin_address, "node started");
-        Ok(Self { node, server: server_handle, health: health_handle, address, admin_address, background })
+        Ok(Self {
+            node,
+            server: server_handle,
+            health: health_handle,
+            address,
+            admin_address,
+            background,
+            envelopes,
+        })
     }
 
     /// What the node's threads share.
@@ -128,9 +143,10 @@ impl DataPlane {
         self.node.end_connections();
         self.server.stop(true).await;
         // First the thread that takes in configs and keys: what is zeroized stays so.
-        let background = self.background;
+        let (background, envelopes) = (self.background, self.envelopes);
         background.stop();
-        let _ = tokio::task::spawn_blocking(move || background.join()).await;
+        envelopes.stop();
+        let _ = tokio::task::spawn_blocking(move || (background.join(), envelopes.join())).await;
         self.node.forget_secrets();
         self.health.stop(true).await;
         info!("node stopped");
@@ -167,6 +183,14 @@ async fn run_background(
     loop {
         uploads.tick().await;
         node.uploads.evict();
+    }
+}
+
+/// The work on envelopes, with backends of its own.
+async fn run_envelopes(node: Arc<Node>) {
+    match Backends::open(&node.config.backends) {
+        Ok(backends) => rewrap::run(node, Rc::new(backends)).await,
+        Err(error) => error!(error, "the thread for envelopes cannot open its backends"),
     }
 }
 

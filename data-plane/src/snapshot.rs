@@ -71,6 +71,8 @@ pub struct Bucket {
     pub keys: Option<u64>,
     /// Goes up when key records in it were replaced.
     pub records: u64,
+    /// The number of the work on its envelopes that is under way; 0: none.
+    pub rewrap: u64,
 }
 
 /// Where a bucket is in its life.
@@ -260,6 +262,7 @@ impl Bucket {
             frozen: wire.frozen,
             keys: (!wire.keys_denied).then_some(wire.keys),
             records: wire.records,
+            rewrap: wire.rewrap,
         })
     }
 

@@ -26,6 +26,8 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 
 async fn list(api: web::Data<Api>, name: web::Path<String>) -> Result<HttpResponse, Problem> {
     let name = name.into_inner();
+    let bucket = bucket_id(&api.registry, &name)?;
+    let work = api.keys.envelopes_of(bucket).await?;
     let mut keys = api.keys.keys_of(name).await?;
     keys.sort_by_key(|(_, created, _)| *created);
     let shown = keys.into_iter().map(|(ik, created, entry)| {
@@ -37,6 +39,8 @@ async fn list(api: web::Data<Api>, name: web::Path<String>) -> Result<HttpRespon
             "placed": entry.confirmed,
             "kek": kek,
             "kek_version": entry.version,
+            // By the last work on it that came to its end.
+            "left": work.as_ref().and_then(|work| work.left_under(ik)),
         }))
     });
     let shown = shown.collect::<Result<Vec<_>, Error>>()?;

@@ -307,7 +307,11 @@ impl KeyService {
     }
 
     /// The same, if its tenant's keys may be used.
-    fn usable_bucket(&self, identity: &Identity, bucket: BucketId) -> Result<Arc<BucketRecord>, Error> {
+    pub(super) fn usable_bucket(
+        &self,
+        identity: &Identity,
+        bucket: BucketId,
+    ) -> Result<Arc<BucketRecord>, Error> {
         let record = self.bucket(identity, bucket)?;
         self.registry.tenant(record.tenant)?.usable()?;
         Ok(record)

@@ -105,6 +105,15 @@ impl Unwrapper {
         }
     }
 
+    /// The IK of a record by a call of its own. Nothing is kept.
+    pub(super) async fn once(&self, record: &IkRecord) -> Result<Ik, Error> {
+        let context = &record.context;
+        self.metrics.kms(KmsCall::Unwrap);
+        let bytes = context.to_bytes()?;
+        let call = self.kms.unwrap(&context.kek, &context.kek_version, &bytes, &record.wrapped);
+        Ok(bounded(call).await?)
+    }
+
     /// Wraps a new IK. It is not kept: wrapping does not prove that the KEK may decrypt, the unwrap after the
     /// confirmation does.
     pub(super) async fn make(&self, mut context: IkContext) -> Result<(IkRecord, String), Error> {

@@ -145,6 +145,7 @@ impl Registry {
             frozen: false,
             keys: 0,
             records: 0,
+            rewrap: 0,
         })
     }
 

@@ -72,6 +72,7 @@ impl Registry {
             frozen: false,
             keys: 0,
             records: 0,
+            rewrap: 0,
         };
         self.begin(record)
     }
@@ -214,6 +215,7 @@ impl Registry {
         ops.extend(self.ends_of_loans(bucket.id)?.into_iter().map(Op::Delete));
         // What a look has shown was about this place: the bucket may come back at another.
         ops.push(Op::Delete(super::records::check_key(bucket.id)));
+        ops.push(Op::Delete(super::records::rewrap_key(bucket.id)));
         self.commit(&compare, ops, false)
     }
 }

@@ -2,14 +2,16 @@
 //!
 //! `sys/…` the gateway itself · `tenant/<id>` · `bucket/<name>` · `credential/<access key id>` · `node/<name>` ·
 //! `source/<bucket id>/<bucket id>` · `ik/<bucket id>/<IK id>` · `active/<bucket id>` · `lent/<bucket id>/<IK id>` ·
-//! `job/<tenant id>` · `check/<bucket id>`. The last five are not part of what is pushed to nodes.
+//! `job/<tenant id>` · `check/<bucket id>` · `rewrap/<bucket id>`. The last six are not part of what is pushed to nodes.
 
 mod keys;
+mod rewraps;
 
 use std::{fmt::Display, str::FromStr};
 
 pub(crate) use keys::{ActiveRecord, CheckRecord, IkEntry, JobRecord, LentRecord, OldCopy};
 pub use keys::{Cut, IkState, KekUse, SourceRecord, TenantRecord};
+pub(crate) use rewraps::{Left, RewrapRecord, Tally};
 use sealgate_envelope::{BucketId, GatewayId, IkId, TenantId};
 use sealgate_store::{NoRecord, Record};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -23,6 +25,7 @@ pub(crate) const LENT_PREFIX: &str = "lent/";
 pub(crate) const SOURCE_PREFIX: &str = "source/";
 pub(crate) const JOB_PREFIX: &str = "job/";
 pub(crate) const CHECK_PREFIX: &str = "check/";
+pub(crate) const REWRAP_PREFIX: &str = "rewrap/";
 
 pub(crate) fn tenant_key(id: TenantId) -> String {
     format!("tenant/{id}")
@@ -62,6 +65,10 @@ pub(crate) fn job_key(tenant: TenantId) -> String {
 
 pub(crate) fn check_key(bucket: BucketId) -> String {
     format!("{CHECK_PREFIX}{bucket}")
+}
+
+pub(crate) fn rewrap_key(bucket: BucketId) -> String {
+    format!("{REWRAP_PREFIX}{bucket}")
 }
 
 /// Ids are stored as their text.
@@ -116,7 +123,8 @@ first_version!(
     LentRecord,
     SourceRecord,
     JobRecord,
-    CheckRecord
+    CheckRecord,
+    RewrapRecord
 );
 
 /// The gateway's identity, and the key that seals the store's secrets, wrapped by the system KEK.
@@ -209,6 +217,9 @@ pub struct BucketRecord {
     /// Goes up when the key records in it are to be looked at: some were replaced.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub records: u64,
+    /// The number of the work on its envelopes that nodes are to do; 0: none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rewrap: u64,
 }
 
 /// How a bucket that was there already is, or was, taken over.

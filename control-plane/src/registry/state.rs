@@ -10,7 +10,8 @@ use sealgate_store::{Record, decode};
 
 use super::records::{
     ACTIVE_PREFIX, BucketRecord, CA, CHECK_PREFIX, CredentialRecord, DAY_KEY, DayRecord, IK_PREFIX,
-    JOB_PREFIX, LENT_PREFIX, NodeRecord, SOURCE_PREFIX, SYSTEM, SourceRecord, SystemRecord, TenantRecord,
+    JOB_PREFIX, LENT_PREFIX, NodeRecord, REWRAP_PREFIX, SOURCE_PREFIX, SYSTEM, SourceRecord, SystemRecord,
+    TenantRecord,
 };
 use crate::Error;
 
@@ -43,7 +44,7 @@ pub struct State {
 
 /// Whether a key's value is part of what nodes are sent (or decides who is sent it).
 pub(super) fn is_config(key: &str) -> bool {
-    ![IK_PREFIX, ACTIVE_PREFIX, LENT_PREFIX, JOB_PREFIX, CHECK_PREFIX]
+    ![IK_PREFIX, ACTIVE_PREFIX, LENT_PREFIX, JOB_PREFIX, CHECK_PREFIX, REWRAP_PREFIX]
         .iter()
         .any(|prefix| key.starts_with(prefix))
 }

@@ -66,12 +66,21 @@ impl Registry {
             (Verdict::Retired, IkState::Compromised) => {
                 return refuse(format!("the key {ik} is compromised, which is more than retired"));
             }
-            (Verdict::Retired, IkState::DecryptOnly) if !forced => {
-                return refuse(format!(
-                    "objects and open uploads in {name:?} may still be sealed under the key {ik}, and would be refused: copy \
-                     each of them onto itself first, which seals its envelope anew, then force it"
-                ));
-            }
+            (Verdict::Retired, IkState::DecryptOnly) if !forced => match self.left_under(bucket.id, ik)? {
+                Some(0) => IkState::Retired,
+                Some(left) => {
+                    return refuse(format!(
+                        "{left} objects and open uploads in {name:?} stay under the key {ik}, and would be refused: \
+                         `sealgate admin rewrap show` says which, and why"
+                    ));
+                }
+                None => {
+                    return refuse(format!(
+                        "objects and open uploads in {name:?} may still be sealed under the key {ik}, and would be refused: \
+                         `sealgate admin rewrap start` seals their envelopes anew first"
+                    ));
+                }
+            },
             (Verdict::Retired, IkState::DecryptOnly | IkState::Retired) => IkState::Retired,
             (Verdict::Reinstated, IkState::Compromised) if !forced => {
                 return refuse(format!(

@@ -36,6 +36,7 @@ mod walk;
 mod write;
 mod xml;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
@@ -384,6 +385,29 @@ impl Backend for FsBackend {
         options: VersionListOptions,
     ) -> Result<VersionPage, BackendError> {
         self.in_bucket(bucket, move |bucket| version_list::page(&bucket, &options)).await
+    }
+
+    async fn replace_metadata(
+        &self,
+        bucket: &str,
+        key: &str,
+        version_id: Option<&str>,
+        known: &BTreeMap<String, String>,
+        metadata: BTreeMap<String, String>,
+    ) -> Result<(), BackendError> {
+        options::check_metadata(&metadata)?;
+        let (key, version, known) = (key.to_owned(), version_id.map(str::to_owned), known.clone());
+        self.in_bucket(bucket, move |bucket| {
+            versions::revise(&bucket, &key, version.as_deref(), |head| {
+                if head.metadata != known {
+                    return Err(conditions::failed());
+                }
+                head.metadata = metadata;
+                Ok(())
+            })
+            .map(drop)
+        })
+        .await
     }
 
     async fn forward(&self, request: Forward) -> Result<Forwarded, BackendError> {

@@ -137,7 +137,9 @@ impl Copying<'_> {
             .asked
             .checksum
             .is_none_or(|wanted| checksums.iter().any(|(checksum, _)| checksum.algorithm() == wanted));
-        if self.storage_can(encrypted) && (has_checksum || !encrypted) {
+        // While envelopes are wrapped anew, an ETag has to name one write and no other: the bytes of a copy would have their source's.
+        let settled = self.bucket.rewrap == 0 || !encrypted;
+        if settled && self.storage_can(encrypted) && (has_checksum || !encrypted) {
             match self.by_storage(&metadata).await? {
                 Copied::Made(made) => return Ok(Ok((made, checksums))),
                 Copied::Changed => return Ok(Err(Changed)),
@@ -238,7 +240,8 @@ impl Copying<'_> {
             }
         }
         let source = self.source.for_storage();
-        let _landing = Landing::begin(&self.admitted.worker.node, self.bucket)?;
+        let landing = Landing::begin_copy(&self.admitted.worker.node, self.bucket)?;
+        let Some(_landing) = landing else { return Ok(Copied::Cannot) };
         let made = match self.large(self.source.meta.size) {
             None => self.backend.copy(source, &self.bucket.backend_bucket, self.key, options).await,
             Some(large) => large.copy(&source, options).await.map(|stored| self.dated(stored)),

@@ -30,7 +30,9 @@ pub async fn of_copy(admitted: &Admitted, source: &Source) -> Result<Option<Head
     }
 }
 
-fn has_tags(headers: &HeaderMap) -> bool {
+/// Whether the storage says that an object has tags.
+#[must_use]
+pub fn has_tags(headers: &HeaderMap) -> bool {
     headers.get(COUNT).is_some_and(|count| count.as_bytes() != b"0")
 }
 
@@ -46,13 +48,16 @@ async fn of_source(admitted: &Admitted, source: &Source) -> Result<HeaderValue, 
         body: bytes::Bytes::new(),
     };
     let told = source.backend.forward(request).await.map_err(|error| admitted.backend_failed(error))?;
-    let unreadable = |_| S3Error::with(Code::InternalError, "The storage's tags cannot be read.");
-    let pairs: Vec<String> = parse_tags(&told.body)
-        .map_err(|_| unreadable(()))?
-        .into_iter()
-        .map(|(name, value)| {
-            format!("{}={}", encode(name.as_bytes(), false), encode(value.as_bytes(), false))
-        })
-        .collect();
-    HeaderValue::from_str(&pairs.join("&")).map_err(|_| unreadable(()))
+    as_header(&told.body)
+        .ok_or_else(|| S3Error::with(Code::InternalError, "The storage's tags cannot be read."))
+}
+
+/// The document that GetObjectTagging gives, as the header of a new object.
+#[must_use]
+pub fn as_header(document: &[u8]) -> Option<HeaderValue> {
+    let pair = |(name, value): (String, String)| {
+        format!("{}={}", encode(name.as_bytes(), false), encode(value.as_bytes(), false))
+    };
+    let pairs: Vec<String> = parse_tags(document).ok()?.into_iter().map(pair).collect();
+    HeaderValue::from_str(&pairs.join("&")).ok()
 }

@@ -1,4 +1,4 @@
-//! `sealgate admin kek`, `key`, `tenant`: the life of keys, as an operator steers it through the admin API.
+//! `sealgate admin kek`, `key`, `rewrap`, `tenant`: the life of keys, as an operator steers it through the admin API.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::admin::Admin;
 use crate::bucket::Place;
+use crate::envelopes::{self, Rewrap};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::kms;
 use crate::output::{Output, one_line};
@@ -28,6 +29,9 @@ pub enum Command {
     /// A bucket's intermediate keys: listed, rotated, retired, taken back.
     #[command(subcommand)]
     Key(Key),
+    /// Objects under keys that are retired or compromised: their envelopes wrapped anew, or they encrypted anew.
+    #[command(subcommand)]
+    Rewrap(Rewrap),
     /// A tenant as a whole: shown and changed; its keys disabled, enabled, shredded.
     #[command(subcommand)]
     Tenant(Tenant),
@@ -185,6 +189,7 @@ pub fn run(command: &Command, out: Output) -> Outcome<()> {
         Command::Kms(arguments) => kms::run(arguments, out),
         Command::Kek(command) => kek(command, out),
         Command::Key(command) => key(command, out),
+        Command::Rewrap(command) => envelopes::run(command, out),
         Command::Tenant(command) => tenant(command, out),
     }
 }

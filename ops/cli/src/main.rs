@@ -4,6 +4,7 @@ mod admin;
 mod bucket;
 mod connection;
 mod dev;
+mod envelopes;
 mod export;
 mod failure;
 mod interrupt;

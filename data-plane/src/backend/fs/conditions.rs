@@ -71,7 +71,7 @@ pub(crate) fn check_source(wanted: Option<&str>, source: &Head) -> Result<(), Ba
     }
 }
 
-fn failed() -> BackendError {
+pub(crate) fn failed() -> BackendError {
     BackendError::s3(412, "PreconditionFailed", "a condition of the request does not hold")
 }
 

@@ -41,10 +41,7 @@ pub(crate) fn head(kind: Kind, key: &str, options: &PutOptions, size: u64) -> Re
     if size > MAX_SIZE {
         return Err(BackendError::s3(400, "EntityTooLarge", "the body is larger than any object"));
     }
-    let used: usize = options.metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if used > MAX_METADATA {
-        return Err(BackendError::s3(400, "MetadataTooLarge", "user metadata exceeds 2,048 bytes"));
-    }
+    check_metadata(&options.metadata)?;
     Ok(Head {
         kind,
         id: Id([0; 16]),
@@ -59,6 +56,15 @@ pub(crate) fn head(kind: Kind, key: &str, options: &PutOptions, size: u64) -> Re
         has_version_id: false,
         revised: false,
     })
+}
+
+/// Whether user metadata is within the bounds.
+pub(crate) fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), BackendError> {
+    let used: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
+    match used > MAX_METADATA {
+        true => Err(BackendError::s3(400, "MetadataTooLarge", "user metadata exceeds 2,048 bytes")),
+        false => Ok(()),
+    }
 }
 
 fn kept_headers(headers: &HeaderMap) -> Result<BTreeMap<String, String>, BackendError> {

@@ -38,6 +38,7 @@ fn bucket() -> Arc<Bucket> {
         frozen: false,
         keys: Some(0),
         records: 0,
+        rewrap: 0,
     })
 }
 
