@@ -37,7 +37,7 @@ SUITES = ("s3_objects", "s3_metadata", "s3_listing", "s3_multipart", "s3_plain",
           "s3_forward", "s3_versions", "copies_large", "dev", "refusals", "refusals_keys", "signatures_v2", "bucket_metrics", "not_implemented", "decryptor", "recovery", "raw_copies", "export",
           "roundtrip", "scanner", "secrecy",
           "tamper", "tamper_tls", "tamper_answers", "tamper_copies", "tamper_versions", "costs", "migrate", "rewrap", "rewrap_load",
-          "cuts", "cuts_storage", "memory")
+          "tamper_migrated", "tamper_exported", "cuts", "cuts_storage", "memory")
 # What S3 does, against whatever endpoint: every module of ./conformance.
 CONFORMANCE = tuple(sorted(f"conformance.{name[:-3]}" for name in os.listdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "conformance"))
                            if name.endswith(".py") and name not in ("__init__.py", "support.py")))
@@ -45,13 +45,15 @@ CONFORMANCE = tuple(sorted(f"conformance.{name[:-3]}" for name in os.listdir(os.
 S3_SUITES = ("s3_", "conformance.")
 # What makes no sense without a gateway, or needs one kind of storage behind it: an S3 server to lie in the place of.
 GATEWAY_ONLY = ("copies_large", "dev", "signatures_v2", "bucket_metrics", "not_implemented", "raw_copies", "export", "memory", "secrecy", "decryptor", "recovery",
-                "tamper", "tamper_tls", "tamper_answers", "tamper_copies", "tamper_versions", "costs", "migrate", "rewrap", "rewrap_load", "cuts", "cuts_storage")
+                "tamper", "tamper_tls", "tamper_answers", "tamper_copies", "tamper_versions", "costs", "migrate", "rewrap", "rewrap_load",
+                "tamper_migrated", "tamper_exported", "cuts", "cuts_storage")
 FILESYSTEM_ONLY = ("dev", "memory", "tamper_tls")
 SERVER_ONLY = ("copies_large", "tamper_answers", "costs", "cuts_storage")
 # CI's time: what is hardly the server's to change runs before one of them, and on the filesystem; `ops/acceptance` runs all before each.
 ONE_SERVER_IN_CI = {"migrate": "versitygw", "rewrap": "minio", "rewrap_load": "minio", "tamper_versions": "versitygw", "not_implemented": "versitygw", "raw_copies": "minio", "export": "minio",
                     "costs": "minio", "signatures_v2": "minio", "bucket_metrics": "seaweedfs", "copies_large": "seaweedfs", "tamper_copies": "seaweedfs",
-                    "tamper": "versitygw", "tamper_answers": "minio", "secrecy": "minio", "scanner": "minio"}
+                    "tamper": "versitygw", "tamper_answers": "minio", "secrecy": "minio", "scanner": "minio",
+                    "tamper_migrated": "versitygw", "tamper_exported": "seaweedfs"}
 
 
 def applies(suite: str, options) -> bool:

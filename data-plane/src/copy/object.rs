@@ -22,7 +22,8 @@ use crate::large::Large;
 use crate::multipart::notes::from_format;
 use crate::objects::described;
 use crate::objects::put::{
-    NewBody, NewObject, active_key, cannot_seal, client_metadata, passed_headers, sealed_metadata, unsealed,
+    NO_CHECKSUM, NewBody, NewObject, active_key, cannot_seal, client_metadata, passed_headers,
+    sealed_metadata, unasked, unsealed,
 };
 use crate::objects::sealed::{Changed, Sealed, keeps_changing};
 use crate::pipeline::seal::{Outcome, pass};
@@ -153,7 +154,7 @@ impl Copying<'_> {
     fn metadata(&self) -> Result<Metadata, S3Error> {
         let mut metadata = self.source.metadata();
         if self.asked.metadata == Directive::Replace {
-            metadata.retain(|name, _| name.starts_with("x-amz-checksum-"));
+            metadata.retain(|name, _| is_about_checksums(name));
             metadata.extend(client_metadata(self.admitted)?);
             return Ok(metadata);
         }
@@ -311,13 +312,17 @@ impl Copying<'_> {
         };
         let mut metadata = metadata;
         if wanted.is_some() {
-            metadata.retain(|name, _| !name.starts_with("x-amz-checksum-"));
+            metadata.retain(|name, _| !is_about_checksums(name));
         }
         let plaintext = match self.source.plaintext(self.admitted, None).await? {
             Ok(plaintext) => plaintext,
             Err(Changed) => return Ok(Err(Changed)),
         };
-        let plan = wanted.into_iter().fold(BodyPlan::copied(length), BodyPlan::compute);
+        let plan = match (wanted, &known) {
+            (Some(algorithm), _) => BodyPlan::copied(length).compute(algorithm),
+            (None, None) if encrypted => unasked(BodyPlan::copied(length), &mut metadata),
+            (None, _) => BodyPlan::copied(length),
+        };
         let source = Body::stored(plaintext, plan);
         let outcome = Outcome::new(&self.admitted.worker.node, self.bucket);
         let mut options = PutOptions {
@@ -355,6 +360,10 @@ impl Copying<'_> {
 
     /// The algorithm of the checksum of all bytes that the source's trailer keeps: the copy gets one, too.
     async fn algorithm_of_trailer(&self) -> Result<Result<Option<Algorithm>, Changed>, S3Error> {
+        let sealed = self.source.sealed.as_ref();
+        if sealed.is_some_and(|sealed| !sealed.checksum_may_be_in_trailer()) {
+            return Ok(Ok(None));
+        }
         let table = match self.source.table(self.admitted).await? {
             Ok(table) => table,
             Err(Changed) => return Ok(Err(Changed)),
@@ -391,8 +400,13 @@ fn of_trailer(trailer: &Trailer) -> impl Iterator<Item = (Checksum, Option<usize
 
 /// Plain prefixes keep no checksums.
 fn for_plain(mut metadata: Metadata) -> Metadata {
-    metadata.retain(|name, _| !name.starts_with("x-amz-checksum-"));
+    metadata.retain(|name, _| !is_about_checksums(name));
     metadata
+}
+
+/// Whether sealed metadata says by this name which checksum the bytes have.
+fn is_about_checksums(name: &str) -> bool {
+    name == NO_CHECKSUM || name.starts_with("x-amz-checksum-")
 }
 
 fn answer(copying: &Copying<'_>, made: &CopyOutcome, checksums: &[(Checksum, Option<usize>)]) -> Reply {

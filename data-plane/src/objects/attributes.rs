@@ -49,8 +49,8 @@ pub async fn attributes(admitted: &Admitted) -> Result<Reply, S3Error> {
         let sealed = sealed::open(admitted, &bucket, backend.as_ref(), key, &meta).await?;
         list.size = asked.size.then_some(sealed.plaintext_len);
         list.checksum = known_checksum(&sealed.metadata).filter(|_| asked.checksum);
-        let in_trailer =
-            (asked.checksum && list.checksum.is_none()) || (asked.parts && sealed.kind == Kind::Multipart);
+        let in_trailer = (asked.checksum && sealed.checksum_may_be_in_trailer())
+            || (asked.parts && sealed.kind == Kind::Multipart);
         if in_trailer && sealed.keys.is_some() && sealed.stored_len > 0 {
             let table = sealed::table(admitted, &bucket, &backend, key, &meta, &sealed).await?;
             let table = table.map_err(|sealed::Changed| sealed::keeps_changing())?;

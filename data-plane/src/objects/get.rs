@@ -129,7 +129,7 @@ impl Read<'_> {
                 && described::wants_checksum(self.admitted)
                 && sealed.keys.is_some()
                 && sealed.stored_len > 0
-                && !sealed.metadata.keys().any(|name| name.starts_with("x-amz-checksum-")));
+                && sealed.checksum_may_be_in_trailer());
         if known.is_some() && sealed.kind == Kind::Single {
             // Nothing will ask for the old object's table any more: it would misplace every range.
             self.admitted.worker.node.tables.remove(self.bucket.id, self.key);

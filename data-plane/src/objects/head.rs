@@ -54,7 +54,8 @@ pub async fn head(admitted: &Admitted) -> Result<Reply, S3Error> {
     // A full-object checksum beside a range of the object breaks clients; a part has its own.
     let asked = described::wants_checksum(admitted) && range.is_none();
     let known = asked && described::set_known_checksum(&sealed.metadata, &mut headers);
-    let from_trailer = (asked && !known) || (part.is_some() && sealed.kind == Kind::Multipart);
+    let from_trailer =
+        (asked && sealed.checksum_may_be_in_trailer()) || (part.is_some() && sealed.kind == Kind::Multipart);
     let table = if from_trailer && sealed.keys.is_some() && sealed.stored_len > 0 {
         let table = sealed::table(admitted, &bucket, &backend, key, &meta, &sealed).await?;
         Some(table.map_err(|sealed::Changed| sealed::keeps_changing())?)

@@ -12,10 +12,10 @@ use sealgate_envelope::{
 };
 
 use super::described;
-use super::sealed::{ENVELOPE_NAME, METADATA_NAME};
+use super::sealed::{ENVELOPE_NAME, METADATA_NAME, SMALL};
 use crate::access_log;
 use crate::backend::{Backend, Conditions, PutOptions, PutOutcome, Upload};
-use crate::body::{BodyPlan, ClientBody, Verified};
+use crate::body::{Algorithm, BodyPlan, ClientBody, Verified};
 use crate::etags;
 use crate::gate::Admitted;
 use crate::keys::{KeyError, NodeKey};
@@ -30,6 +30,10 @@ use crate::s3::error::{Code, S3Error};
 use crate::s3::headers::{ObjectHeaders, tags};
 use crate::s3::route;
 use crate::snapshot::Bucket;
+
+/// What the sealed metadata of a single PUT holds, without a value, when its trailer holds no checksum: the header that
+/// announces one.
+pub const NO_CHECKSUM: &str = "x-amz-trailer";
 
 /// Answers PutObject.
 ///
@@ -79,6 +83,10 @@ pub async fn store(admitted: &Rc<Admitted>, body: Feed, plan: BodyPlan) -> Resul
         if let Some(checksum) = &known {
             metadata.insert(checksum.algorithm().header().to_owned(), checksum.to_base64().into());
         }
+        let plan = match plan.algorithm() {
+            None if !is_marker(key, length) => unasked(plan, &mut metadata),
+            _ => plan,
+        };
         let source = admitted.source(body, plan);
         let body = NewBody { source, length, metadata, known_checksum: known.is_some() };
         let (metadata, upload) = object.seal(body, backend.as_ref(), stored, outcome.clone())?;
@@ -114,7 +122,7 @@ pub async fn store(admitted: &Rc<Admitted>, body: Feed, plan: BodyPlan) -> Resul
     if let Some(version) = &stored.version_id {
         reply::set(reply.headers_mut(), "x-amz-version-id", version);
     }
-    if let Some(checksum) = verified.checksum() {
+    if let Some(checksum) = verified.checksum().or(verified.computed()) {
         reply::set(reply.headers_mut(), checksum.algorithm().header(), &checksum.to_base64());
         reply::set(reply.headers_mut(), "x-amz-checksum-type", "FULL_OBJECT");
     }
@@ -150,6 +158,17 @@ pub async fn active_key(admitted: &Admitted, bucket: &Arc<Bucket>) -> Result<Arc
         KeyError::Unknown => ended(),
         error => admitted.key_failed(&error),
     })
+}
+
+/// What becomes of a body in an encrypted prefix that no checksum comes with. Of a small one a CRC64NVME is kept, as S3 keeps
+/// it: readers that ask for checksums are given its trailer with its body. A large one has none, since every such
+/// reader would cost the storage another request; that it has none is sealed, so that nobody looks for it.
+pub fn unasked(plan: BodyPlan, metadata: &mut Metadata) -> BodyPlan {
+    if plan.length() <= SMALL {
+        return plan.compute(Algorithm::Crc64Nvme);
+    }
+    metadata.insert(NO_CHECKSUM.to_owned(), Vec::new());
+    plan
 }
 
 /// Headers that pass to the backend, of which the tags are held against S3's limits.
@@ -244,7 +263,7 @@ impl NewObject<'_> {
             Envelope::seal_object(&keys, Some(length), !metadata.is_empty(), self.ik.id, &self.ik.ik, &scope)
                 .map_err(|error| cannot_seal(&error))?;
         let headers = sealed_metadata(&keys, &envelope, &metadata, backend)?;
-        if length == 0 && self.key.ends_with('/') {
+        if is_marker(self.key, length) {
             // A directory marker has no body: servers refuse or drop bytes in them. The body is still verified.
             let empty = pass(source, 0, outcome);
             return Ok((headers, Upload { length: 0, stream: empty }));
@@ -266,6 +285,11 @@ impl NewObject<'_> {
         });
         Ok((headers, Upload { length: stored, stream: seal(source, sealer, length, Some(trailer), outcome) }))
     }
+}
+
+/// Whether an object is a directory marker, which has no body and so no trailer.
+fn is_marker(key: &str, length: u64) -> bool {
+    length == 0 && key.ends_with('/')
 }
 
 /// What the client stores beside the bytes of a plain object: user metadata, and headers that describe the body.

@@ -9,6 +9,7 @@ use sealgate_envelope::size::{self, suffix_len};
 use sealgate_envelope::trailer;
 use sealgate_envelope::{Envelope, Kind, ObjectKeys, Scope, Trailer, metadata};
 
+use super::put::NO_CHECKSUM;
 use crate::access_log;
 use crate::backend::{Backend, Conditions, GetOptions, GetOutcome, ObjectMeta, StoredRange};
 use crate::gate::Admitted;
@@ -97,6 +98,13 @@ pub async fn open(
     })
 }
 
+impl Sealed {
+    /// Whether a checksum of the whole object can only be in the trailer, if there is any.
+    pub fn checksum_may_be_in_trailer(&self) -> bool {
+        !self.metadata.keys().any(|name| name == NO_CHECKSUM || name.starts_with("x-amz-checksum-"))
+    }
+}
+
 /// Another answer was about another object: the whole read begins anew.
 pub struct Changed;
 
@@ -157,7 +165,7 @@ pub async fn table(
 }
 
 /// The largest plaintext of an object whose trailer is waited for with its body, so that one request is enough.
-const SMALL: u64 = 256 << 10;
+pub const SMALL: u64 = 256 << 10;
 
 /// The same, of a small single PUT from its whole body: the answer is read to its end, and given back with what it had.
 /// None where another request has to be made.

@@ -96,6 +96,13 @@ def an_object_sent_without_any_has_crc64nvme(t):
 
 
 @case
+def a_large_object_sent_without_any_has_crc64nvme(t):
+    body = data(300_000, "large by default")
+    put(t, "large-by-default", {}, body)
+    equal(shown(t, "large-by-default", "CRC64NVME"), value("CRC64NVME", body), "checksum")
+
+
+@case
 def none_on_a_range(t):
     put(t, "ranged", {"x-amz-checksum-crc32": value("CRC32", BODY)})
     answer = t.raw.request("GET", t.path("ranged"), headers={"range": "bytes=0-9", "x-amz-checksum-mode": "ENABLED"})

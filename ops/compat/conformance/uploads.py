@@ -104,6 +104,15 @@ def one_part_of_any_size(t):
     same(t, "one", b"tiny")
 
 
+@variants(small_last=LAST, large_last=data(FIVE, "a large last part"))
+def the_etag_counts_the_parts(t, last):
+    upload = Upload(t, "counted")
+    for number, body in enumerate((data(FIVE, 1), data(FIVE, 2), last), start=1):
+        upload.part(number, body)
+    etag = upload.complete()["ETag"].strip('"')
+    true(etag.endswith("-3"), f"the ETag is not that of three parts: {etag}")
+
+
 @variants(ascending=(1, 2, 3), gaps=(2, 40, 9999), last_is_10000=(1, 10_000), not_from_one=(7,))
 def part_numbers(t, *numbers):
     upload, bodies = Upload(t, f"numbers/{numbers[-1]}"), {}

@@ -124,11 +124,9 @@ def part_number(text: str, stage: str) -> int:
 def client_etag(backend: str) -> str:
     """What a client is told (section 12); both without quotes."""
     if re.fullmatch(r"[0-9a-fA-F]{32}", backend):
-        return backend + "-1"
-    if re.fullmatch(r"[0-9a-fA-F]{32}-1", backend):
-        return backend[:32] + "-10001"
-    if re.fullmatch(r"[0-9a-fA-F]{32}-0*10001", backend):
-        return backend[:33] + "0" + backend[33:]
+        return backend + "-0"
+    if re.fullmatch(r"[0-9a-fA-F]{32}-0+", backend):
+        return backend + "0"
     return backend
 
 
@@ -136,12 +134,10 @@ def backend_etag(client: str) -> str:
     """The reverse, with which conditions are forwarded."""
     if re.fullmatch(r"[0-9a-fA-F]{32}", client):
         return client + "-0"
-    if re.fullmatch(r"[0-9a-fA-F]{32}-1", client):
+    if re.fullmatch(r"[0-9a-fA-F]{32}-0", client):
         return client[:32]
-    if re.fullmatch(r"[0-9a-fA-F]{32}-10001", client):
-        return client[:32] + "-1"
-    if re.fullmatch(r"[0-9a-fA-F]{32}-0+10001", client):
-        return client[:33] + client[34:]
+    if re.fullmatch(r"[0-9a-fA-F]{32}-00+", client):
+        return client[:-1]
     return client
 
 
