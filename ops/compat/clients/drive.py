@@ -58,7 +58,7 @@ class Drive:
         access_key, secret_key = self.stage.credential(self.client.signature)
         return {"endpoint": self.stage.endpoint(self.addressing), "scheme": self.stage.scheme, "region": self.stage.region, "addressing": self.addressing,
                 "access_key": access_key, "secret_key": secret_key, "ca": self.stage.ca, "bucket": stages.BUCKET, "versioned_bucket": stages.VERSIONED,
-                "prefix": self.prefix, "files": self.files, "work": work, "install": self.place, "scenarios": scenarios}
+                "prefix": self.prefix, "files": self.files, "work": work, "install": self.place, "scenarios": scenarios, "cannot_name": self.client.cannot_name}
 
     def run(self, only=()) -> list[Outcome]:
         """What became of each scenario that it was asked for, in that order."""
