@@ -201,8 +201,8 @@ class Scenarios:
     tags = missing("it has no tags")
 
     def presigned_get(self):
-        self.put(self.key("presigned/get"), self.body(65537))
         url = self.presign("GET", self.key("presigned/get"))
+        self.put(self.key("presigned/get"), self.body(65537))
         same(self.fetch(url).read(), self.body(65537), "what the URL gives")
 
     def presigned_put(self):
