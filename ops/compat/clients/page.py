@@ -90,11 +90,12 @@ class Results:
         return said.count("pass"), len(said) - said.count("absent")
 
     def unexplained(self):
-        """What fails through Sealgate and has no caveat."""
+        """What fails through Sealgate, has no caveat, and is not known to fail against the server alone in the same run."""
         for backend in self.found:
             for where, run in self.runs(backend, "through").items():
                 for name, outcome in run.items():
-                    if outcome["result"] == "fail" and not self.client.caveat(name, backend):
+                    alone = self.runs(backend, "direct").get(where, {}).get(name, {}).get("result")
+                    if outcome["result"] == "fail" and alone != "fail" and not self.client.caveat(name, backend):
                         yield f"{self.client.folder} on {backend}, {where}: {name} fails without a caveat: {outcome.get('detail', '')[:160]}"
 
 
@@ -160,15 +161,21 @@ def lacking(each: Results) -> dict[str, str]:
 
 
 def failures(each: Results):
-    """Each failure through Sealgate in the driver's words, and what the server alone says to the same."""
+    """Each failure in the driver's words, and what the server alone says to the same."""
     for backend in each.found:
         direct = each.runs(backend, "direct")
         for where, run in each.runs(backend, "through").items():
             for name, outcome in run.items():
+                alone = direct.get(where, {}).get(name, {})
                 if outcome["result"] == "fail":
-                    alone = direct.get(where, {}).get(name, {}).get("result")
-                    said = " ".join(outcome.get("detail", "").split())[:220].replace("|", "\\|").replace("<", "&lt;")
-                    yield backend, where, name, f"`{said.replace('`', chr(39))}`" + (f" (alone: {alone})" if alone else "")
+                    yield backend, where, name, quoted(outcome) + {"fail": " The server alone fails too.", "pass": " The server alone passes."}.get(alone.get("result"), "")
+                elif alone.get("result") == "fail":
+                    yield backend, where, name, f"passes through Sealgate, not against the server alone: {quoted(alone)}"
+
+
+def quoted(outcome: dict) -> str:
+    """A driver's words, short and harmless."""
+    return "`" + " ".join(outcome.get("detail", "").split())[:220].replace("|", "/").replace("`", "'") + "`"
 
 
 def total(results: list[Results]) -> list[str]:
@@ -183,19 +190,19 @@ def total(results: list[Results]) -> list[str]:
     return lines
 
 
-def versions() -> str:
+def versions(results: list[Results]) -> str:
     """Of everything that is not a client."""
     with open(os.path.join(record.ROOT, "Cargo.toml"), "rb") as file:
         own = tomllib.load(file)["workspace"]["package"]["version"]
-    servers = ", ".join(f"{BACKENDS[backend]} {record.server_version(backend)}" for backend in BACKENDS if record.server_version(backend))
-    return f"Sealgate {own}, {servers}. The clients' versions are in the tables; each run names its date and the commit that it ran."
+    servers = ", ".join(f"{BACKENDS[backend]} {record.server_version(backend)}" for backend in BACKENDS if record.server_version(backend) and any(each.found.get(backend) for each in results))
+    return f"Sealgate {own}{', ' if servers else ''}{servers}. The clients' versions are in the tables; each run names its date and the commit that it ran."
 
 
 def render() -> str:
     everybody = [Results(client) for client in manifest.all_clients()]
     groups = [("Signature Version 4", [each for each in everybody if each.client.signature == "v4"]),
               ("Signature Version 2", [each for each in everybody if each.client.signature == "v2"])]
-    lines = [INTRODUCTION, versions(), ""]
+    lines = [INTRODUCTION, versions(everybody), ""]
     for title, results in groups:
         if not results:
             continue

@@ -129,10 +129,10 @@ def run_drivers(options, clients, places, files: str, keep: str, tally):
             continue
         try:
             with stages.Stage(backend, scheme, direct) as stage:
-                with tempfile.TemporaryDirectory(prefix="sealgate-selftest-") as scratch:
-                    tally.tests(selftest.run(tests, stage, files, keep, scratch))
-                tests = ()
                 hay = None if direct else haystack.Haystack(stage, files)
+                with tempfile.TemporaryDirectory(prefix="sealgate-selftest-") as scratch:
+                    tally.tests(selftest.run(tests, stage, files, hay, keep, scratch))
+                tests = ()
                 for client, addressing in ((client, addressing) for client in mine for addressing in client.addressing):
                     if addressing not in options.addressing or (direct and addressing == "virtual"):
                         continue
