@@ -136,9 +136,12 @@ def section(each: Results) -> list[str]:
         lines.append(f"| {words(name)} |{''.join(f' {each.cell(backend, side, name)} |' for backend, side in columns)}")
     notes = [f"- {words(name)}: {text}." for name, text in client.caveats.items() if name != "*"]
     notes += [f"- {words(name)}: {detail}." for name, detail in lacking(each).items() if name not in client.caveats]
-    notes += [f"- {words(name)} on {BACKENDS[backend]}: {text}." for backend in each.found for name, text in manifest.server_caveats().get(backend, {}).items()
-              if any(run.get(name, {}).get("result") == "fail" for run in each.runs(backend, "through").values())]
-    notes += [f"- **{words(name)}**, {BACKENDS[backend]}, {where}: {detail}" for backend, where, name, detail in failures(each)]
+    notes += [f"- {words(name)} on {BACKENDS[backend]}: {text}." for backend in each.found for name, text in manifest.server_caveats().get(backend, {}).items() if name != "alone"
+              and any(run.get(name, {}).get("result") == "fail" for run in each.runs(backend, "through").values())]
+    told: dict[tuple[str, str, str], list[str]] = {}
+    for backend, where, name, text in failures(each):
+        told.setdefault((backend, name, text), []).append(where)
+    notes += [f"- **{words(name)}**, {BACKENDS[backend]}, {', '.join(runs)}: {text}" for (backend, name, text), runs in told.items()]
     runs = sorted({(run["date"], run["commit"]) for found in each.found.values() for side in ("through", "direct") for run in found.get(side, {}).values()})
     return [*lines, *(["", *notes] if notes else []), "", f"Run {', '.join(f'{date} at {commit}' for date, commit in runs)}."]
 
@@ -170,7 +173,8 @@ def failures(each: Results):
                 if outcome["result"] == "fail":
                     yield backend, where, name, quoted(outcome) + {"fail": " The server alone fails too.", "pass": " The server alone passes."}.get(alone.get("result"), "")
                 elif alone.get("result") == "fail":
-                    yield backend, where, name, f"passes through Sealgate, not against the server alone: {quoted(alone)}"
+                    why = manifest.server_caveats().get(backend, {}).get("alone", {}).get(name)
+                    yield backend, where, name, f"passes through Sealgate, not against the server alone: {f'{why}.' if why else quoted(alone)}"
 
 
 def quoted(outcome: dict) -> str:

@@ -4,7 +4,7 @@
   run.py --list                                     the clients, and which of them are installed
   run.py --client boto3 mc --backend filesystem seaweedfs versitygw --scheme http https
   run.py --client boto3 --direct seaweedfs          the server alone, for the page's other column
-  run.py --fast                                     what CI runs
+  run.py --fast                                     the fast set, with tests of the runner; CI runs some of it (ops/test)
   run.py --guides                                   the code of docs/clients, as it stands there
   run.py --install                                  only installs
 
