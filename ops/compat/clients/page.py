@@ -134,7 +134,11 @@ def section(each: Results) -> list[str]:
     lines += [f"| |{''.join(f' {BACKENDS[backend]}, {side} |' for backend, side in columns)}", f"|---|{'---|' * len(columns)}"]
     for name in each.scenarios():
         lines.append(f"| {words(name)} |{''.join(f' {each.cell(backend, side, name)} |' for backend, side in columns)}")
-    notes = [f"- {words(name)}: {text}." for name, text in client.caveats.items() if name != "*"]
+    notes = []
+    for name, text in client.caveats.items():
+        about, _, backend = name.partition("@")
+        if name != "*":
+            notes.append(f"- {words(about)}{f' on {BACKENDS[backend]}' if backend else ''}: {text}.")
     notes += [f"- {words(name)}: {detail}." for name, detail in lacking(each).items() if name not in client.caveats]
     notes += [f"- {words(name)} on {BACKENDS[backend]}: {text}." for backend in each.found for name, text in manifest.server_caveats().get(backend, {}).items() if name != "alone"
               and any(run.get(name, {}).get("result") == "fail" for run in each.runs(backend, "through").values())]
