@@ -47,11 +47,14 @@ pub(crate) struct Examined {
     pub(crate) last_success: Option<u64>,
 }
 
+/// What to examine a provider of this name with, and with none of these KEKs.
+type Sampler = Box<dyn Fn(&str, &HashSet<String>) -> Sample + Send + Sync>;
+
 /// What a provider's actor works with.
 pub(crate) struct Patient {
     pub(crate) resilient: Resilient,
-    /// What to examine it with now, and with none of these KEKs.
-    pub(crate) sample: Box<dyn Fn(&str, &HashSet<String>) -> Sample + Send + Sync>,
+    /// What to examine it with now.
+    pub(crate) sample: Sampler,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) degraded: watch::Sender<Degraded>,

@@ -13,7 +13,7 @@ use std::{
 use sealgate_envelope::TenantId;
 use tokio::time::Instant;
 
-use crate::registry::report::KekReport;
+use crate::registry::{records::JobRecord, report::KekReport};
 
 /// What costs no more is not saved.
 const CHEAP: Duration = Duration::from_millis(100);
@@ -28,15 +28,17 @@ pub(super) type Seen = (u64, u64);
 #[derive(Clone)]
 pub(crate) struct Made {
     pub(crate) report: Arc<KekReport>,
+    /// The work, from before the report was made: what it says to be done the report has seen.
+    pub(crate) job: Option<JobRecord>,
     seen: Seen,
     until: Instant,
 }
 
 impl Made {
-    pub(super) fn new(report: KekReport, seen: Seen, began: Instant) -> Self {
+    pub(super) fn new(report: KekReport, job: Option<JobRecord>, seen: Seen, began: Instant) -> Self {
         let (now, took) = (Instant::now(), began.elapsed());
         let stands = if took <= CHEAP { Duration::ZERO } else { took * TIMES };
-        Self { report: Arc::new(report), seen, until: now + stands }
+        Self { report: Arc::new(report), job, seen, until: now + stands }
     }
 
     /// How long until there is one that knows what has changed since; none when nothing has.
@@ -75,7 +77,7 @@ mod tests {
         assert!(reports.last(tenant, (7, 1)).is_none());
         let began = Instant::now();
         advance(Duration::from_secs(2)).await;
-        reports.keep(tenant, Made::new(KekReport::default(), (7, 1), began));
+        reports.keep(tenant, Made::new(KekReport::default(), None, (7, 1), began));
         assert_eq!(reports.last(tenant, (7, 1)).unwrap().outdated((7, 1)), None);
         let outdated = reports.last(tenant, (8, 1)).unwrap();
         assert_eq!(outdated.outdated((8, 1)), Some(Duration::from_secs(18)));
@@ -92,7 +94,7 @@ mod tests {
     async fn what_is_cheap_is_always_made_anew() {
         let (reports, tenant, began) = (Reports::default(), TenantId::from_bytes([1; 16]), Instant::now());
         advance(CHEAP).await;
-        reports.keep(tenant, Made::new(KekReport::default(), (7, 1), began));
+        reports.keep(tenant, Made::new(KekReport::default(), None, (7, 1), began));
         assert!(reports.last(tenant, (8, 1)).is_none());
         assert!(reports.last(tenant, (7, 1)).is_some());
     }

@@ -276,9 +276,8 @@ impl KeyService {
         &self,
         id: TenantId,
     ) -> Result<(Arc<KekReport>, Option<JobRecord>), Error> {
-        let report = self.report(id).await?.report;
-        // Behind changes that are under way: when it is done, so is what it did to the recovery card.
-        Ok((report, self.change(move |registry| registry.job(id)).await?))
+        let Made { report, job, .. } = self.report(id).await?;
+        Ok((report, job))
     }
 
     /// What a report that is made now is of.
@@ -292,8 +291,10 @@ impl KeyService {
         }
         let began = tokio::time::Instant::now();
         let seen = self.seen();
+        // Behind changes that are under way: when it is done, so is what it did to the recovery card.
+        let job = self.change(move |registry| registry.job(id)).await?;
         let report = self.read(move |registry| registry.kek_report(id)).await?;
-        let made = Made::new(report, seen, began);
+        let made = Made::new(report, job, seen, began);
         self.reports.keep(id, made.clone());
         Ok(made)
     }
