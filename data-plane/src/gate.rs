@@ -331,7 +331,9 @@ pub fn refuse_folded(key: &str, backend: &dyn Backend) -> Result<(), S3Error> {
 fn folded(key: &str, capabilities: &Capabilities) -> Option<&'static str> {
     let path = key.strip_suffix('/').unwrap_or(key);
     if capabilities.folds_keys && path.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        return Some("The storage behind the gateway takes keys with empty, \".\" or \"..\" components for other keys.");
+        return Some(
+            "The storage behind the gateway takes keys with empty, \".\" or \"..\" components for other keys.",
+        );
     }
     if capabilities.folds_backslashes && key.contains('\\') {
         return Some("The storage behind the gateway takes keys with a backslash for other keys.");

@@ -200,7 +200,7 @@ class Tally:
             self.failed += word == "FAIL"
             self.excused += word == "CAVEAT"
             self.absent += word == "ABSENT"
-            told = f": {outcome.detail}" if outcome.detail and word != "PASS" else ""
+            told = f": {' '.join(outcome.detail.split())}" if outcome.detail and word != "PASS" else ""
             print(f"{word} {client.folder} {where}: {outcome.scenario} ({outcome.seconds:.1f} s, {outcome.requests} requests){told}", flush=True)
 
 
