@@ -62,7 +62,7 @@ impl RewrapsService {
         if begun.known {
             return Ok(Vec::new());
         }
-        let pending = self.acks.unconfirmed(tenant, begun.since).await?;
+        let pending = self.acks.unconfirmed(tenant, begun.since).await?.pending;
         if pending.is_empty()
             && let Some(begun) = self.begun().get_mut(&bucket).filter(|begun| begun.number == number)
         {
