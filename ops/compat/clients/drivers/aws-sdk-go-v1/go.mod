@@ -9,4 +9,4 @@ require (
 
 require github.com/jmespath/go-jmespath v0.4.0 // indirect
 
-replace sealgate/contract => ../../contract/go
+replace sealgate/contract => ../_go

@@ -28,4 +28,4 @@ require (
 	github.com/aws/aws-sdk-go-v2/service/sts v1.51.8 // indirect
 )
 
-replace sealgate/contract => ../../contract/go
+replace sealgate/contract => ../_go

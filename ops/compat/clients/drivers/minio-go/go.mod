@@ -28,4 +28,4 @@ require (
 	gopkg.in/ini.v1 v1.67.3 // indirect
 )
 
-replace sealgate/contract => ../../contract/go
+replace sealgate/contract => ../_go
