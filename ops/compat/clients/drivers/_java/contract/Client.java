@@ -98,6 +98,11 @@ public interface Client {
     /** Checksums that can be asked for at a put. */
     List<String> checksums();
 
+    /** Whether it has a call for the last bytes of an object. */
+    default boolean suffixRanges() {
+        return true;
+    }
+
     /** Sends a tree by the client's own sync. */
     default void sync(String bucket, String prefix, Path tree) throws Exception {
         throw new Absent("the SDK has no sync of a tree");
