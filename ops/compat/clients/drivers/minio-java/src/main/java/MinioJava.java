@@ -218,6 +218,11 @@ public final class MinioJava implements Client {
     }
 
     @Override
+    public List<String> cannotName() {
+        return List.of("a//b");
+    }
+
+    @Override
     public boolean suffixRanges() {
         return false;
     }
