@@ -98,11 +98,6 @@ public interface Client {
     /** Checksums that can be asked for at a put. */
     List<String> checksums();
 
-    /** Names of keys that it sends as others. */
-    default List<String> cannotName() {
-        return List.of();
-    }
-
     /** Whether it has a call for the last bytes of an object. */
     default boolean suffixRanges() {
         return true;

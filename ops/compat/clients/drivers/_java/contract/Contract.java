@@ -18,7 +18,7 @@ import java.util.Map;
 public final class Contract {
     /** What the runner tells; `_java/start` has made a trust store of its CA. */
     public record Told(String endpoint, String scheme, String region, String addressing, String access_key, String secret_key,
-            String bucket, String versioned_bucket, String prefix, String files, String work, List<String> scenarios) {
+            String bucket, String versioned_bucket, String prefix, String files, String work, List<String> scenarios, List<String> cannot_name) {
 
         public String key(String name) {
             return prefix + name;

@@ -35,7 +35,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 
-/** minio-java, without a region: it asks for the bucket's. Its asynchronous client has the calls for parts. */
+/** minio-java. Its asynchronous client has the calls for parts. */
 public final class MinioJava implements Client {
     // What it wants to be told with a stream of unknown length, as its documentation does.
     private static final long PART = 10485760;
@@ -44,8 +44,8 @@ public final class MinioJava implements Client {
     private final MinioAsyncClient parts;
 
     private MinioJava(Told told) {
-        minio = MinioClient.builder().endpoint(told.endpoint()).credentials(told.access_key(), told.secret_key()).build();
-        parts = MinioAsyncClient.builder().endpoint(told.endpoint()).credentials(told.access_key(), told.secret_key()).build();
+        minio = MinioClient.builder().endpoint(told.endpoint()).region(told.region()).credentials(told.access_key(), told.secret_key()).build();
+        parts = MinioAsyncClient.builder().endpoint(told.endpoint()).region(told.region()).credentials(told.access_key(), told.secret_key()).build();
     }
 
     public static void main(String[] arguments) throws Exception {
@@ -215,11 +215,6 @@ public final class MinioJava implements Client {
     @Override
     public List<String> checksums() {
         return List.of();
-    }
-
-    @Override
-    public List<String> cannotName() {
-        return List.of("a//b");
     }
 
     @Override
