@@ -27,9 +27,9 @@ LANGUAGES = {
     "python": ("guide.py", "python3 guide.py"),
     "sh": ("guide.sh", "bash -eu -o pipefail guide.sh"),
     "javascript": ("guide.cjs", "node guide.cjs"),
-    "ruby": ("guide.rb", "ruby guide.rb"),
+    "ruby": ("guide.rb", '"$SEALGATE_FOLDER"/ruby guide.rb'),
     "java": ("Guide.java", 'java -cp "$SEALGATE_CLIENT/lib/*" Guide.java'),
-    "go": ("guide.go", "cp \"$SEALGATE_FOLDER\"/go.mod \"$SEALGATE_FOLDER\"/go.sum . && GOFLAGS=-mod=mod go run guide.go"),
+    "go": ("guide.go", 'cd "$SEALGATE_FOLDER" && go run "$OLDPWD/guide.go"'),
     "sql": ("guide.sql", "python3 \"$SEALGATE_FOLDER\"/guide guide.sql"),
 }
 
