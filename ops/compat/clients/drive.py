@@ -1,0 +1,146 @@
+"""Starts one driver, reads what it says, and checks it."""
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+
+import haystack
+import installer
+import left
+import manifest
+import servers
+import stage as stages
+
+# What is asked once more in virtual-host style: where the bucket stands matters to the path, the signature and presigned URLs.
+VIRTUAL = ("sizes", "multipart", "ranges", "names", "delimiter", "many", "copy", "delete_many", "presigned_get", "presigned_put")
+RESULTS = ("pass", "fail", "absent")
+MOST_DETAIL = 600
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What became of one scenario."""
+
+    scenario: str
+    result: str
+    detail: str = ""
+    seconds: float = 0.0
+    # How many requests it sent, as the balancer counted them.
+    requests: int = 0
+
+
+def private_hosts(hosts: str) -> list[str]:
+    """A command's beginning: it sees that file as /etc/hosts, and nobody else does."""
+    script = f'mount --bind "{hosts}" /etc/hosts && exec "$@"'
+    return ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), "--mount", "sh", "-c", script, "sh"]
+
+
+class Drive:
+    """One client against one stage in one addressing."""
+
+    def __init__(self, stage, client: manifest.Client, addressing: str, place: str, files: str, hay: haystack.Haystack | None, keep: str):
+        self.stage, self.client, self.addressing, self.place, self.files, self.hay = stage, client, addressing, place, files, hay
+        self.prefix = f"{client.folder}/{stage.scheme}-{addressing}/"
+        # Where what it wrote to standard error stays.
+        self.log = os.path.join(keep, f"{client.folder}-{stage.backend}{'-direct' if stage.direct else ''}-{stage.scheme}-{addressing}.log")
+
+    def asked(self, only) -> list[str]:
+        """The scenarios of this run: in virtual-host style fewer, jobs in path style only."""
+        wanted = [name for name in self.client.asked if self.addressing == "path" or name in VIRTUAL]
+        return [name for name in wanted if not only or name in only]
+
+    def request(self, scenarios: list[str], work: str) -> dict:
+        access_key, secret_key = self.stage.credential(self.client.signature)
+        return {"endpoint": self.stage.endpoint(self.addressing), "scheme": self.stage.scheme, "region": self.stage.region, "addressing": self.addressing,
+                "access_key": access_key, "secret_key": secret_key, "ca": self.stage.ca, "bucket": stages.BUCKET, "versioned_bucket": stages.VERSIONED,
+                "prefix": self.prefix, "files": self.files, "work": work, "install": self.place, "scenarios": scenarios}
+
+    def run(self, only=()) -> list[Outcome]:
+        """What became of each scenario that it was asked for, in that order."""
+        scenarios = self.asked(only)
+        if not scenarios:
+            return []
+        work = tempfile.mkdtemp(prefix=f"sealgate-{self.client.folder}-")
+        try:
+            said, ending = self._start(scenarios, work)
+            outcomes = [said.get(name) or Outcome(name, "fail", ending) for name in scenarios]
+            self._check(outcomes, os.path.join(work, "plain"))
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        secret = self.stage.credential(self.client.signature)[1]
+        for outcome in outcomes:
+            outcome.detail = outcome.detail.replace(secret, "…")[:MOST_DETAIL]
+        return outcomes
+
+    def _start(self, scenarios, work) -> tuple[dict[str, Outcome], str]:
+        """What it said of each, and why it said nothing of the others."""
+        command = [*(private_hosts(self.stage.hosts) if self.addressing == "virtual" else []), self.client.driver]
+        environment = {**installer.environment(self.client, self.place), "HOME": work, "TMPDIR": work}
+        said, problems, marks = {}, [], [len(self.stage.balancer.seen)]
+
+        def listen(output):
+            for line in output:
+                try:
+                    told = json.loads(line)
+                    outcome = Outcome(told["scenario"], told["result"], str(told.get("detail") or ""), float(told.get("seconds") or 0))
+                except (ValueError, KeyError, TypeError, AttributeError):
+                    problems.append(f"it printed no JSON line: {line.strip()[:200]!r}")
+                    continue
+                marks.append(len(self.stage.balancer.seen))
+                outcome.requests = marks[-1] - marks[-2]
+                if outcome.scenario not in scenarios or outcome.scenario in said or outcome.result not in RESULTS:
+                    problems.append(f"it said {line.strip()[:200]!r}, which nobody asked")
+                    continue
+                said[outcome.scenario] = outcome
+
+        with open(self.log, "w") as errors:
+            process = servers.start_process(command, cwd=work, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+        listener = threading.Thread(target=listen, args=(process.stdout,), daemon=True)
+        listener.start()
+        began, late = time.monotonic(), False
+        try:
+            try:
+                process.stdin.write(json.dumps(self.request(scenarios, work)) + "\n")
+                process.stdin.close()
+            except BrokenPipeError:
+                pass
+            try:
+                process.wait(self.client.seconds)
+            except subprocess.TimeoutExpired:
+                late = True
+        finally:
+            # Whatever it has started goes with it.
+            servers.end_group(process, politely=False)
+        listener.join(10)
+        if late:
+            ending = f"the driver was not done within {self.client.seconds} s and was ended"
+        elif process.returncode or problems:
+            ending = f"the driver ended with {process.returncode} after {time.monotonic() - began:.0f} s{servers.tail(self.log, 6)}; {'; '.join(problems[:3])}"
+        else:
+            ending = "the driver said nothing about it"
+        return said, ending
+
+    def _check(self, outcomes: list[Outcome], plain: str):
+        """Holds against the storage what the driver says."""
+        eyes = left.Left(self.stage, self.prefix, self.files, self.client.cannot_name)
+        for outcome in outcomes:
+            if outcome.result != "pass" or outcome.scenario in self.client.jobs:
+                continue
+            wrong = eyes.wrong(outcome.scenario)
+            if not wrong and not outcome.requests and not self._unseen():
+                wrong = "the balancer saw no request of it"
+            if wrong:
+                outcome.result, outcome.detail = "fail", f"it said pass, but {wrong}"
+        if self.hay:
+            leak = self.hay.leak(plain)
+            outcomes.append(Outcome("no_plaintext", "fail" if leak else "pass", leak or ""))
+        self.stage.empty(self.prefix)
+
+    def _unseen(self) -> bool:
+        """Whether its requests go past the balancer that counts."""
+        return self.addressing == "virtual" and self.stage.passage is not None

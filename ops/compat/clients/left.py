@@ -1,0 +1,101 @@
+"""Reads what a driver says that it left, by a client of the runner's own: a driver that only says "pass" is found out."""
+
+import os
+
+import botocore.exceptions
+
+import stage as stages
+
+NAMES = ("plain", "with space", "plus+sign", "percent%20kept", "percent%2Fslash", "ünïcödé", "日本語", "emoji-😀", "a//b", "trailing.", "semi;colon",
+         "at@amp&eq=q?hash#", "quote'\"", "<xml>&amp;", "tilde~(paren)!*", "back\\slash")
+PIECE = 1 << 20
+
+
+class Left:
+    """One driver's leftovers."""
+
+    def __init__(self, stage, prefix: str, files: str, cannot_name=()):
+        self.s3, self.prefix, self.files, self.cannot_name = stage.s3, prefix, files, cannot_name
+
+    def wrong(self, scenario: str) -> str | None:
+        """What is not there as the README's table says; None when all is."""
+        check = getattr(self, scenario, None)
+        if check is None:
+            return None
+        try:
+            return check()
+        except botocore.exceptions.ClientError as error:
+            return f"the runner finds: {error}"
+        except (botocore.exceptions.BotoCoreError, OSError) as error:
+            return f"the runner cannot read what was left: {error!r}"
+
+    def body_is(self, key: str, size: int) -> str | None:
+        """Whether an object is one of the files, byte by byte."""
+        answer = self.s3.get_object(Bucket=stages.BUCKET, Key=self.prefix + key)
+        if answer["ContentLength"] != size:
+            return f"the runner finds {answer['ContentLength']} bytes at {key}, not {size}"
+        with open(os.path.join(self.files, str(size)), "rb") as file:
+            for piece in answer["Body"].iter_chunks(PIECE):
+                if piece != file.read(len(piece)):
+                    return f"the runner finds other bytes at {key}"
+        return None
+
+    def keys(self, below: str) -> dict[str, int]:
+        """Keys without the prefix, with their sizes."""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=stages.BUCKET, Prefix=self.prefix + below)
+        return {entry["Key"][len(self.prefix):]: entry["Size"] for page in pages for entry in page.get("Contents", [])}
+
+    def there(self, key: str) -> str | None:
+        self.s3.head_object(Bucket=stages.BUCKET, Key=self.prefix + key)
+        return None
+
+    def sizes(self):
+        return next(filter(None, (self.body_is(f"sizes/kept-{size}", size) for size in stages.SIZES[:-1])), None)
+
+    def multipart(self):
+        return self.body_is("multipart/file", stages.LARGEST)
+
+    def unknown_length(self):
+        return self.body_is("unknown/stream", stages.LARGEST)
+
+    def names(self):
+        wanted, found = {f"names/{name}" for name in NAMES if name not in self.cannot_name}, self.keys("names/")
+        if set(found) != wanted:
+            return f"the runner misses {sorted(wanted - set(found))} and finds {sorted(set(found) - wanted)}"
+        return next((f"the runner finds nothing in {key}" for key, size in found.items() if not size), None)
+
+    def delimiter(self):
+        wanted, found = {"d/a/1", "d/a/2", "d/b/1", "d/top"}, set(self.keys("d/"))
+        return None if found == wanted else f"the runner finds {sorted(found)} below d/"
+
+    def copy(self):
+        return self.body_is("copy/target", 65536)
+
+    def copy_large(self):
+        return self.body_is("copy/large", stages.LARGEST)
+
+    def delete_many(self):
+        return self.there("keep/one")
+
+    def metadata(self):
+        head = self.s3.head_object(Bucket=stages.BUCKET, Key=f"{self.prefix}metadata/one")
+        if not any(len(value) == 200 for value in head["Metadata"].values()):
+            return f"the runner finds no value of 200 characters in {head['Metadata']}"
+        if head.get("ContentEncoding") != "gzip":
+            return f"the runner finds Content-Encoding {head.get('ContentEncoding')}, not gzip"
+        missing = [name for name in ("CacheControl", "ContentDisposition", "ContentType") if not head.get(name)]
+        return f"the runner misses {', '.join(missing)}" if missing else None
+
+    def presigned_put(self):
+        return self.there("presigned/put")
+
+    def conditional_put(self):
+        return self.there("conditional/one")
+
+    def sync(self):
+        found = self.keys("sync/")
+        return None if len(found) == 20 else f"the runner finds {len(found)} files below sync/, not 20"
+
+    def abort(self):
+        uploads = self.s3.list_multipart_uploads(Bucket=stages.BUCKET, Prefix=self.prefix).get("Uploads", [])
+        return f"the runner finds unfinished uploads: {[upload['Key'] for upload in uploads]}" if uploads else None

@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+"""Runs the clients that people use, pinned, against Sealgate, and writes docs/compatibility.md. README.md beside this says how a client is added.
+
+  run.py --list                                     the clients, and which of them are installed
+  run.py --client boto3 mc --backend filesystem seaweedfs versitygw --scheme http https
+  run.py --client boto3 --direct seaweedfs          the server alone, for the page's other column
+  run.py --fast                                     what CI runs
+  run.py --guides                                   the code of docs/clients, as it stands there
+  run.py --install                                  only installs
+
+Without --client all of them, without --backend and --direct the filesystem, without --scheme both. `--only` names scenarios, `--addressing` path or
+virtual. `--record` keeps the results in docs/results/clients and writes the page. Exits with 0 only if no scenario failed
+that its client.toml has no caveat for. SEALGATE_BIN names the gateway's binary; the others lie beside it.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.dont_write_bytecode = True
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.dirname(HERE)]
+CACHE = os.environ.get("SEALGATE_TOOLS", os.path.expanduser("~/.cache/sealgate-tools"))
+
+
+def use_tools():
+    """Goes on under the python and the PATH of ops/install-tools."""
+    env = os.path.join(CACHE, "env")
+    if os.environ.get("SEALGATE_CLIENTS_READY"):
+        return
+    if not os.path.exists(env):
+        sys.exit(f"{env} is missing: run ops/install-tools")
+    os.execvp("bash", ["bash", "-c", f'. "{env}"; export SEALGATE_CLIENTS_READY=1; exec "$SEALGATE_PYTHON" "$@"', "bash", os.path.abspath(__file__), *sys.argv[1:]])
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--client", nargs="+", default=[], metavar="FOLDER")
+    parser.add_argument("--backend", nargs="+", default=[], metavar="NAME")
+    parser.add_argument("--direct", nargs="+", default=[], metavar="SERVER")
+    parser.add_argument("--scheme", nargs="+", default=["http", "https"], choices=("http", "https"))
+    parser.add_argument("--addressing", nargs="+", default=["path", "virtual"], choices=("path", "virtual"))
+    parser.add_argument("--only", nargs="+", default=[], metavar="SCENARIO")
+    parser.add_argument("--keep", metavar="DIR", help="where drivers' standard error goes; a temporary directory otherwise")
+    for flag in ("--list", "--fast", "--guides", "--install", "--record"):
+        parser.add_argument(flag, action="store_true")
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = arguments()
+    import installer
+    import manifest
+    try:
+        clients = manifest.all_clients()
+    except manifest.ManifestError as error:
+        print(f"FAIL manifest: {error}")
+        return 1
+    known = {client.folder for client in clients}
+    unknown = [name for name in options.client if name not in known]
+    if unknown:
+        print(f"no client is called {', '.join(unknown)}: --list names them", file=sys.stderr)
+        return 64
+    if options.list:
+        for client in clients:
+            there = os.path.exists(os.path.join(installer.folder_of(client), installer.DONE))
+            print(f"{client.folder:<22} {client.name:<28} {client.version:<14} {'fast ' if client.fast else '     '}{'installed' if there else ''}")
+        return 0
+    clients = [client for client in clients if (not options.client or client.folder in options.client) and (client.fast or not options.fast or options.client)]
+    use_tools()
+    return run(options, clients)
+
+
+def run(options, clients) -> int:
+    """Installs, then one stage a storage and scheme, with one client after the other."""
+    import drive
+    import haystack
+    import record
+    import servers
+    import stage as stages
+    os.environ.pop("AWS_CA_BUNDLE", None)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    began, tally = time.monotonic(), Tally()
+    unknown = {*options.backend, *options.direct} - set(stages.BACKENDS)
+    if unknown or "filesystem" in options.direct:
+        print(f"{', '.join(sorted(unknown)) or 'filesystem'}: no such storage; they are {', '.join(stages.BACKENDS)}, the servers alone too", file=sys.stderr)
+        return 64
+    places = install_all(clients, tally)
+    ready = [client for client in clients if client.folder in places]
+    if not options.install:
+        targets = [(name, False) for name in options.backend] + [(name, True) for name in options.direct] or [("filesystem", False)]
+        keep = options.keep or tempfile.mkdtemp(prefix="sealgate-clients-logs-")
+        os.makedirs(keep, exist_ok=True)
+        files = stages.make_files()
+        try:
+            for backend, direct in targets:
+                for scheme in options.scheme:
+                    mine = [client for client in ready if scheme in client.schemes]
+                    if not mine:
+                        continue
+                    try:
+                        with stages.Stage(backend, scheme, direct) as stage:
+                            hay = None if direct else haystack.Haystack(stage, files)
+                            for client in mine:
+                                for addressing in client.addressing:
+                                    if addressing not in options.addressing or (direct and addressing == "virtual"):
+                                        continue
+                                    outcomes = drive.Drive(stage, client, addressing, places[client.folder], files, hay, keep).run(options.only)
+                                    tally.add(client, stage, addressing, outcomes)
+                                    if options.record:
+                                        record.keep(client, stage, addressing, outcomes, whole=not options.only)
+                    except servers.ServerError as error:
+                        tally.broken(f"{backend} {scheme}", str(error))
+        finally:
+            shutil.rmtree(files, ignore_errors=True)
+        if tally.failed:
+            print(f"what the drivers wrote to standard error: {keep}")
+        elif not options.keep:
+            shutil.rmtree(keep, ignore_errors=True)
+    print(f"clients: {tally.passed} passed, {tally.failed} failed, {tally.excused} not, with a caveat, {tally.absent} absent in {time.monotonic() - began:.0f} s")
+    return 1 if tally.failed or not (tally.passed or options.install) else 0
+
+
+def install_all(clients, tally) -> dict[str, str]:
+    """Where each client is that could be installed."""
+    import installer
+    places = {}
+    for client in clients:
+        try:
+            places[client.folder], seconds = installer.install(client)
+        except installer.InstallError as error:
+            tally.broken(f"install {client.folder}", str(error))
+            continue
+        if seconds is not None:
+            print(f"installed {client.name} {client.version} ({seconds:.0f} s)", flush=True)
+    return places
+
+
+class Tally:
+    """Prints and counts."""
+
+    def __init__(self):
+        self.passed = self.failed = self.excused = self.absent = 0
+
+    def broken(self, what: str, why: str):
+        self.failed += 1
+        print(f"FAIL {what}: {why}", flush=True)
+
+    def add(self, client, stage, addressing: str, outcomes):
+        where = f"{stage.backend}{' alone' if stage.direct else ''} {stage.scheme} {addressing}"
+        for outcome in outcomes:
+            caveat = client.caveat(outcome.scenario)
+            word = {"pass": "PASS", "absent": "ABSENT", "fail": "CAVEAT" if caveat else "FAIL"}[outcome.result]
+            self.passed += word == "PASS"
+            self.failed += word == "FAIL"
+            self.excused += word == "CAVEAT"
+            self.absent += word == "ABSENT"
+            told = f": {outcome.detail}" if outcome.detail and word != "PASS" else ""
+            print(f"{word} {client.folder} {where}: {outcome.scenario} ({outcome.seconds:.1f} s, {outcome.requests} requests){told}", flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
