@@ -12,7 +12,7 @@ DRIVERS = os.path.join(HERE, "drivers")
 SCENARIOS = ("sizes", "multipart", "unknown_length", "ranges", "names", "delimiter", "many", "copy", "copy_large", "delete_many", "metadata", "tags",
              "presigned_get", "presigned_put", "conditional_put", "versions", "checksums", "sync", "abort")
 KEYS = {"name", "version", "language", "order", "schemes", "addressing", "fast", "seconds", "scenarios", "jobs", "signature", "install", "caveats",
-        "versions", "cannot_name"}
+        "versions", "cannot_name", "system_ca"}
 METHODS = ("pypi", "npm", "go", "maven", "cargo", "apt", "script")
 # How long a driver may take for all that it is asked, unless it says otherwise.
 SECONDS = 900
@@ -46,6 +46,8 @@ class Client:
     versions: dict[str, str]
     # Names of the scenario `names` that it cannot have as keys, with the reason in its caveat.
     cannot_name: tuple[str, ...]
+    # It has no setting for a CA: in TLS runs the run's is among the system's.
+    system_ca: bool
 
     @property
     def path(self) -> str:
@@ -114,7 +116,8 @@ def parse(folder: str) -> Client:
     demand(not unknown, f"caveats about nothing: {', '.join(sorted(unknown))}")
     return Client(folder, raw["name"], str(raw["version"]), raw["language"], raw["order"], tuple(raw["schemes"]), tuple(raw["addressing"]),
                   bool(raw.get("fast", False)), int(raw.get("seconds", SECONDS)), scenarios, jobs, raw.get("signature", "v4"), raw["install"],
-                  raw.get("caveats", {}), raw.get("versions", {}), tuple(raw.get("cannot_name", ())))
+                  raw.get("caveats", {}), raw.get("versions", {}), tuple(raw.get("cannot_name", ())),
+                  bool(raw.get("system_ca", False)))
 
 
 def all_clients() -> list[Client]:

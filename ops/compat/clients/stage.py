@@ -22,6 +22,7 @@ BUCKET, VERSIONED = "clients-bucket", "clients-versioned"
 MANY = [f"many/{number:04}" for number in range(1100)]
 # Buckets' names stand before it in virtual-host style; it resolves in a driver's own /etc/hosts alone.
 DOMAIN = "s3.sealgate.test"
+SYSTEM_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 
 def make_files() -> str:
@@ -72,6 +73,10 @@ class Stage:
         self.hosts = os.path.join(directory, "hosts")
         with open("/etc/hosts") as system, open(self.hosts, "w") as own:
             own.write(system.read() + f"\n127.0.0.1 {DOMAIN} {BUCKET}.{DOMAIN} {VERSIONED}.{DOMAIN}\n")
+        if tls:
+            self.bundle = os.path.join(directory, "bundle.pem")
+            with open(SYSTEM_BUNDLE) as system, open(self.ca) as own, open(self.bundle, "w") as both:
+                both.write(system.read() + own.read())
         self.s3 = self.client()
         self._fill()
 
