@@ -90,11 +90,12 @@ def npm(client, place):
 
 
 def sources(client, place) -> str:
-    """A copy of the folder, to build in."""
-    build = os.path.join(place, "build")
+    """A copy of the folder, to build in, with those that it shares beside it."""
+    build = os.path.join(place, "build", client.folder)
     for name in client.inputs():
-        os.makedirs(os.path.dirname(os.path.join(build, name)), exist_ok=True)
-        shutil.copy(os.path.join(client.path, name), os.path.join(build, name))
+        copy = os.path.normpath(os.path.join(build, name))
+        os.makedirs(os.path.dirname(copy), exist_ok=True)
+        shutil.copy(os.path.join(client.path, name), copy)
     return build
 
 
@@ -104,7 +105,7 @@ def go(client, place):
     compiler = shutil.which("go") or "/usr/local/go/bin/go"
     run(client, [compiler, "build", "-trimpath", "-o", f"{place}/bin/driver", "."], build, GOTOOLCHAIN="local", GOFLAGS="-buildvcs=false -mod=readonly",
         CGO_ENABLED="0")
-    shutil.rmtree(build)
+    shutil.rmtree(os.path.dirname(build))
 
 
 def maven(client, place):
@@ -115,7 +116,7 @@ def maven(client, place):
     for name in os.listdir(target):
         if name.endswith(".jar"):
             shutil.copy(os.path.join(target, name), os.path.join(place, "lib"))
-    shutil.rmtree(build)
+    shutil.rmtree(os.path.dirname(build))
 
 
 def cargo(client, place):
@@ -125,7 +126,7 @@ def cargo(client, place):
         CARGO_PROFILE_DEV_DEBUG="0", CARGO_INCREMENTAL="0")
     os.makedirs(f"{place}/bin")
     shutil.copy(f"{build}/target/debug/driver", f"{place}/bin/driver")
-    shutil.rmtree(build)
+    shutil.rmtree(os.path.dirname(build))
 
 
 def apt(client, place):

@@ -74,9 +74,11 @@ class Client:
         if not {"go", "maven", "cargo"} & set(self.install):
             return []
         found = []
-        for directory, folders, files in os.walk(self.path):
-            folders[:] = [name for name in folders if name not in ("target", "node_modules")]
-            found += [os.path.relpath(os.path.join(directory, name), self.path) for name in files]
+        # `shared` is a folder beside this one, with what several clients of a language have in common.
+        for root in (self.path, *(os.path.join(DRIVERS, name) for name in self.install.get("shared", []))):
+            for directory, folders, files in os.walk(root):
+                folders[:] = [name for name in folders if name not in ("target", "node_modules")]
+                found += [os.path.relpath(os.path.join(directory, name), self.path) for name in files]
         return sorted(name for name in found if name not in ("client.toml", "driver"))
 
     def digest(self) -> str:

@@ -1,0 +1,3 @@
+module sealgate/contract
+
+go 1.24
