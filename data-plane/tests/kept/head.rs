@@ -70,8 +70,9 @@ impl Head {
         text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect()
     }
 
-    fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+        let name = name.to_owned();
         let pairs = self.0[1..].iter().filter_map(|line| line.split_once(':'));
-        pairs.filter(move |(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+        pairs.filter(move |(found, _)| found.eq_ignore_ascii_case(&name)).map(|(_, value)| value.trim())
     }
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
 use crate::head::Head;
@@ -109,15 +110,13 @@ impl Recording {
     pub fn read(path: &Path) -> Recording {
         let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let mut lines = text.lines().enumerate();
-        let bad = |at: usize, error| panic!("{}:{}: {error}", path.display(), at + 1);
-        let mut recording: Recording =
-            serde_json::from_str(lines.next().unwrap().1).unwrap_or_else(|error| bad(0, error));
+        let (_, first) = lines.next().unwrap();
+        let mut recording: Recording = parse(path, 0, first);
         for (at, line) in lines {
             if line.starts_with("{\"scheme\"") {
-                recording.sessions.push(serde_json::from_str(line).unwrap_or_else(|error| bad(at, error)));
+                recording.sessions.push(parse(path, at, line));
             } else {
-                let request = serde_json::from_str(line).unwrap_or_else(|error| bad(at, error));
-                recording.sessions.last_mut().unwrap().requests.push(request);
+                recording.sessions.last_mut().unwrap().requests.push(parse(path, at, line));
             }
         }
         recording
@@ -207,15 +206,22 @@ impl Body {
     }
 }
 
-/// Bytes of the file of this size: SHA-256 of "sealgate kept <size> <number>", one after the other.
+fn parse<T: DeserializeOwned>(path: &Path, at: usize, line: &str) -> T {
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{}:{}: {error}", path.display(), at + 1))
+}
+
+/// Bytes of the file of this size: a block that goes round, of SHA-256 of "sealgate kept <size> <number>" one after the other.
 fn file_bytes(size: u64, from: u64, length: u64) -> Vec<u8> {
+    // A prime: chunks and parts of any usual size differ from each other.
+    const BLOCK: usize = 65_537;
     assert!(from + length <= size, "a body is of bytes that its file does not have");
-    let mut out = Vec::with_capacity(usize::try_from(length).unwrap() + 64);
-    for number in from / 32..(from + length).div_ceil(32) {
-        out.extend_from_slice(&Sha256::digest(format!("sealgate kept {size} {number}")));
-    }
-    out.drain(..usize::try_from(from % 32).unwrap());
-    out.truncate(usize::try_from(length).unwrap());
+    let digests = (0..=BLOCK / 32).map(|number| Sha256::digest(format!("sealgate kept {size} {number}")));
+    let mut block = digests.collect::<Vec<_>>().concat();
+    block.truncate(BLOCK);
+    let (from, length) = (usize::try_from(from).unwrap() % BLOCK, usize::try_from(length).unwrap());
+    let mut out = block.repeat((from + length) / BLOCK + 1);
+    out.drain(..from);
+    out.truncate(length);
     out
 }
 

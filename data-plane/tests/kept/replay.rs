@@ -4,7 +4,7 @@
 //! version, an ETag), that is another one today: the request as it was must be known and authenticated and then not find it,
 //! and goes a second time with today's name, signed again with the same headers, payload mode and framing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub struct Replay {
     today: HashMap<String, String>,
     /// The parts of uploads, by upload and number; none for a copied one.
     parts: HashMap<String, BTreeMap<u32, Option<Body>>>,
+    /// What was sent with a wrong byte: operations in their payload modes.
+    spoiled: HashSet<(String, String)>,
 }
 
 /// Plays a session from its beginning to its end.
@@ -41,7 +43,7 @@ pub fn play(session: &Session) {
     let clock = ManualClock::at(first.at);
     let rig = Rig::start(Arc::clone(&clock) as Arc<dyn Clock>, &days);
     turn_on_versions(&rig, first.at);
-    let mut replay = Replay { rig, clock, today: HashMap::new(), parts: HashMap::new() };
+    let mut replay = Replay { rig, clock, today: HashMap::new(), parts: HashMap::new(), spoiled: HashSet::new() };
     for request in &session.requests {
         replay.play(request);
     }
@@ -85,9 +87,14 @@ impl Replay {
     }
 
     /// With a byte of its content changed it must be refused, where there is anything that the content is held against.
-    fn with_a_wrong_byte(&self, request: &Request, head: &Head, body: Option<&Body>) {
+    fn with_a_wrong_byte(&mut self, request: &Request, head: &Head, body: Option<&Body>) {
         let Some(body) = body.filter(|_| matches!(&*request.operation, "PutObject" | "UploadPart")) else { return };
-        if request.status != 200 || body.content().is_empty() || !(body.is_proved() || is_proved(head)) {
+        if request.status != 200 || body.content().is_empty() || !body.is_proved() && proofs(head).is_empty() {
+            return;
+        }
+        // Once a way: the parts of an upload all go the same.
+        let mode = Some(proofs(head)).filter(|_| !body.is_proved()).unwrap_or_else(|| "trailer".to_owned());
+        if !self.spoiled.insert((request.operation.clone(), mode)) {
             return;
         }
         let answer = exchange(self.rig.address, head, &body.wire(head, true));
@@ -190,14 +197,15 @@ impl Replay {
     }
 }
 
-/// Whether anything in the head would be wrong for another content.
-fn is_proved(head: &Head) -> bool {
+/// What in the head would be wrong for another content.
+fn proofs(head: &Head) -> String {
     const CHECKSUMS: [&str; 5] = ["crc32", "crc32c", "crc64nvme", "sha1", "sha256"];
     let mode = head.header("x-amz-content-sha256").unwrap_or_default();
-    mode.len() == 64
-        || mode.starts_with("STREAMING-AWS4-HMAC-SHA256")
-        || head.header("content-md5").is_some()
-        || CHECKSUMS.iter().any(|name| head.header(&format!("x-amz-checksum-{name}")).is_some())
+    let digest = (mode.len() == 64).then(|| "digest".to_owned());
+    let signed = mode.starts_with("STREAMING-AWS4-HMAC-SHA256").then(|| mode.to_owned());
+    let md5 = head.header("content-md5").map(|_| "md5".to_owned());
+    let sums = CHECKSUMS.iter().filter(|name| head.header(&format!("x-amz-checksum-{name}")).is_some());
+    digest.into_iter().chain(signed).chain(md5).chain(sums.map(|name| (*name).to_owned())).collect()
 }
 
 /// The front end knew who sent it, and what for.

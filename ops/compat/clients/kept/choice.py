@@ -12,6 +12,8 @@ HOST = ".s3.localhost"
 MAKES = ("PutObject", "CopyObject", "CompleteMultipartUpload", "PostObject")
 CHANGES = (*MAKES, "DeleteObject", "DeleteObjects", "PutObjectTagging", "DeleteObjectTagging")
 GIVES = (*MAKES, "DeleteObject", "CreateMultipartUpload", "UploadPart", "UploadPartCopy")
+# What is kept in virtual-host style too: the rest differs in nothing but the path.
+BY_HOST = ("PutObject", "GetObject", "ListObjects", "ListObjectsV2", "CreateMultipartUpload")
 # Headers that one request has and the next of its kind may lack.
 PASSING = {"date", "x-amz-date", "authorization", "user-agent", "connection", "amz-sdk-invocation-id"}
 
@@ -57,17 +59,23 @@ class Seen:
             return self.place.strip("/") == bucket and key.encode() in self.document
         return self.operation in CHANGES and self.place == place
 
-    def shape(self) -> tuple:
-        """What the front end sees of it: two of one shape take the same way."""
+    def shapes(self):
+        """What the front end sees of it: two that have nothing new take ways that are taken already."""
+        odd = re.findall(r"%[0-9A-Fa-f]{2}|//|[^A-Za-z0-9/._-]", self.path)
+        if odd and self.operation == "PutObject":
+            yield frozenset(odd)
+        elif not self.virtual or self.operation in BY_HOST:
+            yield self._shape()
+
+    def _shape(self) -> tuple:
         names = tuple(sorted(part.split("=")[0] for part in self.query.split("&")))
         headers = tuple(sorted(name for name in self.headers if name not in PASSING))
         mode = self.headers.get("x-amz-content-sha256", "")
-        odd = frozenset(re.findall(r"%[0-9A-Fa-f]{2}|//|[^A-Za-z0-9/._-]", self.path)) if self.operation == "PutObject" else None
         size = len(self.exchange.body)
         quoted = tuple(self.headers.get(name, "")[:1] == '"' for name in ("if-match", "if-none-match"))
         document = re.sub(rb">[^<]*<", b"><", self.document)[:600] if self.operation == "CompleteMultipartUpload" else None
         document = document and re.sub(rb"(<Part>.*</Part>)", b"", document, flags=re.S)
-        return (self.operation, self.method, self.virtual, names, headers, mode if len(mode) != 64 else "hash", odd, quoted, document,
+        return (self.operation, self.method, self.virtual, names, headers, mode if len(mode) != 64 else "hash", quoted, document,
                 (size > 0) + (size > 65_536) + (size > 5 << 20), self.exchange.status, self.path.endswith("/"))
 
 
@@ -75,16 +83,26 @@ def keep(seen: list[Seen], shapes: set) -> list[int]:
     """The numbers of those that are kept, in order; `shapes` are those that are kept already, and grows."""
     kept, wanted = set(), []
     for number, one in enumerate(seen):
-        if one.shape() not in shapes:
-            shapes.add(one.shape())
+        new = set(one.shapes()) - shapes
+        if new:
+            shapes |= new
             wanted.append(number)
-    givers = {value: number for number, one in enumerate(seen) for value in one.gave().values()}
+    givers = first_givers(seen)
     while wanted:
         number = wanted.pop()
         if number not in kept:
             kept.add(number)
             wanted += [before for before in needs(seen, number, givers) if before < number]
     return sorted(kept)
+
+
+def first_givers(seen: list[Seen]) -> dict[str, int]:
+    """Which request's answer was the first to tell of each name."""
+    givers = {}
+    for number, one in enumerate(seen):
+        for value in one.gave().values():
+            givers.setdefault(value, number)
+    return givers
 
 
 def needs(seen: list[Seen], number: int, givers: dict[str, int]):

@@ -2,6 +2,7 @@
 """Records what a client sends, for the replay in data-plane/tests/kept. docs/howto/record-a-client.md says more.
 
   record.py boto3 mc                        by their drivers, over each of their schemes
+  record.py boto3 --addressing path virtual in virtual-host style too
   record.py boto3 --scenario sizes names    only these scenarios
   record.py --as restic --version 0.18.0 -- ops/compat/clients/kept/scripts/restic
                                             by a script of its own instead, which finds what it needs in its environment
@@ -138,7 +139,7 @@ def keepable(seen, kept: list[int], files: Files, unexplained: list[str]) -> lis
         except Unexplained as error:
             bad.add(number)
             unexplained.append(f"{seen[number].line}: {error}")
-    givers = {value: number for number, one in enumerate(seen) for value in one.gave().values()}
+    givers = choice.first_givers(seen)
     for number in kept:
         if bad & set(choice.needs(seen, number, givers)):
             bad.add(number)
@@ -167,7 +168,7 @@ def main():
             sessions = [(scheme, addressing) for addressing in asked.addressing or ["path"] for scheme in asked.scheme or ["http", "https"]]
             record(program, asked.name, asked.version, sessions, files, lambda order: by_script(command, order))
         for client in map(manifest.parse, asked.clients):
-            sessions = [(scheme, addressing) for addressing in asked.addressing or client.addressing
+            sessions = [(scheme, addressing) for addressing in asked.addressing or ["path"]
                         for scheme in asked.scheme or client.schemes]
             record(program, client.folder, client.version, sessions, files,
                    lambda order, client=client: by_driver(client, asked.scenario, order))

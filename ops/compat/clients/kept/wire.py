@@ -13,6 +13,8 @@ SECRET_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 # The bodies that a client is given, by their sizes, and the longest that is kept as it is.
 SIZES = (0, 1, 65_535, 65_536, 65_537, 5_242_879, 5_242_880, 5_242_881, 68_157_440)
 LONGEST_LITERAL = 16 << 10
+# A prime: chunks and parts of any usual size differ from each other.
+BLOCK = 65_537
 
 
 class Unexplained(Exception):
@@ -24,9 +26,11 @@ class Lost(Exception):
 
 
 def file_bytes(size: int) -> bytes:
-    """The file of this size: SHA-256 of "sealgate kept <size> <number>", one after the other. data-plane/tests/kept makes the same."""
-    prefix = f"sealgate kept {size} ".encode()
-    return b"".join(hashlib.sha256(prefix + b"%d" % number).digest() for number in range((size + 31) // 32))[:size]
+    """The file of this size: a block that goes round, of SHA-256 of "sealgate kept <size> <number>" one after the other.
+    data-plane/tests/kept makes the same."""
+    digests = (hashlib.sha256(b"sealgate kept %d %d" % (size, number)).digest() for number in range(BLOCK // 32 + 1))
+    block = b"".join(digests)[:BLOCK]
+    return (block * (size // BLOCK + 1))[:size]
 
 
 class Files:
@@ -47,7 +51,9 @@ class Files:
             for size, whole in self.by_size.items():
                 at = whole.find(content[:1_024])
                 if at >= 0 and whole[at:at + len(content)] == content:
-                    return {"file": size, "from": at, "length": len(content)}
+                    # Of the places where the same bytes are, the one where a part would begin.
+                    places = range(at, size - len(content) + 1, BLOCK)
+                    return {"file": size, "from": next((place for place in places if place % 65_536 == 0), at), "length": len(content)}
         if len(content) > LONGEST_LITERAL:
             raise Unexplained(f"{len(content)} bytes that are in none of the files")
         if re.fullmatch(rb"[\t\n\r -~]*", content):
