@@ -1,6 +1,7 @@
 """What a client's folder says about it, checked: drivers/<folder>/client.toml."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -16,6 +17,13 @@ KEYS = {"name", "version", "language", "order", "schemes", "addressing", "fast",
 METHODS = ("pypi", "npm", "go", "maven", "cargo", "apt", "script")
 # How long a driver may take for all that it is asked, unless it says otherwise.
 SECONDS = 900
+
+
+@functools.cache
+def server_caveats() -> dict[str, dict[str, str]]:
+    """What servers themselves do not do: by server and scenario."""
+    with open(os.path.join(HERE, "servers.toml"), "rb") as file:
+        return tomllib.load(file)
 
 
 class ManifestError(Exception):
@@ -61,9 +69,9 @@ class Client:
     def asked(self) -> tuple[str, ...]:
         return (*self.scenarios, *self.jobs)
 
-    def caveat(self, scenario: str) -> str | None:
-        """The reason for one scenario; `*` is about them all."""
-        return self.caveats.get(scenario)
+    def caveat(self, scenario: str, backend: str) -> str | None:
+        """The reason for one scenario, the client's own or the server's."""
+        return self.caveats.get(scenario) or server_caveats().get(backend, {}).get(scenario)
 
     def inputs(self) -> list[str]:
         """The files that an install is made of, relative to the folder, beside the table `install` itself."""

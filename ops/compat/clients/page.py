@@ -94,7 +94,7 @@ class Results:
         for backend in self.found:
             for where, run in self.runs(backend, "through").items():
                 for name, outcome in run.items():
-                    if outcome["result"] == "fail" and not self.client.caveat(name):
+                    if outcome["result"] == "fail" and not self.client.caveat(name, backend):
                         yield f"{self.client.folder} on {backend}, {where}: {name} fails without a caveat: {outcome.get('detail', '')[:160]}"
 
 
@@ -132,9 +132,11 @@ def section(each: Results) -> list[str]:
         return [*lines, "Not run."]
     lines += [f"| |{''.join(f' {BACKENDS[backend]}, {side} |' for backend, side in columns)}", f"|---|{'---|' * len(columns)}"]
     for name in each.scenarios():
-        lines.append(f"| {words(name)}{' ¹' if client.caveat(name) else ''} |{''.join(f' {each.cell(backend, side, name)} |' for backend, side in columns)}")
+        lines.append(f"| {words(name)} |{''.join(f' {each.cell(backend, side, name)} |' for backend, side in columns)}")
     notes = [f"- {words(name)}: {text}." for name, text in client.caveats.items() if name != "*"]
     notes += [f"- {words(name)}: {detail}." for name, detail in lacking(each).items() if name not in client.caveats]
+    notes += [f"- {words(name)} on {BACKENDS[backend]}: {text}." for backend in each.found for name, text in manifest.server_caveats().get(backend, {}).items()
+              if any(run.get(name, {}).get("result") == "fail" for run in each.runs(backend, "through").values())]
     notes += [f"- **{words(name)}**, {BACKENDS[backend]}, {where}: {detail}" for backend, where, name, detail in failures(each)]
     runs = sorted({(run["date"], run["commit"]) for found in each.found.values() for side in ("through", "direct") for run in found.get(side, {}).values()})
     return [*lines, *(["", *notes] if notes else []), "", f"Run {', '.join(f'{date} at {commit}' for date, commit in runs)}."]

@@ -114,6 +114,7 @@ def run(options, clients) -> int:
 
 def run_drivers(options, clients, places, files: str, keep: str, tally):
     """One stage a storage and scheme, with one client after the other."""
+    import botocore.exceptions
     import drive
     import haystack
     import record
@@ -139,7 +140,7 @@ def run_drivers(options, clients, places, files: str, keep: str, tally):
                     tally.add(client, stage, addressing, outcomes)
                     if options.record:
                         record.keep(client, stage, addressing, outcomes, whole=not options.only)
-        except servers.ServerError as error:
+        except (servers.ServerError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
             tally.broken(f"{backend} {scheme}", str(error))
 
 
@@ -186,7 +187,7 @@ class Tally:
     def add(self, client, stage, addressing: str, outcomes):
         where = f"{stage.backend}{' alone' if stage.direct else ''} {stage.scheme} {addressing}"
         for outcome in outcomes:
-            caveat = client.caveat(outcome.scenario)
+            caveat = client.caveat(outcome.scenario, stage.backend)
             word = {"pass": "PASS", "absent": "ABSENT", "fail": "CAVEAT" if caveat else "FAIL"}[outcome.result]
             self.passed += word == "PASS"
             self.failed += word == "FAIL"

@@ -12,6 +12,7 @@ import authority
 import balancer
 import boto3
 import botocore.client
+import botocore.exceptions
 import planes
 import servers
 
@@ -105,9 +106,21 @@ class Stage:
         where = {} if self.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": self.region}}
         for name in (BUCKET, VERSIONED):
             self.s3.create_bucket(Bucket=name, **where)
+        servers.wait_until("the buckets at every node", None, self._known)
         self.s3.put_bucket_versioning(Bucket=VERSIONED, VersioningConfiguration={"Status": "Enabled"})
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda key: self.s3.put_object(Bucket=BUCKET, Key=key, Body=key.encode()), MANY))
+
+    def _known(self) -> bool:
+        """Whether both nodes know both buckets: on a machine that is busy the second may learn of one after the first has answered."""
+        try:
+            for name in (BUCKET, VERSIONED) * planes.NODES:
+                self.s3.head_bucket(Bucket=name)
+            for name in (VERSIONED, BUCKET) * planes.NODES:
+                self.s3.head_bucket(Bucket=name)
+        except botocore.exceptions.ClientError:
+            return False
+        return True
 
     def raw_roots(self) -> list[str]:
         return self.planes.raw_roots() if self.planes else [self.storage.directory]
