@@ -59,6 +59,12 @@ acceptance *BACKENDS:
 parity *BACKENDS:
     @bash -c "{{use_tools}}; \$SEALGATE_PYTHON ops/compat/parity.py {{BACKENDS}}"
 
+# The clients that people use, all of them, through Sealgate and against each server alone: hours; writes docs/compatibility.md (--client NAME, --list)
+clients *ARGS='--backend filesystem seaweedfs versitygw --direct seaweedfs versitygw':
+    cargo build --locked -p sealgate -p sealgate-control-plane -p sealgate-data-plane --bins
+    ops/compat/clients/run.py --record {{ARGS}}
+    ops/compat/clients/page.py
+
 # Kills, power cuts, full disks and failing syncs, and what is there afterwards (as root; --rounds N, --only kill)
 crash *ARGS:
     cargo build --locked -p sealgate

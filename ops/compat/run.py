@@ -49,13 +49,16 @@ GATEWAY_ONLY = ("copies_large", "dev", "signatures_v2", "bucket_metrics", "not_i
 FILESYSTEM_ONLY = ("dev", "memory", "tamper_tls")
 SERVER_ONLY = ("copies_large", "tamper_answers", "costs", "cuts_storage")
 # CI's time: what is hardly the server's to change runs before one of them, and on the filesystem; `ops/acceptance` runs all before each.
-ONE_SERVER_IN_CI = {"migrate": "versitygw", "tamper_versions": "versitygw", "not_implemented": "versitygw", "raw_copies": "minio", "export": "minio",
+ONE_SERVER_IN_CI = {"roundtrip": "versitygw", "migrate": "versitygw", "tamper_versions": "versitygw", "not_implemented": "versitygw", "raw_copies": "minio", "export": "minio",
                     "costs": "minio", "signatures_v2": "minio", "bucket_metrics": "seaweedfs", "copies_large": "seaweedfs", "tamper_copies": "seaweedfs",
                     "tamper": "versitygw", "tamper_answers": "minio", "secrecy": "minio", "scanner": "minio"}
 
 
 def applies(suite: str, options) -> bool:
     """Whether a suite is for this target."""
+    if suite == "roundtrip" and options.size == "ci" and not options.only and options.backend == "filesystem":
+        # The clients' fast set (ops/compat/clients) runs there.
+        return False
     if options.size == "ci" and not options.only and options.backend in servers.S3_SERVERS and ONE_SERVER_IN_CI.get(suite, options.backend) != options.backend:
         return False
     if options.s3 and not suite.startswith(S3_SUITES):

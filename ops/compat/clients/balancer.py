@@ -40,6 +40,9 @@ class Seen:
     # The kind of payload by x-amz-content-sha256, and the client's own name.
     payload: str
     agent: str
+    # Whether it asked for a range, and how long the answer's body was said to be.
+    ranged: bool
+    answered: int
 
 
 class Listener:
@@ -148,8 +151,9 @@ class Balancer(Listener):
                 node = self.turn()
                 exchange = Exchange(reader, head, self._upstream(upstreams, node))
                 status = exchange.run()
-                self.seen.append(Seen(time.monotonic(), exchange.method, exchange.target, node, status, exchange.fields.get("x-amz-content-sha256", "none"),
-                                      exchange.fields.get("user-agent", "")))
+                fields = exchange.fields
+                self.seen.append(Seen(time.monotonic(), exchange.method, exchange.target, node, status, fields.get("x-amz-content-sha256", "none"),
+                                      fields.get("user-agent", ""), "range" in fields, exchange.answered))
                 if exchange.ends:
                     linger(client)
                     return
@@ -179,6 +183,7 @@ class Exchange:
         first, self.fields = parse(head)
         self.method, self.target = first.split(" ", 2)[:2]
         self.ends = self.upstream_ends = False
+        self.answered = 0
         self.sent_all = threading.Event()
 
     def run(self) -> int:
@@ -198,6 +203,7 @@ class Exchange:
                 break
         if self.method != "HEAD" and status not in WITHOUT_BODY:
             framing = length_of(fields, None)
+            self.answered = framing if isinstance(framing, int) else 0
             copy(answers, self.client.socket, framing)
             self.upstream_ends = framing is None
         said = fields.get("connection", "").lower()

@@ -1,69 +1,94 @@
-"""Scans what a storage holds for the bodies that went through: after each driver, what is new since the one before."""
+"""Scans what a storage holds for what went through: after each driver, whatever is new since the one before.
 
+The bodies are random, so that 8 bytes of them are nowhere by chance. They are indexed at every 64th offset and looked up at
+every 63rd of the storage's files: as 63 and 64 have no common divisor, every run of 4,048 bytes of a body is found, at any
+place and in any file. A body is one chunk of 64 KiB at least, and clear text would be a whole one. What a job made itself
+may be anything, and is looked for by the exact scanner (ops/compat/scan.py), in windows of 32 bytes.
+"""
+
+import mmap
 import os
-
-import scan
 import secrets
+
+import numpy
+import scan
 import stage as stages
 
-# What a storage's files say by themselves and a driver's may quote.
+INDEXED, LOOKED_UP = 64, 63
+RUN = INDEXED * LOOKED_UP + 16
+CONFIRMED = 16
+# What a storage's files say by themselves and a job's may quote.
 PUBLIC = (b'xmlns="http://s3.amazonaws.com/doc/2006-03-01/">', b'<?xml version="1.0" encoding="UTF-8"?>\n<')
-# More than a window: where a scan of what was appended begins again.
-OVERLAP = 64
 
 
 class Haystack:
     """One stage's raw bytes. A bad scanner would find nothing: it first has to find what is planted."""
 
     def __init__(self, stage, files: str):
-        self.roots, self.files = stage.raw_roots(), files
+        self.roots = stage.raw_roots()
         self.known: dict[str, tuple[int, int, int]] = {}
         self.scanned = 0
-        self.scanner = self._scanner(())
-        with open(os.path.join(files, "65537"), "rb") as file:
-            file.seek(30_001)
-            planted = secrets.token_bytes(1001) + file.read(scan.WINDOW) + secrets.token_bytes(999)
-        if not self.scanner.scan("planted", [planted]):
-            raise AssertionError("the scanner does not find 32 planted bytes")
+        self.bodies = {size: numpy.fromfile(os.path.join(files, str(size)), numpy.uint8) for size in stages.SIZES if size >= RUN}
+        words, origins = [], []
+        for size, body in self.bodies.items():
+            found = words_at(body, INDEXED)
+            words.append(found)
+            origins += [numpy.full(len(found), size), numpy.arange(len(found)) * INDEXED]
+        self.words = numpy.concatenate(words)
+        self.sizes, self.places = numpy.concatenate(origins[::2]), numpy.concatenate(origins[1::2])
+        order = numpy.argsort(self.words, kind="stable")
+        self.words, self.sizes, self.places = self.words[order], self.sizes[order], self.places[order]
+        self._try_itself()
 
-    def _scanner(self, more) -> scan.Scanner:
-        found = scan.Scanner(PUBLIC)
-        for size in stages.SIZES:
-            if size >= scan.WINDOW:
-                found.add(f"the body of {size} bytes", os.path.join(self.files, str(size)))
-        for path in more:
-            if os.path.getsize(path) >= scan.WINDOW:
-                found.add(os.path.basename(path), path)
-        return found
+    def _try_itself(self):
+        for size, body in self.bodies.items():
+            start = secrets.randbelow(size - RUN)
+            planted = secrets.token_bytes(secrets.randbelow(999)) + body[start:start + RUN].tobytes() + secrets.token_bytes(999)
+            if self._find(numpy.frombuffer(planted, numpy.uint8)) is None:
+                raise AssertionError(f"the scanner does not find {RUN} planted bytes of the body of {size}")
+        if self._find(numpy.frombuffer(secrets.token_bytes(1 << 20), numpy.uint8)) is not None:
+            raise AssertionError("the scanner finds bodies in noise")
+
+    def _find(self, text: numpy.ndarray) -> str | None:
+        """The first run of a body in these bytes."""
+        found = words_at(text, LOOKED_UP)
+        places = numpy.minimum(numpy.searchsorted(self.words, found), len(self.words) - 1)
+        for hit in numpy.flatnonzero(self.words[places] == found):
+            at, size, place = int(hit) * LOOKED_UP, int(self.sizes[places[hit]]), int(self.places[places[hit]])
+            if numpy.array_equal(text[at:at + CONFIRMED], self.bodies[size][place:place + CONFIRMED]):
+                return f"the bytes from {place} of the body of {size} bytes lie at {at}"
+        return None
 
     def leak(self, plain: str) -> str | None:
-        """The first plaintext in what changed since the last call: the bodies', or that of files below `plain`."""
-        more = scan.files_below([plain]) if os.path.isdir(plain) else []
-        scanner = self._scanner(more) if more else self.scanner
+        """The first plaintext in what changed since the last call: of the bodies, or of files below `plain`."""
+        exact = None
+        if os.path.isdir(plain):
+            exact = scan.Scanner(PUBLIC)
+            for path in scan.files_below([plain]):
+                exact.add(os.path.relpath(path, plain), path)
         for path in scan.files_below(self.roots):
             try:
-                status = os.stat(path)
+                with open(path, "rb") as file:
+                    status = os.fstat(file.fileno())
+                    now = (status.st_ino, status.st_size, status.st_mtime_ns)
+                    if self.known.get(path) == now or not status.st_size:
+                        continue
+                    self.known[path] = now
+                    self.scanned += status.st_size
+                    with mmap.mmap(file.fileno(), status.st_size, access=mmap.ACCESS_READ) as mapped:
+                        found = self._find(numpy.frombuffer(mapped[:], numpy.uint8))
             except FileNotFoundError:
+                # A server empties its trash.
                 continue
-            before, now = self.known.get(path), (status.st_ino, status.st_size, status.st_mtime_ns)
-            if before == now:
-                continue
-            self.known[path] = now
-            # SeaweedFS appends to its volumes; everything else is read whole.
-            begin = max(0, before[1] - OVERLAP) if before and path.endswith(".dat") and before[0] == now[0] and before[1] <= now[1] else 0
-            self.scanned += status.st_size - begin
-            found = scanner.scan(path, pieces(path, begin))
+            found = found and f"{found} in {path}"
+            if not found and exact:
+                found = exact.scan(path, scan.read_pieces(path))
             if found:
                 return str(found)
         return None
 
 
-def pieces(path: str, begin: int):
-    try:
-        file = open(path, "rb")
-    except FileNotFoundError:
-        return
-    with file:
-        file.seek(begin)
-        while piece := file.read(4 << 20):
-            yield piece
+def words_at(text: numpy.ndarray, stride: int) -> numpy.ndarray:
+    """The 8 bytes at each multiple of the stride, as numbers."""
+    count = max(0, (len(text) - CONFIRMED) // stride + 1)
+    return numpy.ndarray(shape=(count,), dtype="<u8", buffer=text, strides=(stride,)).copy()

@@ -1,6 +1,7 @@
 """What a client's folder says about it, checked: drivers/<folder>/client.toml."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -12,10 +13,17 @@ DRIVERS = os.path.join(HERE, "drivers")
 SCENARIOS = ("sizes", "multipart", "unknown_length", "ranges", "names", "delimiter", "many", "copy", "copy_large", "delete_many", "metadata", "tags",
              "presigned_get", "presigned_put", "conditional_put", "versions", "checksums", "sync", "abort")
 KEYS = {"name", "version", "language", "order", "schemes", "addressing", "fast", "seconds", "scenarios", "jobs", "signature", "install", "caveats",
-        "versions", "cannot_name"}
+        "versions", "cannot_name", "system_ca"}
 METHODS = ("pypi", "npm", "go", "maven", "cargo", "apt", "script")
 # How long a driver may take for all that it is asked, unless it says otherwise.
 SECONDS = 900
+
+
+@functools.cache
+def server_caveats() -> dict[str, dict[str, str]]:
+    """What servers themselves do not do: by server and scenario."""
+    with open(os.path.join(HERE, "servers.toml"), "rb") as file:
+        return tomllib.load(file)
 
 
 class ManifestError(Exception):
@@ -46,6 +54,8 @@ class Client:
     versions: dict[str, str]
     # Names of the scenario `names` that it cannot have as keys, with the reason in its caveat.
     cannot_name: tuple[str, ...]
+    # It has no setting for a CA: in TLS runs the run's is among the system's.
+    system_ca: bool
 
     @property
     def path(self) -> str:
@@ -59,9 +69,9 @@ class Client:
     def asked(self) -> tuple[str, ...]:
         return (*self.scenarios, *self.jobs)
 
-    def caveat(self, scenario: str) -> str | None:
-        """The reason for one scenario; `*` is about them all."""
-        return self.caveats.get(scenario)
+    def caveat(self, scenario: str, backend: str) -> str | None:
+        """The reason for one scenario, the client's own or the server's."""
+        return self.caveats.get(scenario) or server_caveats().get(backend, {}).get(scenario)
 
     def inputs(self) -> list[str]:
         """The files that an install is made of, relative to the folder, beside the table `install` itself."""
@@ -114,7 +124,8 @@ def parse(folder: str) -> Client:
     demand(not unknown, f"caveats about nothing: {', '.join(sorted(unknown))}")
     return Client(folder, raw["name"], str(raw["version"]), raw["language"], raw["order"], tuple(raw["schemes"]), tuple(raw["addressing"]),
                   bool(raw.get("fast", False)), int(raw.get("seconds", SECONDS)), scenarios, jobs, raw.get("signature", "v4"), raw["install"],
-                  raw.get("caveats", {}), raw.get("versions", {}), tuple(raw.get("cannot_name", ())))
+                  raw.get("caveats", {}), raw.get("versions", {}), tuple(raw.get("cannot_name", ())),
+                  bool(raw.get("system_ca", False)))
 
 
 def all_clients() -> list[Client]:

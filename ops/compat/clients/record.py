@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+import re
 import subprocess
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -29,13 +30,20 @@ def commit() -> str:
     return git("rev-parse", "--short=12", "HEAD")
 
 
+def server_version(backend: str) -> str:
+    """What ops/install-tools pins."""
+    with open(os.path.join(ROOT, "ops", "install-tools")) as file:
+        found = re.search(rf"^  \[{backend}\]=(\S+)", file.read(), re.M)
+    return found[1] if found else ""
+
+
 def keep(client, stage, addressing: str, outcomes, whole: bool):
     """Puts what became of one run in the place of what was there; of a run of some scenarios, only these."""
     found = load(client.folder, stage.backend) or {}
     if found.get("version") != client.version:
         # Another version's results say nothing of this one.
         found = {}
-    found |= {"client": client.folder, "version": client.version, "backend": stage.backend}
+    found |= {"client": client.folder, "version": client.version, "backend": stage.backend, "server": server_version(stage.backend)}
     side = "direct" if stage.direct else "through"
     run = found.setdefault(side, {}).setdefault(f"{stage.scheme} {addressing}", {})
     if whole:

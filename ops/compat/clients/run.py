@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the clients that people use, pinned, against Sealgate, and writes docs/compatibility.md. README.md beside this says how a client is added.
+"""Runs the clients that people use, pinned, through Sealgate and against servers alone. README.md beside this says how a client is added.
 
   run.py --list                                     the clients, and which of them are installed
   run.py --client boto3 mc --backend filesystem seaweedfs versitygw --scheme http https
@@ -9,7 +9,7 @@
   run.py --install                                  only installs
 
 Without --client all of them, without --backend and --direct the filesystem, without --scheme both. `--only` names scenarios, `--addressing` path or
-virtual. `--record` keeps the results in docs/results/clients and writes the page. Exits with 0 only if no scenario failed
+virtual. `--record` keeps the results in docs/results/clients, of which page.py makes docs/compatibility.md. Exits with 0 only if no scenario failed
 that its client.toml has no caveat for. SEALGATE_BIN names the gateway's binary; the others lie beside it.
 """
 
@@ -77,11 +77,9 @@ def main() -> int:
 
 
 def run(options, clients) -> int:
-    """Installs, then one stage a storage and scheme, with one client after the other."""
-    import drive
-    import haystack
-    import record
-    import servers
+    """Installs, then runs what is asked for."""
+    import guides
+    import selftest
     import stage as stages
     os.environ.pop("AWS_CA_BUNDLE", None)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -90,32 +88,20 @@ def run(options, clients) -> int:
     if unknown or "filesystem" in options.direct:
         print(f"{', '.join(sorted(unknown)) or 'filesystem'}: no such storage; they are {', '.join(stages.BACKENDS)}, the servers alone too", file=sys.stderr)
         return 64
+    if options.guides:
+        clients = guides.with_guides(clients)
     places = install_all(clients, tally)
-    ready = [client for client in clients if client.folder in places]
     if not options.install:
-        targets = [(name, False) for name in options.backend] + [(name, True) for name in options.direct] or [("filesystem", False)]
         keep = options.keep or tempfile.mkdtemp(prefix="sealgate-clients-logs-")
         os.makedirs(keep, exist_ok=True)
         files = stages.make_files()
         try:
-            for backend, direct in targets:
-                for scheme in options.scheme:
-                    mine = [client for client in ready if scheme in client.schemes]
-                    if not mine:
-                        continue
-                    try:
-                        with stages.Stage(backend, scheme, direct) as stage:
-                            hay = None if direct else haystack.Haystack(stage, files)
-                            for client in mine:
-                                for addressing in client.addressing:
-                                    if addressing not in options.addressing or (direct and addressing == "virtual"):
-                                        continue
-                                    outcomes = drive.Drive(stage, client, addressing, places[client.folder], files, hay, keep).run(options.only)
-                                    tally.add(client, stage, addressing, outcomes)
-                                    if options.record:
-                                        record.keep(client, stage, addressing, outcomes, whole=not options.only)
-                    except servers.ServerError as error:
-                        tally.broken(f"{backend} {scheme}", str(error))
+            if options.fast:
+                tally.tests(selftest.run(selftest.ALONE))
+            if options.guides:
+                run_guides(clients, places, keep, tally)
+            else:
+                run_drivers(options, [client for client in clients if client.folder in places], places, files, keep, tally)
         finally:
             shutil.rmtree(files, ignore_errors=True)
         if tally.failed:
@@ -124,6 +110,47 @@ def run(options, clients) -> int:
             shutil.rmtree(keep, ignore_errors=True)
     print(f"clients: {tally.passed} passed, {tally.failed} failed, {tally.excused} not, with a caveat, {tally.absent} absent in {time.monotonic() - began:.0f} s")
     return 1 if tally.failed or not (tally.passed or options.install) else 0
+
+
+def run_drivers(options, clients, places, files: str, keep: str, tally):
+    """One stage a storage and scheme, with one client after the other."""
+    import botocore.exceptions
+    import drive
+    import haystack
+    import record
+    import selftest
+    import servers
+    import stage as stages
+    targets = [(name, False) for name in options.backend] + [(name, True) for name in options.direct] or [("filesystem", False)]
+    tests = selftest.ON_A_STAGE if options.fast else ()
+    for backend, direct, scheme in ((*target, scheme) for target in targets for scheme in options.scheme):
+        mine = [client for client in clients if scheme in client.schemes]
+        if not mine:
+            continue
+        try:
+            with stages.Stage(backend, scheme, direct) as stage:
+                with tempfile.TemporaryDirectory(prefix="sealgate-selftest-") as scratch:
+                    tally.tests(selftest.run(tests, stage, files, keep, scratch))
+                tests = ()
+                hay = None if direct else haystack.Haystack(stage, files)
+                for client, addressing in ((client, addressing) for client in mine for addressing in client.addressing):
+                    if addressing not in options.addressing or (direct and addressing == "virtual"):
+                        continue
+                    outcomes = drive.Drive(stage, client, addressing, places[client.folder], files, hay, keep).run(options.only, options.fast)
+                    tally.add(client, stage, addressing, outcomes)
+                    if options.record:
+                        record.keep(client, stage, addressing, outcomes, whole=not options.only)
+        except (servers.ServerError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+            tally.broken(f"{backend} {scheme}", str(error))
+
+
+def run_guides(clients, places, keep: str, tally):
+    """Each guide on one stage with TLS, before the filesystem."""
+    import guides
+    import stage as stages
+    with stages.Stage("filesystem", "https") as stage:
+        tally.tests((f"the guide docs/clients/{client.folder}.md", guides.run(stage, client, places[client.folder], keep))
+                    for client in clients if client.folder in places)
 
 
 def install_all(clients, tally) -> dict[str, str]:
@@ -151,10 +178,16 @@ class Tally:
         self.failed += 1
         print(f"FAIL {what}: {why}", flush=True)
 
+    def tests(self, results):
+        """Tests by name, with why they failed."""
+        for name, wrong in results:
+            self.passed, self.failed = self.passed + (not wrong), self.failed + bool(wrong)
+            print(f"{'FAIL' if wrong else 'PASS'} {name.replace('_', ' ')}{f': {wrong}' if wrong else ''}", flush=True)
+
     def add(self, client, stage, addressing: str, outcomes):
         where = f"{stage.backend}{' alone' if stage.direct else ''} {stage.scheme} {addressing}"
         for outcome in outcomes:
-            caveat = client.caveat(outcome.scenario)
+            caveat = client.caveat(outcome.scenario, stage.backend)
             word = {"pass": "PASS", "absent": "ABSENT", "fail": "CAVEAT" if caveat else "FAIL"}[outcome.result]
             self.passed += word == "PASS"
             self.failed += word == "FAIL"

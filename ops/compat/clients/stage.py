@@ -12,6 +12,7 @@ import authority
 import balancer
 import boto3
 import botocore.client
+import botocore.exceptions
 import planes
 import servers
 
@@ -22,6 +23,7 @@ BUCKET, VERSIONED = "clients-bucket", "clients-versioned"
 MANY = [f"many/{number:04}" for number in range(1100)]
 # Buckets' names stand before it in virtual-host style; it resolves in a driver's own /etc/hosts alone.
 DOMAIN = "s3.sealgate.test"
+SYSTEM_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 
 def make_files() -> str:
@@ -72,6 +74,10 @@ class Stage:
         self.hosts = os.path.join(directory, "hosts")
         with open("/etc/hosts") as system, open(self.hosts, "w") as own:
             own.write(system.read() + f"\n127.0.0.1 {DOMAIN} {BUCKET}.{DOMAIN} {VERSIONED}.{DOMAIN}\n")
+        if tls:
+            self.bundle = os.path.join(directory, "bundle.pem")
+            with open(SYSTEM_BUNDLE) as system, open(self.ca) as own, open(self.bundle, "w") as both:
+                both.write(system.read() + own.read())
         self.s3 = self.client()
         self._fill()
 
@@ -100,9 +106,21 @@ class Stage:
         where = {} if self.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": self.region}}
         for name in (BUCKET, VERSIONED):
             self.s3.create_bucket(Bucket=name, **where)
+        servers.wait_until("the buckets at every node", None, self._known)
         self.s3.put_bucket_versioning(Bucket=VERSIONED, VersioningConfiguration={"Status": "Enabled"})
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda key: self.s3.put_object(Bucket=BUCKET, Key=key, Body=key.encode()), MANY))
+
+    def _known(self) -> bool:
+        """Whether both nodes know both buckets: on a machine that is busy the second may learn of one after the first has answered."""
+        try:
+            for name in (BUCKET, VERSIONED) * planes.NODES:
+                self.s3.head_bucket(Bucket=name)
+            for name in (VERSIONED, BUCKET) * planes.NODES:
+                self.s3.head_bucket(Bucket=name)
+        except botocore.exceptions.ClientError:
+            return False
+        return True
 
     def raw_roots(self) -> list[str]:
         return self.planes.raw_roots() if self.planes else [self.storage.directory]

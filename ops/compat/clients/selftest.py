@@ -1,0 +1,147 @@
+"""Tests of what the results rest on: the balancer's alternation and faithfulness, and that a driver that lies is found out."""
+
+import dataclasses
+import os
+import socket
+import stat
+import threading
+
+import balancer
+import drive
+import manifest
+
+SECONDS = 10
+LIAR = """#!/usr/bin/env python3
+import json, sys
+for name in json.load(sys.stdin)["scenarios"]:
+    print(json.dumps({"scenario": name, "result": "pass", "detail": "", "seconds": 0.1}))
+"""
+SLEEPER = """#!/bin/sh
+exec sleep 600
+"""
+
+
+class Node:
+    """Takes requests as bytes, keeps them, and answers as it is told."""
+
+    def __init__(self, interim=b""):
+        self.interim, self.taken = interim, []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = ("127.0.0.1", self.listener.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            connection, _ = self.listener.accept()
+            connection.settimeout(SECONDS)
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection):
+        reader = balancer.Reader(connection)
+        try:
+            while True:
+                head = reader.head()
+                _, fields = balancer.parse(head)
+                if "expect" in fields:
+                    connection.sendall(self.interim)
+                collected = Collected()
+                balancer.copy(reader, collected, balancer.length_of(fields, 0))
+                self.taken.append(head + collected.content)
+                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        except (balancer.Lost, OSError):
+            pass
+
+
+class Collected:
+    content = b""
+
+    def sendall(self, piece):
+        self.content += piece
+
+
+def exchange(port: int, requests: list[bytes]) -> list[bytes]:
+    """Sends requests one after the other on one connection; what came back to each."""
+    answers = []
+    with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as connection:
+        for request in requests:
+            connection.sendall(request)
+            received = b""
+            while not received.endswith(b"ok"):
+                piece = connection.recv(65536)
+                if not piece:
+                    raise AssertionError(f"the connection ended after {received!r}")
+                received += piece
+            answers.append(received)
+    return answers
+
+
+def alternates_on_one_connection():
+    nodes = [Node(), Node()]
+    front = balancer.Balancer([node.address for node in nodes])
+    exchange(front.port, [f"GET /{number} HTTP/1.1\r\nHost: a\r\n\r\n".encode() for number in range(10)])
+    took = [[int(request.split(b" ")[1][1:]) for request in node.taken] for node in nodes]
+    front.close()
+    assert sorted(took) == [[0, 2, 4, 6, 8], [1, 3, 5, 7, 9]], f"the nodes took {took}"
+
+
+def passes_bytes():
+    """The path, headers in their case and order, and chunks with extensions and trailers arrive as they were sent."""
+    node = Node()
+    front = balancer.Balancer([node.address])
+    sent = [b"GET /b/a//b/../%2F%20+?x=%2B&uploads= HTTP/1.1\r\nHOST: a\r\nAccept-Encoding: identity\r\nX-A:  1 \r\n\r\n",
+            b"PUT /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\nx-amz-checksum: abc\r\n\r\n",
+            b"PUT /d HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nworld"]
+    exchange(front.port, sent)
+    front.close()
+    assert node.taken == sent, f"the node took {node.taken}"
+
+
+def leaves_100_continue_to_the_node():
+    answers = {}
+    for name, interim in (("with", b"HTTP/1.1 100 Continue\r\n\r\n"), ("without", b"")):
+        node = Node(interim)
+        front = balancer.Balancer([node.address])
+        answers[name], = exchange(front.port, [b"PUT /d HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nworld"])
+        front.close()
+    found = {name: b"100 Continue" in answer for name, answer in answers.items()}
+    assert found == {"with": True, "without": False}, f"interim answers: {found}"
+
+
+def client_of(directory: str, text: str, seconds: int) -> manifest.Client:
+    """A client whose driver is that program."""
+    path = os.path.join(directory, "driver")
+    with open(path, "w") as file:
+        file.write(text)
+    os.chmod(path, os.stat(path).st_mode | stat.S_IXUSR)
+    some = manifest.all_clients()[0]
+
+    class Made(manifest.Client):
+        driver = path
+
+    return Made(**{field.name: getattr(some, field.name) for field in dataclasses.fields(some)}
+                | {"folder": "selftest", "seconds": seconds, "jobs": (), "scenarios": manifest.SCENARIOS, "signature": "v4"})
+
+
+def a_driver_that_lies_is_found_out(stage, files, keep, directory):
+    outcomes = drive.Drive(stage, client_of(directory, LIAR, 60), "path", directory, files, None, keep).run()
+    believed = [outcome.scenario for outcome in outcomes if outcome.result == "pass"]
+    assert len(outcomes) == len(manifest.SCENARIOS) and not believed, f"believed: {believed}"
+
+
+def a_driver_that_hangs_is_ended(stage, files, keep, directory):
+    outcomes = drive.Drive(stage, client_of(directory, SLEEPER, 1), "path", directory, files, None, keep).run(["sizes"])
+    assert [(outcome.result, "was ended" in outcome.detail) for outcome in outcomes] == [("fail", True)], f"{outcomes}"
+
+
+ALONE = (alternates_on_one_connection, passes_bytes, leaves_100_continue_to_the_node)
+ON_A_STAGE = (a_driver_that_lies_is_found_out, a_driver_that_hangs_is_ended)
+
+
+def run(tests, *arguments):
+    """(name, why it failed or None) of each."""
+    for test in tests:
+        try:
+            test(*arguments)
+            yield test.__name__, None
+        except Exception as error:  # A test may die of anything; the others still run.
+            yield test.__name__, f"{type(error).__name__}: {error}"
