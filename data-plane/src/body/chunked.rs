@@ -28,6 +28,8 @@ pub struct ChunkedDecoder {
     missing: u64,
     signer: Option<ChunkSigner>,
     trailers: Option<TrailerReader>,
+    /// The trailer line before ended in LF alone.
+    bare_end: bool,
     failed: bool,
 }
 
@@ -40,6 +42,8 @@ enum State {
     DataEnd(u8),
     /// In the trailers, up to and with the empty line.
     Trailers,
+    /// After all that is needed, where one more CRLF may come; bytes of it that have come.
+    Spare(u8),
     Done,
 }
 
@@ -60,7 +64,15 @@ impl ChunkedDecoder {
 
     fn new(signer: Option<ChunkSigner>, decoded: u64, trailers: Option<TrailerReader>) -> ChunkedDecoder {
         let line = Vec::with_capacity(MAX_SIZE_LINE);
-        ChunkedDecoder { state: State::Size, line, missing: decoded, signer, trailers, failed: false }
+        ChunkedDecoder {
+            state: State::Size,
+            line,
+            missing: decoded,
+            signer,
+            trailers,
+            bare_end: false,
+            failed: false,
+        }
     }
 
     /// Takes the next piece of the body and appends the plaintext in it to `out`, as slices of the input.
@@ -83,6 +95,7 @@ impl ChunkedDecoder {
                 State::Size => {
                     if take_line(&mut self.line, &mut input, MAX_SIZE_LINE)
                         .ok_or_else(|| malformed("a chunk's header is too long"))?
+                        .is_some()
                     {
                         self.start_chunk()?;
                         self.line.clear();
@@ -109,7 +122,10 @@ impl ChunkedDecoder {
                     }
                 }
                 State::Trailers => self.take_trailer(&mut input)?,
-                State::Done => return Err(malformed("there is something after its end")),
+                State::Spare(at) if input.get_u8() == b"\r\n"[usize::from(at)] => {
+                    self.state = if at == 0 { State::Spare(1) } else { State::Done };
+                }
+                State::Spare(_) | State::Done => return Err(malformed("there is something after its end")),
             }
         }
         Ok(())
@@ -121,7 +137,7 @@ impl ChunkedDecoder {
     /// IncompleteBody when the end has not come, or less data than declared.
     pub fn finish(self) -> Result<Trailers, S3Error> {
         match self.state {
-            State::Done if !self.failed => {
+            State::Done | State::Spare(0) if !self.failed => {
                 Ok(self.trailers.map(TrailerReader::into_trailers).unwrap_or_default())
             }
             _ if self.failed => Err(malformed("it has already failed")),
@@ -168,29 +184,40 @@ impl ChunkedDecoder {
         }
     }
 
+    /// Takes a trailer line. S3 writes "trailer LF" CRLF in its own example and takes it from clients (minio-go sends it so):
+    /// before the trailers' signature, and before the empty line of trailers that are not signed.
     fn take_trailer(&mut self, input: &mut Bytes) -> Result<(), S3Error> {
-        if !take_line(&mut self.line, input, trailers::MAX_LINE)
+        let Some(end) = take_line(&mut self.line, input, trailers::MAX_LINE)
             .ok_or_else(|| S3Error::new(Code::MalformedTrailerError))?
-        {
+        else {
             return Ok(());
-        }
+        };
         let line = std::mem::take(&mut self.line);
+        let bare_before = std::mem::replace(&mut self.bare_end, end == LineEnd::Lf);
         match (&mut self.trailers, line.is_empty()) {
             (None, true) => self.state = State::Done,
             (None, false) => return Err(malformed("there is something after its last chunk")),
             (Some(reader), false) => reader.line(&line)?,
+            (Some(reader), true) if bare_before && reader.awaits_signature() => {}
             (Some(reader), true) => {
                 reader.end(self.signer.as_ref())?;
-                self.state = State::Done;
+                self.state = if bare_before { State::Spare(0) } else { State::Done };
             }
         }
         Ok(())
     }
 }
 
-/// Moves input up to a line's end into `line`, without the CRLF (or LF). `Some(true)` when the line is whole, `None` when
+/// How a line ended.
+#[derive(PartialEq, Eq)]
+enum LineEnd {
+    Lf,
+    CrLf,
+}
+
+/// Moves input up to a line's end into `line`, without the CRLF (or LF). `Some(Some(_))` when the line is whole, `None` when
 /// it is longer than `limit`.
-fn take_line(line: &mut Vec<u8>, input: &mut Bytes, limit: usize) -> Option<bool> {
+fn take_line(line: &mut Vec<u8>, input: &mut Bytes, limit: usize) -> Option<Option<LineEnd>> {
     let end = memchr::memchr(b'\n', input);
     let length = end.unwrap_or(input.len());
     if line.len() + length > limit + 1 {
@@ -198,10 +225,14 @@ fn take_line(line: &mut Vec<u8>, input: &mut Bytes, limit: usize) -> Option<bool
     }
     line.extend_from_slice(&input[..length]);
     input.advance(end.map_or(length, |at| at + 1));
-    if end.is_some() && line.last() == Some(&b'\r') {
-        line.pop();
+    if end.is_none() {
+        return Some(None);
     }
-    Some(end.is_some())
+    if line.last() != Some(&b'\r') {
+        return Some(Some(LineEnd::Lf));
+    }
+    line.pop();
+    Some(Some(LineEnd::CrLf))
 }
 
 fn parse_size(text: &str) -> Option<u64> {

@@ -155,6 +155,32 @@ fn a_body_cut_anywhere_does_not_finish() {
     assert_eq!(decode(example_decoder(&seed, true), &more, &[]).unwrap_err().code(), Code::IncompleteBody);
 }
 
+/// AWS's page writes a trailer as "name:value LF" CRLF, and minio-go sends what the page writes.
+#[test]
+fn a_trailer_may_end_as_in_the_example_of_aws() {
+    let (seed, body) = example(true);
+    let body = String::from_utf8(body).unwrap();
+    let bare = body.replace("sOO8/Q==\r\n", "sOO8/Q==\n\r\n");
+    for pieces in [vec![], vec![1], vec![66840, 1]] {
+        let (_, trailers) = decode(example_decoder(&seed, true), bare.as_bytes(), &pieces).unwrap();
+        assert_eq!(trailers.get("x-amz-checksum-crc32c"), Some("sOO8/Q=="));
+    }
+    // An empty line after a CRLF is the end, as it was, and so is a second one anywhere.
+    for bad in ["sOO8/Q==\r\n\r\n", "sOO8/Q==\n\r\n\r\n"] {
+        let body = body.replace("sOO8/Q==\r\n", bad);
+        let error = decode(example_decoder(&seed, true), body.as_bytes(), &[]).unwrap_err();
+        assert_eq!(error.code(), Code::MalformedTrailerError, "{bad:?}");
+    }
+    let trailer = "0\r\nx-amz-checksum-crc32:AAAAAA==";
+    for end in ["\n\r\n\r\n", "\n\r\n"] {
+        assert!(unsigned(&format!("{trailer}{end}"), 0).is_ok(), "{end:?}");
+    }
+    for end in ["\n\r\n\r", "\n\r\n\r\n\r\n", "\n\r\nx", "\r\n\r\n\r\n"] {
+        let error = unsigned(&format!("{trailer}{end}"), 0).unwrap_err();
+        assert_eq!(error.code(), Code::IncompleteBody, "{end:?}");
+    }
+}
+
 fn unsigned(body: &str, decoded: u64) -> Result<(Vec<u8>, Trailers), S3Error> {
     decode(ChunkedDecoder::unsigned(decoded, vec!["x-amz-checksum-crc32".to_owned()]), body.as_bytes(), &[3])
 }
