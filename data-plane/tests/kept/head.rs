@@ -28,7 +28,9 @@ impl Head {
     /// A parameter of the query, as sent.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         let (_, query) = self.target().split_once('?')?;
-        query.split('&').find_map(|pair| pair.split_once('=').filter(|(found, _)| *found == name))
+        query
+            .split('&')
+            .find_map(|pair| pair.split_once('=').filter(|(found, _)| *found == name))
             .map(|(_, value)| value)
     }
 
@@ -46,7 +48,9 @@ impl Head {
     /// Another value for a header that is there.
     pub fn set(&mut self, name: &str, value: &str) {
         for line in &mut self.0[1..] {
-            if let Some((found, _)) = line.split_once(':').filter(|(found, _)| found.eq_ignore_ascii_case(name)) {
+            if let Some((found, _)) =
+                line.split_once(':').filter(|(found, _)| found.eq_ignore_ascii_case(name))
+            {
                 *line = format!("{found}: {value}");
             }
         }

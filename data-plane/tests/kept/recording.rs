@@ -99,6 +99,9 @@ pub struct Body {
     /// Its trailers, without their signature.
     #[serde(default)]
     trailers: Vec<String>,
+    /// They end in LF, and a CRLF follows them, as in AWS's own example.
+    #[serde(default)]
+    bare: bool,
     /// HTTP's own chunks, in the same way.
     chunks: Option<Vec<(usize, usize)>>,
     /// SHA-256 of what was on the wire.
@@ -108,7 +111,8 @@ pub struct Body {
 impl Recording {
     /// Reads a file.
     pub fn read(path: &Path) -> Recording {
-        let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let text =
+            std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let mut lines = text.lines().enumerate();
         let (_, first) = lines.next().unwrap();
         let mut recording: Recording = parse(path, 0, first);
@@ -139,9 +143,7 @@ impl Body {
     /// What was sent, without framing.
     pub fn content(&self) -> Vec<u8> {
         match (self.file, &self.text, &self.base64) {
-            (Some(size), None, None) => {
-                file_bytes(size, self.from, self.length.unwrap_or(size - self.from))
-            }
+            (Some(size), None, None) => file_bytes(size, self.from, self.length.unwrap_or(size - self.from)),
             (None, Some(text), None) => text.clone().into_bytes(),
             (None, None, Some(text)) => BASE64_STANDARD.decode(text).unwrap(),
             _ => panic!("a body is of one of file, text and base64"),
@@ -197,8 +199,13 @@ impl Body {
         }
         assert!(left.is_empty(), "the frames are shorter than the content");
         let signed = chain.as_mut().filter(|_| mode.ends_with("-TRAILER"));
-        let signature = signed.map(|chain| format!("x-amz-trailer-signature:{}", chain.trailers(&self.trailers)));
-        for line in self.trailers.iter().chain(&signature) {
+        let signature =
+            signed.map(|chain| format!("x-amz-trailer-signature:{}", chain.trailers(&self.trailers)));
+        for line in &self.trailers {
+            out.extend_from_slice(format!("{line}{}", if self.bare { "\n" } else { "\r\n" }).as_bytes());
+        }
+        out.extend_from_slice(if self.bare { b"\r\n" } else { b"" });
+        for line in &signature {
             out.extend_from_slice(format!("{line}\r\n").as_bytes());
         }
         out.extend_from_slice(b"\r\n");

@@ -43,7 +43,8 @@ pub fn play(session: &Session) {
     let clock = ManualClock::at(first.at);
     let rig = Rig::start(Arc::clone(&clock) as Arc<dyn Clock>, &days);
     turn_on_versions(&rig, first.at);
-    let mut replay = Replay { rig, clock, today: HashMap::new(), parts: HashMap::new(), spoiled: HashSet::new() };
+    let mut replay =
+        Replay { rig, clock, today: HashMap::new(), parts: HashMap::new(), spoiled: HashSet::new() };
     for request in &session.requests {
         replay.play(request);
     }
@@ -88,8 +89,11 @@ impl Replay {
 
     /// With a byte of its content changed it must be refused, where there is anything that the content is held against.
     fn with_a_wrong_byte(&mut self, request: &Request, head: &Head, body: Option<&Body>) {
-        let Some(body) = body.filter(|_| matches!(&*request.operation, "PutObject" | "UploadPart")) else { return };
-        if request.status != 200 || body.content().is_empty() || !body.is_proved() && proofs(head).is_empty() {
+        let Some(body) = body.filter(|_| matches!(&*request.operation, "PutObject" | "UploadPart")) else {
+            return;
+        };
+        if request.status != 200 || body.content().is_empty() || !body.is_proved() && proofs(head).is_empty()
+        {
             return;
         }
         // Once a way: the parts of an upload all go the same.
@@ -114,7 +118,9 @@ impl Replay {
         let expected: &[u16] = match &head {
             head if head.parameter("uploadId").is_some() => &[404],
             head if head.target().contains("versionId=") => &[404, 204],
-            head if head.header("x-amz-copy-source").is_some_and(|source| source.contains("versionId=")) => &[404],
+            head if head.header("x-amz-copy-source").is_some_and(|source| source.contains("versionId=")) => {
+                &[404]
+            }
             head if head.header("if-none-match").is_some() => &[200],
             head if head.header("if-match").is_some() => &[412],
             head if head.header("x-amz-copy-source-if-match").is_some() => &[412],
@@ -161,10 +167,12 @@ impl Replay {
         let etag = answer.header("etag").map(str::to_owned).or_else(|| answer.element("ETag"));
         let etag = etag.map(|etag| etag.replace("&quot;", "").replace("&#34;", "").replace('"', ""));
         let version = answer.header("x-amz-version-id").map(str::to_owned);
-        let pairs = [(gave.etag, etag), (gave.upload_id, answer.element("UploadId")), (gave.version_id, version)];
+        let pairs =
+            [(gave.etag, etag), (gave.upload_id, answer.element("UploadId")), (gave.version_id, version)];
         for (then, now) in pairs {
             if let Some(then) = then {
-                let now = now.unwrap_or_else(|| panic!("{}: the answer does not give it any more", request.title()));
+                let now = now
+                    .unwrap_or_else(|| panic!("{}: the answer does not give it any more", request.title()));
                 self.today.insert(then, now);
             }
         }
@@ -183,7 +191,8 @@ impl Replay {
             ("CompleteMultipartUpload", Some(document), _) => {
                 let parts = self.parts.remove(&upload).unwrap_or_default();
                 let text = document.text.unwrap_or_default();
-                let listed = parts.iter().filter(|(number, _)| text.contains(&format!("PartNumber>{number}<")));
+                let listed =
+                    parts.iter().filter(|(number, _)| text.contains(&format!("PartNumber>{number}<")));
                 let bodies: Option<Vec<&Body>> = listed.map(|(_, body)| body.as_ref()).collect();
                 let Some(bodies) = bodies else { return };
                 bodies.into_iter().flat_map(Body::content).collect()

@@ -36,9 +36,9 @@ SECONDS = 900
 
 
 def by_driver(client: manifest.Client, scenarios, order: dict):
-    """Runs a client's driver as run.py does."""
+    """Runs a client's driver as run.py does; one that has only jobs, with these."""
     place, _ = installer.install(client)
-    order = order | {"install": place, "scenarios": [name for name in scenarios if name in client.scenarios]}
+    order = order | {"install": place, "scenarios": [name for name in scenarios if name in client.scenarios] or list(client.jobs)}
     kept = installer.environment(client, place) | {"HOME": order["work"], "TMPDIR": order["work"]}
     done = subprocess.run([*hosts(order), client.driver], input=json.dumps(order) + "\n", stdout=subprocess.PIPE, text=True, cwd=order["work"],
                           timeout=client.seconds, env=kept)
@@ -154,13 +154,14 @@ def main():
     parser.add_argument("--scenario", nargs="+", default=SCENARIOS)
     parser.add_argument("--as", dest="name")
     parser.add_argument("--version")
+    parser.add_argument("--front-end", help="the test program, where it is built already")
     own, after = sys.argv[1:], []
     if "--" in own:
         own, after = own[:own.index("--")], own[own.index("--") + 1:]
     asked = parser.parse_args(own)
     if bool(after) != bool(asked.name and asked.version) or bool(after) == bool(asked.clients):
         parser.error("names of clients, or --as NAME --version VERSION -- COMMAND")
-    program = rig.build()
+    program = asked.front_end or rig.build()
     with tempfile.TemporaryDirectory(prefix="sealgate-kept-files-") as folder:
         files = Files(os.path.join(folder, "files"))
         if after:

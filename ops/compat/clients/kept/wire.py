@@ -139,7 +139,10 @@ def describe(raw: bytes, headers: dict[str, str], files: Files) -> dict:
     described = files.describe(content)
     if frames is not None:
         described["frames"] = runs(frames)
-        if framed(content, frames, trailers, mode, headers) != bytes_in_chunks:
+        # Trailers end in LF, and a CRLF follows them, as in AWS's own example: minio-go.
+        described |= {"bare": True} if any(line.endswith("\n") for line in trailers) else {}
+        trailers = [line.rstrip("\n") for line in trailers]
+        if framed(content, frames, trailers, "bare" in described, mode, headers) != bytes_in_chunks:
             raise Unexplained(f"aws-chunked otherwise than by its lengths: {bytes_in_chunks[:100]!r} … {bytes_in_chunks[-200:]!r}")
     if trailers:
         described["trailers"] = trailers
@@ -183,7 +186,7 @@ def chunked(content: bytes, lengths: list[int]) -> bytes:
     return b"".join([*out, b"0\r\n\r\n"])
 
 
-def framed(content: bytes, lengths: list[int], trailers: list[str], mode: str, headers: dict[str, str]) -> bytes:
+def framed(content: bytes, lengths: list[int], trailers: list[str], bare: bool, mode: str, headers: dict[str, str]) -> bytes:
     out, at, signed = [], 0, mode.startswith("STREAMING-AWS4-HMAC-SHA256")
     scope = re.search(r"Credential=[^/]+/([^,\s]+)", headers["authorization"])[1]
     previous = re.search(r"Signature=([0-9a-f]+)", headers["authorization"])[1]
@@ -204,11 +207,12 @@ def framed(content: bytes, lengths: list[int], trailers: list[str], mode: str, h
         digests = (hashlib.sha256(b"").hexdigest(), hashlib.sha256(data).hexdigest())
         extension = f";chunk-signature={sign('AWS4-HMAC-SHA256-PAYLOAD', *digests)}" if signed else ""
         out += [f"{length:x}{extension}\r\n".encode(), data, b"\r\n" if length else b""]
-    lines = list(trailers)
+    lines = [line + ("\n" if bare else "\r\n") for line in trailers] + (["\r\n"] if bare else [])
     if signed and mode.endswith("-TRAILER"):
         canonical = "".join(f"{line}\n" for line in trailers)
-        lines.append(f"x-amz-trailer-signature:{sign('AWS4-HMAC-SHA256-TRAILER', hashlib.sha256(canonical.encode()).hexdigest())}")
-    return b"".join(out) + "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
+        digest = hashlib.sha256(canonical.encode()).hexdigest()
+        lines.append(f"x-amz-trailer-signature:{sign('AWS4-HMAC-SHA256-TRAILER', digest)}\r\n")
+    return b"".join(out) + "".join([*lines, "\r\n"]).encode()
 
 
 def runs(lengths: list[int]) -> list[list[int]]:
