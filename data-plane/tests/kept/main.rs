@@ -38,6 +38,8 @@ clients! {
     aws_sdk_go_v2 = "aws-sdk-go-v2",
     boto3 = "boto3",
     minio_go = "minio-go",
+    minio_py = "minio-py",
+    rclone = "rclone",
 }
 
 /// What a reviewer can read, and a checkout can bear.

@@ -205,7 +205,7 @@ impl Body {
             out.extend_from_slice(format!("{line}{}", if self.bare { "\n" } else { "\r\n" }).as_bytes());
         }
         out.extend_from_slice(if self.bare { b"\r\n" } else { b"" });
-        for line in &signature {
+        if let Some(line) = &signature {
             out.extend_from_slice(format!("{line}\r\n").as_bytes());
         }
         out.extend_from_slice(b"\r\n");

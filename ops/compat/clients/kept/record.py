@@ -112,20 +112,22 @@ def lines_of(seen: list[choice.Seen], kept: list[int], files: Files):
 
 def record(program: str, name: str, version: str, sessions, files: Files, act):
     shapes, out, sent, unexplained = set(), [{"client": name, "version": version}], 0, []
+    path = os.path.join(RECORDINGS, f"{name}.jsonl")
+    os.makedirs(RECORDINGS, exist_ok=True)
     for scheme, addressing in sessions:
-        print(f"{name} {version} over {scheme}, {addressing} style")
+        print(f"{name} {version} over {scheme}, {addressing} style", flush=True)
         seen = session(program, name, scheme, addressing, files, act)
         sent += len(seen)
         kept = keepable(seen, choice.keep(seen, shapes), files, unexplained)
         if kept:
             out += [{"scheme": scheme}, *lines_of(seen, kept, files)]
-    path = os.path.join(RECORDINGS, f"{name}.jsonl")
-    os.makedirs(RECORDINGS, exist_ok=True)
-    with open(path, "w") as file:
-        file.writelines(json.dumps(line) + "\n" for line in out)
+            with open(path, "w") as file:
+                file.writelines(json.dumps(line) + "\n" for line in out)
     for each in unexplained:
         print(f"  left out: {each}")
     count = sum("head" in line for line in out)
+    if not count:
+        raise SystemExit(f"{name} sent nothing that is kept: is its driver asked for what it can do?")
     print(f"{count} of {sent} requests kept: {os.path.relpath(path, rig.ROOT)}, {os.path.getsize(path) / 1024:.0f} KiB")
 
 
