@@ -40,6 +40,7 @@ clients! {
     minio_go = "minio-go",
     minio_py = "minio-py",
     rclone = "rclone",
+    restic = "restic-debian13",
 }
 
 /// What a reviewer can read, and a checkout can bear.
