@@ -36,9 +36,12 @@ macro_rules! clients {
 
 clients! {
     aws_sdk_go_v2 = "aws-sdk-go-v2",
+    aws_sdk_js_v3 = "aws-sdk-js-v3",
     boto3 = "boto3",
+    mc = "mc",
     minio_go = "minio-go",
     minio_py = "minio-py",
+    obstore = "obstore",
     rclone = "rclone",
     restic = "restic-debian13",
 }
