@@ -47,6 +47,10 @@ timing:
 mutants *ARGS:
     @bash -c "{{use_tools}}; ops/mutants/run {{ARGS}}"
 
+# Records what clients send, for the replay in the unit tests: `just record boto3 mc` (docs/howto/record-a-client.md)
+record *ARGS:
+    @bash -c "{{use_tools}}; \$SEALGATE_PYTHON ops/compat/clients/kept/record.py {{ARGS}}"
+
 # CPU-seconds per GiB against nginx, for the real gateway
 bench *ARGS:
     @bash -c "{{use_tools}}; ops/bench/run {{ARGS}}"
