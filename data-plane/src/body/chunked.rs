@@ -28,6 +28,8 @@ pub struct ChunkedDecoder {
     missing: u64,
     signer: Option<ChunkSigner>,
     trailers: Option<TrailerReader>,
+    /// The last trailer ended with LF alone: the CRLF after it may be the rest of its end.
+    bare: bool,
     failed: bool,
 }
 
@@ -40,7 +42,16 @@ enum State {
     DataEnd(u8),
     /// In the trailers, up to and with the empty line.
     Trailers,
+    /// At the end, where one more line end may come that belonged to a trailer; bytes of it that have come.
+    DoneOrLineEnd(u8),
     Done,
+}
+
+/// How a line ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LineEnd {
+    Lf,
+    CrLf,
 }
 
 impl ChunkedDecoder {
@@ -60,7 +71,7 @@ impl ChunkedDecoder {
 
     fn new(signer: Option<ChunkSigner>, decoded: u64, trailers: Option<TrailerReader>) -> ChunkedDecoder {
         let line = Vec::with_capacity(MAX_SIZE_LINE);
-        ChunkedDecoder { state: State::Size, line, missing: decoded, signer, trailers, failed: false }
+        ChunkedDecoder { state: State::Size, line, missing: decoded, signer, trailers, bare: false, failed: false }
     }
 
     /// Takes the next piece of the body and appends the plaintext in it to `out`, as slices of the input.
@@ -83,6 +94,7 @@ impl ChunkedDecoder {
                 State::Size => {
                     if take_line(&mut self.line, &mut input, MAX_SIZE_LINE)
                         .ok_or_else(|| malformed("a chunk's header is too long"))?
+                        .is_some()
                     {
                         self.start_chunk()?;
                         self.line.clear();
@@ -109,6 +121,12 @@ impl ChunkedDecoder {
                     }
                 }
                 State::Trailers => self.take_trailer(&mut input)?,
+                State::DoneOrLineEnd(at) => {
+                    if input.get_u8() != b"\r\n"[usize::from(at)] {
+                        return Err(malformed("there is something after its end"));
+                    }
+                    self.state = if at == 0 { State::DoneOrLineEnd(1) } else { State::Done };
+                }
                 State::Done => return Err(malformed("there is something after its end")),
             }
         }
@@ -121,7 +139,7 @@ impl ChunkedDecoder {
     /// IncompleteBody when the end has not come, or less data than declared.
     pub fn finish(self) -> Result<Trailers, S3Error> {
         match self.state {
-            State::Done if !self.failed => {
+            State::Done | State::DoneOrLineEnd(0) if !self.failed => {
                 Ok(self.trailers.map(TrailerReader::into_trailers).unwrap_or_default())
             }
             _ if self.failed => Err(malformed("it has already failed")),
@@ -168,29 +186,36 @@ impl ChunkedDecoder {
         }
     }
 
+    /// Takes a line of the trailers. A trailer may end with LF CRLF, as AWS's page writes it ("`trailing-header:value\n\r\n`")
+    /// and minio-go sends it; then the empty line that ends them all comes after that.
     fn take_trailer(&mut self, input: &mut Bytes) -> Result<(), S3Error> {
-        if !take_line(&mut self.line, input, trailers::MAX_LINE)
+        let Some(end) = take_line(&mut self.line, input, trailers::MAX_LINE)
             .ok_or_else(|| S3Error::new(Code::MalformedTrailerError))?
-        {
+        else {
             return Ok(());
-        }
+        };
         let line = std::mem::take(&mut self.line);
         match (&mut self.trailers, line.is_empty()) {
             (None, true) => self.state = State::Done,
             (None, false) => return Err(malformed("there is something after its last chunk")),
-            (Some(reader), false) => reader.line(&line)?,
+            (Some(reader), false) => {
+                reader.line(&line)?;
+                self.bare = end == LineEnd::Lf;
+            }
+            // What stands before the signature cannot be the end.
+            (Some(reader), true) if self.bare && reader.awaits_signature() => self.bare = false,
             (Some(reader), true) => {
                 reader.end(self.signer.as_ref())?;
-                self.state = State::Done;
+                self.state = if self.bare { State::DoneOrLineEnd(0) } else { State::Done };
             }
         }
         Ok(())
     }
 }
 
-/// Moves input up to a line's end into `line`, without the CRLF (or LF). `Some(true)` when the line is whole, `None` when
+/// Moves input up to a line's end into `line`, without the CRLF (or LF). `Some(Some(_))` when the line is whole, `None` when
 /// it is longer than `limit`.
-fn take_line(line: &mut Vec<u8>, input: &mut Bytes, limit: usize) -> Option<bool> {
+fn take_line(line: &mut Vec<u8>, input: &mut Bytes, limit: usize) -> Option<Option<LineEnd>> {
     let end = memchr::memchr(b'\n', input);
     let length = end.unwrap_or(input.len());
     if line.len() + length > limit + 1 {
@@ -198,10 +223,14 @@ fn take_line(line: &mut Vec<u8>, input: &mut Bytes, limit: usize) -> Option<bool
     }
     line.extend_from_slice(&input[..length]);
     input.advance(end.map_or(length, |at| at + 1));
-    if end.is_some() && line.last() == Some(&b'\r') {
-        line.pop();
-    }
-    Some(end.is_some())
+    Some(end.map(|_| {
+        if line.last() == Some(&b'\r') {
+            line.pop();
+            LineEnd::CrLf
+        } else {
+            LineEnd::Lf
+        }
+    }))
 }
 
 fn parse_size(text: &str) -> Option<u64> {

@@ -71,6 +71,11 @@ impl TrailerReader {
         Ok(())
     }
 
+    /// Whether the signature of the trailers is still to come.
+    pub(super) fn awaits_signature(&self) -> bool {
+        self.signed && self.signature.is_none()
+    }
+
     /// Ends the trailers: all declared ones must be there, and their signature right.
     pub(super) fn end(&self, signer: Option<&ChunkSigner>) -> Result<(), S3Error> {
         if self.declared.iter().any(|name| self.trailers.get(name).is_none()) {
