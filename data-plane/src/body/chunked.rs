@@ -71,7 +71,15 @@ impl ChunkedDecoder {
 
     fn new(signer: Option<ChunkSigner>, decoded: u64, trailers: Option<TrailerReader>) -> ChunkedDecoder {
         let line = Vec::with_capacity(MAX_SIZE_LINE);
-        ChunkedDecoder { state: State::Size, line, missing: decoded, signer, trailers, bare: false, failed: false }
+        ChunkedDecoder {
+            state: State::Size,
+            line,
+            missing: decoded,
+            signer,
+            trailers,
+            bare: false,
+            failed: false,
+        }
     }
 
     /// Takes the next piece of the body and appends the plaintext in it to `out`, as slices of the input.

@@ -199,7 +199,10 @@ fn a_signed_trailer_may_end_with_lf_crlf() {
     assert_eq!((data.len(), trailers.get("x-amz-checksum-crc32c")), (66_560, Some("sOO8/Q==")));
     // One line end is a trailer's; two are an end without the signature.
     let twice = [&body[..at], b"\n\r\n\r\n", &body[at + 2..]].concat();
-    assert_eq!(decode(example_decoder(&seed, true), &twice, &[7]).unwrap_err().code(), Code::MalformedTrailerError);
+    assert_eq!(
+        decode(example_decoder(&seed, true), &twice, &[7]).unwrap_err().code(),
+        Code::MalformedTrailerError
+    );
 }
 
 /// Case 4: a wrong decoded length is IncompleteBody, a malformed trailer a 400.
