@@ -154,6 +154,8 @@ pub struct Capabilities {
     /// Keys with empty, `.` or `..` components are taken for other keys: such keys are refused, since the object that lies
     /// there would be lost.
     pub folds_keys: bool,
+    /// A backslash in a key is taken for a slash: such keys are refused for the same reason.
+    pub folds_backslashes: bool,
     /// Metadata of empty objects whose keys end in `/` is kept.
     pub marker_metadata: bool,
     /// CompleteMultipartUpload checks the ETags that it is given against the parts, also those of a part that was

@@ -275,6 +275,18 @@ def a_backslash_is_an_ordinary_character(t):
     equal(t.get("backslash/a\\b"), b"x", "body")
 
 
+@case(gateway_only=True)
+def a_backslash_takes_no_other_keys_place(t):
+    """Where the storage makes a slash of it, it is refused: the object at the key with the slash would be lost."""
+    put(t, "backslash/taken/b", b"first")
+    answer = t.raw.request("PUT", t.path("backslash/taken\\b"), body=b"second")
+    if t.target.backend and t.target.backend.name == "seaweedfs":
+        refused(answer, 400, "InvalidArgument")
+    else:
+        equal(answer.status, 200, "status")
+    equal(t.get("backslash/taken/b"), b"first", "the object at the key with the slash")
+
+
 @case
 def the_longest_key(t):
     key = ("k" * 100 + "/") * 10 + "e" * 14

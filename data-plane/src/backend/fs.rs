@@ -83,6 +83,7 @@ impl FsBackend {
             conditional_copy: true,
             conditional_delete_many: true,
             folds_keys: false,
+            folds_backslashes: false,
             marker_metadata: true,
             part_etags_enforced: true,
             sorted_listings: true,

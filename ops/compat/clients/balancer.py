@@ -30,7 +30,7 @@ class Lost(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """One request that went through: when its answer was complete, what it asked, which node it met, what that said."""
+    """One request that went through: when its answer began, what it asked, which node it met, what that said."""
 
     when: float
     method: str
@@ -149,11 +149,8 @@ class Balancer(Listener):
                 except Lost:
                     return
                 node = self.turn()
-                exchange = Exchange(reader, head, self._upstream(upstreams, node))
-                status = exchange.run()
-                fields = exchange.fields
-                self.seen.append(Seen(time.monotonic(), exchange.method, exchange.target, node, status, fields.get("x-amz-content-sha256", "none"),
-                                      fields.get("user-agent", ""), "range" in fields, exchange.answered))
+                exchange = Exchange(reader, head, self._upstream(upstreams, node), node, self.seen)
+                exchange.run()
                 if exchange.ends:
                     linger(client)
                     return
@@ -178,15 +175,14 @@ class Balancer(Listener):
 class Exchange:
     """One request and its answer."""
 
-    def __init__(self, client: "Reader", head: bytes, upstream: socket.socket):
-        self.client, self.head, self.upstream = client, head, upstream
+    def __init__(self, client: "Reader", head: bytes, upstream: socket.socket, node: int, seen: list[Seen]):
+        self.client, self.head, self.upstream, self.node, self.seen = client, head, upstream, node, seen
         first, self.fields = parse(head)
         self.method, self.target = first.split(" ", 2)[:2]
         self.ends = self.upstream_ends = False
-        self.answered = 0
         self.sent_all = threading.Event()
 
-    def run(self) -> int:
+    def run(self):
         self.upstream.sendall(self.head)
         framing = length_of(self.fields, 0)
         if framing == 0:
@@ -198,12 +194,15 @@ class Exchange:
             head = answers.head()
             first, fields = parse(head)
             status = int(first.split(" ", 2)[1])
-            self.client.socket.sendall(head)
             if status >= 200:
                 break
-        if self.method != "HEAD" and status not in WITHOUT_BODY:
-            framing = length_of(fields, None)
-            self.answered = framing if isinstance(framing, int) else 0
+            self.client.socket.sendall(head)
+        framing = 0 if self.method == "HEAD" or status in WITHOUT_BODY else length_of(fields, None)
+        # Before the client has its answer: what it says next is then said of a request that is here.
+        self.seen.append(Seen(time.monotonic(), self.method, self.target, self.node, status, self.fields.get("x-amz-content-sha256", "none"),
+                              self.fields.get("user-agent", ""), "range" in self.fields, framing if isinstance(framing, int) else 0))
+        self.client.socket.sendall(head)
+        if framing != 0:
             copy(answers, self.client.socket, framing)
             self.upstream_ends = framing is None
         said = fields.get("connection", "").lower()
@@ -211,7 +210,6 @@ class Exchange:
         # An answer before the end of the body: whether the client sends the rest is its choice, so no request can follow here.
         # One whose last bytes are on their way while the answer already is has ended in the next moment.
         self.ends = self.upstream_ends or self.fields.get("connection", "").lower() == "close" or not self.sent_all.wait(0.5)
-        return status
 
     def _send(self, framing):
         try:

@@ -99,5 +99,12 @@ def replaced(stage, client: manifest.Client, text: str) -> str:
     return text
 
 
+def results(stage, clients, places: dict[str, str], keep: str):
+    """(name, why it failed or None) of each guide that there is of these clients."""
+    for client in with_guides(clients):
+        if client.folder in places:
+            yield f"the guide docs/clients/{client.folder}.md", run(stage, client, places[client.folder], keep)
+
+
 def with_guides(clients: list[manifest.Client]) -> list[manifest.Client]:
     return [client for client in clients if os.path.exists(os.path.join(DIRECTORY, f"{client.folder}.md"))]

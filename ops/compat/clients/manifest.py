@@ -71,7 +71,7 @@ class Client:
 
     def caveat(self, scenario: str, backend: str) -> str | None:
         """The reason for one scenario, the client's own or the server's."""
-        return self.caveats.get(scenario) or server_caveats().get(backend, {}).get(scenario)
+        return self.caveats.get(scenario) or self.caveats.get(f"{scenario}@{backend}") or server_caveats().get(backend, {}).get(scenario)
 
     def inputs(self) -> list[str]:
         """The files that an install is made of, relative to the folder, beside the table `install` itself."""
@@ -120,7 +120,7 @@ def parse(folder: str) -> Client:
     demand(set(scenarios) <= set(SCENARIOS), f"unknown scenarios: {', '.join(sorted(set(scenarios) - set(SCENARIOS)))}")
     demand(not set(jobs) & set(SCENARIOS), "a job has the name of a scenario")
     demand(not raw.get("cannot_name") or "names" in raw.get("caveats", {}), "cannot_name needs the caveat `names`")
-    unknown = set(raw.get("caveats", {})) - {*SCENARIOS, *jobs, "*", "virtual", "https"}
+    unknown = {name.partition("@")[0] for name in raw.get("caveats", {})} - {*SCENARIOS, *jobs, "*", "virtual", "https"}
     demand(not unknown, f"caveats about nothing: {', '.join(sorted(unknown))}")
     return Client(folder, raw["name"], str(raw["version"]), raw["language"], raw["order"], tuple(raw["schemes"]), tuple(raw["addressing"]),
                   bool(raw.get("fast", False)), int(raw.get("seconds", SECONDS)), scenarios, jobs, raw.get("signature", "v4"), raw["install"],

@@ -90,11 +90,12 @@ class Results:
         return said.count("pass"), len(said) - said.count("absent")
 
     def unexplained(self):
-        """What fails through Sealgate and has no caveat."""
+        """What fails through Sealgate, has no caveat, and is not known to fail against the server alone in the same run."""
         for backend in self.found:
             for where, run in self.runs(backend, "through").items():
                 for name, outcome in run.items():
-                    if outcome["result"] == "fail" and not self.client.caveat(name, backend):
+                    alone = self.runs(backend, "direct").get(where, {}).get(name, {}).get("result")
+                    if outcome["result"] == "fail" and alone != "fail" and not self.client.caveat(name, backend):
                         yield f"{self.client.folder} on {backend}, {where}: {name} fails without a caveat: {outcome.get('detail', '')[:160]}"
 
 
@@ -133,11 +134,18 @@ def section(each: Results) -> list[str]:
     lines += [f"| |{''.join(f' {BACKENDS[backend]}, {side} |' for backend, side in columns)}", f"|---|{'---|' * len(columns)}"]
     for name in each.scenarios():
         lines.append(f"| {words(name)} |{''.join(f' {each.cell(backend, side, name)} |' for backend, side in columns)}")
-    notes = [f"- {words(name)}: {text}." for name, text in client.caveats.items() if name != "*"]
+    notes = []
+    for name, text in client.caveats.items():
+        about, _, backend = name.partition("@")
+        if name != "*":
+            notes.append(f"- {words(about)}{f' on {BACKENDS[backend]}' if backend else ''}: {text}.")
     notes += [f"- {words(name)}: {detail}." for name, detail in lacking(each).items() if name not in client.caveats]
-    notes += [f"- {words(name)} on {BACKENDS[backend]}: {text}." for backend in each.found for name, text in manifest.server_caveats().get(backend, {}).items()
-              if any(run.get(name, {}).get("result") == "fail" for run in each.runs(backend, "through").values())]
-    notes += [f"- **{words(name)}**, {BACKENDS[backend]}, {where}: {detail}" for backend, where, name, detail in failures(each)]
+    notes += [f"- {words(name)} on {BACKENDS[backend]}: {text}." for backend in each.found for name, text in manifest.server_caveats().get(backend, {}).items() if name != "alone"
+              and any(run.get(name, {}).get("result") == "fail" for run in each.runs(backend, "through").values())]
+    told: dict[tuple[str, str, str], list[str]] = {}
+    for backend, where, name, text in failures(each):
+        told.setdefault((backend, name, text), []).append(where)
+    notes += [f"- **{words(name)}**, {BACKENDS[backend]}, {', '.join(runs)}: {text}" for (backend, name, text), runs in told.items()]
     runs = sorted({(run["date"], run["commit"]) for found in each.found.values() for side in ("through", "direct") for run in found.get(side, {}).values()})
     return [*lines, *(["", *notes] if notes else []), "", f"Run {', '.join(f'{date} at {commit}' for date, commit in runs)}."]
 
@@ -160,15 +168,22 @@ def lacking(each: Results) -> dict[str, str]:
 
 
 def failures(each: Results):
-    """Each failure through Sealgate in the driver's words, and what the server alone says to the same."""
+    """Each failure in the driver's words, and what the server alone says to the same."""
     for backend in each.found:
         direct = each.runs(backend, "direct")
         for where, run in each.runs(backend, "through").items():
             for name, outcome in run.items():
+                alone = direct.get(where, {}).get(name, {})
                 if outcome["result"] == "fail":
-                    alone = direct.get(where, {}).get(name, {}).get("result")
-                    said = " ".join(outcome.get("detail", "").split())[:220].replace("|", "\\|").replace("<", "&lt;")
-                    yield backend, where, name, f"`{said.replace('`', chr(39))}`" + (f" (alone: {alone})" if alone else "")
+                    yield backend, where, name, quoted(outcome) + {"fail": " The server alone fails too.", "pass": " The server alone passes."}.get(alone.get("result"), "")
+                elif alone.get("result") == "fail":
+                    why = manifest.server_caveats().get(backend, {}).get("alone", {}).get(name)
+                    yield backend, where, name, f"passes through Sealgate, not against the server alone: {f'{why}.' if why else quoted(alone)}"
+
+
+def quoted(outcome: dict) -> str:
+    """A driver's words, short and harmless."""
+    return "`" + " ".join(outcome.get("detail", "").split())[:220].replace("|", "/").replace("`", "'") + "`"
 
 
 def total(results: list[Results]) -> list[str]:
@@ -183,19 +198,19 @@ def total(results: list[Results]) -> list[str]:
     return lines
 
 
-def versions() -> str:
+def versions(results: list[Results]) -> str:
     """Of everything that is not a client."""
     with open(os.path.join(record.ROOT, "Cargo.toml"), "rb") as file:
         own = tomllib.load(file)["workspace"]["package"]["version"]
-    servers = ", ".join(f"{BACKENDS[backend]} {record.server_version(backend)}" for backend in BACKENDS if record.server_version(backend))
-    return f"Sealgate {own}, {servers}. The clients' versions are in the tables; each run names its date and the commit that it ran."
+    servers = ", ".join(f"{BACKENDS[backend]} {record.server_version(backend)}" for backend in BACKENDS if record.server_version(backend) and any(each.found.get(backend) for each in results))
+    return f"Sealgate {own}{', ' if servers else ''}{servers}. The clients' versions are in the tables; each run names its date and the commit that it ran."
 
 
 def render() -> str:
     everybody = [Results(client) for client in manifest.all_clients()]
     groups = [("Signature Version 4", [each for each in everybody if each.client.signature == "v4"]),
               ("Signature Version 2", [each for each in everybody if each.client.signature == "v2"])]
-    lines = [INTRODUCTION, versions(), ""]
+    lines = [INTRODUCTION, versions(everybody), ""]
     for title, results in groups:
         if not results:
             continue

@@ -4,7 +4,7 @@
   run.py --list                                     the clients, and which of them are installed
   run.py --client boto3 mc --backend filesystem seaweedfs versitygw --scheme http https
   run.py --client boto3 --direct seaweedfs          the server alone, for the page's other column
-  run.py --fast                                     what CI runs
+  run.py --fast                                     the fast set, with tests of the runner; CI runs some of it (ops/test)
   run.py --guides                                   the code of docs/clients, as it stands there
   run.py --install                                  only installs
 
@@ -116,11 +116,13 @@ def run_drivers(options, clients, places, files: str, keep: str, tally):
     """One stage a storage and scheme, with one client after the other."""
     import botocore.exceptions
     import drive
+    import guides
     import haystack
     import record
     import selftest
     import servers
     import stage as stages
+    failures = (servers.ServerError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError)
     targets = [(name, False) for name in options.backend] + [(name, True) for name in options.direct] or [("filesystem", False)]
     tests = selftest.ON_A_STAGE if options.fast else ()
     for backend, direct, scheme in ((*target, scheme) for target in targets for scheme in options.scheme):
@@ -129,18 +131,24 @@ def run_drivers(options, clients, places, files: str, keep: str, tally):
             continue
         try:
             with stages.Stage(backend, scheme, direct) as stage:
-                with tempfile.TemporaryDirectory(prefix="sealgate-selftest-") as scratch:
-                    tally.tests(selftest.run(tests, stage, files, keep, scratch))
-                tests = ()
                 hay = None if direct else haystack.Haystack(stage, files)
+                with tempfile.TemporaryDirectory(prefix="sealgate-selftest-") as scratch:
+                    tally.tests(selftest.run(tests, stage, files, hay, keep, scratch))
+                tests = ()
                 for client, addressing in ((client, addressing) for client in mine for addressing in client.addressing):
                     if addressing not in options.addressing or (direct and addressing == "virtual"):
                         continue
-                    outcomes = drive.Drive(stage, client, addressing, places[client.folder], files, hay, keep).run(options.only, options.fast)
+                    try:
+                        outcomes = drive.Drive(stage, client, addressing, places[client.folder], files, hay, keep).run(options.only, options.fast)
+                    except failures as error:
+                        tally.broken(f"{client.folder} {backend} {scheme} {addressing}", f"what it left could not be read or removed: {error}")
+                        continue
                     tally.add(client, stage, addressing, outcomes)
                     if options.record:
                         record.keep(client, stage, addressing, outcomes, whole=not options.only)
-        except (servers.ServerError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+                if options.fast and scheme == "https":
+                    tally.tests(guides.results(stage, mine, places, keep))
+        except failures as error:
             tally.broken(f"{backend} {scheme}", str(error))
 
 
@@ -149,8 +157,7 @@ def run_guides(clients, places, keep: str, tally):
     import guides
     import stage as stages
     with stages.Stage("filesystem", "https") as stage:
-        tally.tests((f"the guide docs/clients/{client.folder}.md", guides.run(stage, client, places[client.folder], keep))
-                    for client in clients if client.folder in places)
+        tally.tests(guides.results(stage, clients, places, keep))
 
 
 def install_all(clients, tally) -> dict[str, str]:

@@ -9,6 +9,7 @@ import threading
 import balancer
 import drive
 import manifest
+import stage as stages
 
 SECONDS = 10
 LIAR = """#!/usr/bin/env python3
@@ -122,19 +123,31 @@ def client_of(directory: str, text: str, seconds: int) -> manifest.Client:
                 | {"folder": "selftest", "seconds": seconds, "jobs": (), "scenarios": manifest.SCENARIOS, "signature": "v4"})
 
 
-def a_driver_that_lies_is_found_out(stage, files, keep, directory):
+def a_body_in_clear_is_found(stage, files, hay, keep, directory):
+    """What lies in a plain prefix is what an unencrypted object looks like."""
+    place = {"Bucket": stages.BUCKET, "Key": "selftest-plain/body"}
+    for rules in ([{"prefix": "selftest-plain/", "plain": True}], []):
+        stage.planes.api("PUT", f"/v1/buckets/{stages.BUCKET}/rules", {"rules": rules})
+        with open(os.path.join(files, "65537"), "rb") as body:
+            stage.s3.put_object(**place, Body=body.read()) if rules else stage.s3.delete_object(**place)
+        if rules:
+            found = hay.leak("")
+            assert found and "65537" in found, f"the scan says {found}"
+
+
+def a_driver_that_lies_is_found_out(stage, files, hay, keep, directory):
     outcomes = drive.Drive(stage, client_of(directory, LIAR, 60), "path", directory, files, None, keep).run()
     believed = [outcome.scenario for outcome in outcomes if outcome.result == "pass"]
     assert len(outcomes) == len(manifest.SCENARIOS) and not believed, f"believed: {believed}"
 
 
-def a_driver_that_hangs_is_ended(stage, files, keep, directory):
+def a_driver_that_hangs_is_ended(stage, files, hay, keep, directory):
     outcomes = drive.Drive(stage, client_of(directory, SLEEPER, 1), "path", directory, files, None, keep).run(["sizes"])
     assert [(outcome.result, "was ended" in outcome.detail) for outcome in outcomes] == [("fail", True)], f"{outcomes}"
 
 
 ALONE = (alternates_on_one_connection, passes_bytes, leaves_100_continue_to_the_node)
-ON_A_STAGE = (a_driver_that_lies_is_found_out, a_driver_that_hangs_is_ended)
+ON_A_STAGE = (a_body_in_clear_is_found, a_driver_that_lies_is_found_out, a_driver_that_hangs_is_ended)
 
 
 def run(tests, *arguments):

@@ -70,6 +70,7 @@ impl ServerKind {
             conditional_copy: true,
             conditional_delete_many: true,
             folds_keys: false,
+            folds_backslashes: false,
             marker_metadata: true,
             part_etags_enforced: true,
             sorted_listings: true,
@@ -89,6 +90,7 @@ impl ServerKind {
             // It walks its directories by their names: `a/b` comes before `a-b`. Pages of uploads do not join.
             Self::SeaweedFs => Capabilities {
                 folds_keys: true,
+                folds_backslashes: true,
                 part_etags_enforced: false,
                 marker_metadata: false,
                 sorted_listings: false,
@@ -111,6 +113,7 @@ impl ServerKind {
                 conditional_copy: false,
                 conditional_delete_many: false,
                 folds_keys: true,
+                folds_backslashes: true,
                 marker_metadata: false,
                 part_etags_enforced: false,
                 sorted_listings: false,
