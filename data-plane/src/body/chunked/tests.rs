@@ -196,6 +196,41 @@ fn case_1_and_6_framing_and_trailers_are_not_stored() {
     assert_eq!(data, b"");
 }
 
+/// minio-go's bytes (mc `cp --checksum`): a trailer ends with LF CRLF, and the empty line comes after that. Nothing else may.
+#[test]
+fn a_trailer_may_end_with_lf_crlf() {
+    let body = "1\r\nR\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\n\r\n\r\n";
+    let (data, trailers) = unsigned(body, 1).unwrap();
+    assert_eq!((data.as_slice(), trailers.get("x-amz-checksum-crc32")), (b"R".as_slice(), Some("AAAAAA==")));
+    for more in ["\n", "\r", "\r\n", "x", "0\r\n\r\n"] {
+        let error = unsigned(&format!("{body}{more}"), 1).unwrap_err();
+        assert_eq!(error.code(), Code::IncompleteBody, "{more:?}");
+    }
+    for cut in [1, 3] {
+        let error = unsigned(&body[..body.len() - cut], 1).unwrap_err();
+        assert_eq!(error.code(), Code::IncompleteBody, "without the last {cut}");
+    }
+    let error = unsigned("1\r\nR\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n\r\n", 1).unwrap_err();
+    assert_eq!(error.code(), Code::IncompleteBody, "a second empty line");
+}
+
+/// The same with signed trailers: minio-go puts CRLF between LF and the signature.
+#[test]
+fn a_signed_trailer_may_end_with_lf_crlf() {
+    let (seed, body) = example(true);
+    let text = b"x-amz-checksum-crc32c:sOO8/Q==\r\n";
+    let at = body.windows(text.len()).position(|window| window == text).unwrap() + text.len() - 2;
+    let sent = [&body[..at], b"\n\r\n", &body[at + 2..]].concat();
+    let (data, trailers) = decode(example_decoder(&seed, true), &sent, &[7]).unwrap();
+    assert_eq!((data.len(), trailers.get("x-amz-checksum-crc32c")), (66_560, Some("sOO8/Q==")));
+    // One line end is a trailer's; two are an end without the signature.
+    let twice = [&body[..at], b"\n\r\n\r\n", &body[at + 2..]].concat();
+    assert_eq!(
+        decode(example_decoder(&seed, true), &twice, &[7]).unwrap_err().code(),
+        Code::MalformedTrailerError
+    );
+}
+
 /// Case 4: a wrong decoded length is IncompleteBody, a malformed trailer a 400.
 #[test]
 fn case_4_lengths_and_trailers() {
