@@ -324,7 +324,7 @@ async fn a_key_is_rotated_retired_and_taken_back() {
         ask(&world, "POST", &path(&second.ik_id, "retire"), json!({ "force": true })).await;
     assert!(status == 409 && problem["detail"].as_str().unwrap().contains("rotate it first"), "{problem}");
     let (status, problem) = ask(&world, "POST", &path(&first.ik_id, "retire"), json!({})).await;
-    assert!(status == 409 && problem["detail"].as_str().unwrap().contains("onto itself"), "{problem}");
+    assert!(status == 409 && problem["detail"].as_str().unwrap().contains("rewrap start"), "{problem}");
     let (status, retired) =
         ask(&world, "POST", &path(&first.ik_id, "retire"), json!({ "force": true })).await;
     assert_eq!((status, &retired["pending"], retired["certain_at"].as_u64()), (200, &json!([]), Some(now())));

@@ -101,7 +101,8 @@ impl Targets {
     ///
     /// A compromised key is not only in what an envelope or a body names. An envelope may have been wrapped anew more than once: an
     /// object whose body is older than the key, and whose envelope is younger, may have been under it in between. That cannot be
-    /// excluded, so it counts.
+    /// excluded, so it counts. Whose envelope is under the key of its body never left that key: no key becomes active twice. Ages are of
+    /// seconds, and do not tell keys apart that were made within one.
     #[must_use]
     pub fn verdict(&self, envelope: IkId, body: Option<IkId>) -> Verdict {
         let mut compromised: Vec<_> =
@@ -110,7 +111,7 @@ impl Targets {
         if let Some(id) = compromised.iter().find(|id| **id == envelope || Some(**id) == body) {
             return Verdict::Reencrypt(*id);
         }
-        if let Some(body) = body
+        if let Some(body) = body.filter(|body| *body != envelope)
             && let Some(id) = compromised.iter().find(|id| self.may_have_been(**id, envelope, body))
         {
             return Verdict::Reencrypt(*id);
@@ -186,6 +187,14 @@ mod tests {
         assert_eq!(targets.verdict(ik(1), Some(ik(1))), Verdict::Nothing, "it never left the older key");
         assert_eq!(targets.verdict(ik(5), Some(ik(3))), Verdict::Nothing, "it is younger");
         assert_eq!(targets.verdict(ik(4), Some(ik(3))), Verdict::Rewrap(ik(4)));
+    }
+
+    #[test]
+    fn what_was_encrypted_anew_is_done_also_within_the_second_of_the_compromised_key() {
+        let mut targets = targets(&[(2, true, 20)]);
+        targets.ages.insert(ik(3), Age { created: 20, owner: HERE });
+        assert_eq!(targets.verdict(ik(3), Some(ik(3))), Verdict::Nothing);
+        assert_eq!(targets.verdict(ik(3), Some(ik(1))), Verdict::Reencrypt(ik(2)));
     }
 
     #[test]
