@@ -91,11 +91,11 @@ async fn the_ca_file_alone_vouches_for_the_endpoint() {
 #[tokio::test]
 async fn a_handshake_that_takes_longer_than_a_caller_waits_is_the_next_ones() {
     let ours = ca();
-    let address = serve(&ours, Duration::from_millis(440)).await;
+    let address = serve(&ours, Duration::from_millis(300)).await;
     let (kms, _section) = open(address, Some(ours.pem()));
     let attempt = || async {
         let ik = Ik::from_bytes(Zeroizing::new([1; 32]));
-        tokio::time::timeout(Duration::from_millis(400), kms.wrap(KEK, "", b"c", &ik)).await
+        tokio::time::timeout(Duration::from_millis(250), kms.wrap(KEK, "", b"c", &ik)).await
     };
     attempt().await.expect_err("it takes longer than that");
     assert_eq!(attempt().await.expect("the connection was begun before").unwrap(), [0, 0, 0]);

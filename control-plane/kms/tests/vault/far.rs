@@ -25,10 +25,15 @@ const TOKEN: &str = r#"{"data": {"ttl": 0, "renewable": false}}"#;
 /// 32 bytes.
 const OPENED: &str = r#"{"data": {"plaintext": "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="}}"#;
 
-fn behind_the_layer(address: &str, token: &std::path::Path, more: serde_json::Value) -> Resilient {
+fn behind_the_layer(
+    address: &str,
+    token: &std::path::Path,
+    settings: Settings,
+    more: serde_json::Value,
+) -> Resilient {
     std::fs::write(token, "s.token").unwrap();
     let config = config(&[address], json!({ "method": "token", "file": token }), more);
-    Resilient::new("vault-eu", open(&config), &[], Settings::default(), Arc::new(Silent))
+    Resilient::new("vault-eu", open(&config), &[], settings, Arc::new(Silent))
 }
 
 /// To tell a denial from a token that has ended takes another request, and both together more than an attempt has.
@@ -42,7 +47,7 @@ async fn a_denial_is_heard_though_it_takes_several_requests() {
     })
     .await;
     let dir = tempfile::tempdir().unwrap();
-    let kms = behind_the_layer(&fake.address, &dir.path().join("token"), json!({}));
+    let kms = behind_the_layer(&fake.address, &dir.path().join("token"), Settings::default(), json!({}));
     // The login, which is a task of its own, may not have ended.
     kms.ready().await.unwrap();
     let began = Instant::now();
@@ -60,7 +65,7 @@ async fn a_handshake_that_takes_longer_than_an_attempt_does_not_keep_it_from_bei
         while let Ok((stream, _)) = listener.accept().await {
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
-                sleep(Duration::from_millis(440)).await;
+                sleep(Duration::from_millis(300)).await;
                 let Ok(stream) = acceptor.accept(stream).await else { return };
                 let mut stream = BufStream::new(stream);
                 let Some(seen) = request(&mut stream).await else { return };
@@ -75,7 +80,8 @@ async fn a_handshake_that_takes_longer_than_an_attempt_does_not_keep_it_from_bei
     let dir = tempfile::tempdir().unwrap();
     let ca_file = dir.path().join("ca.pem");
     std::fs::write(&ca_file, ca.pem()).unwrap();
-    let kms = behind_the_layer(&address, &dir.path().join("token"), json!({ "ca_file": ca_file }));
+    let settings = Settings { attempt: Duration::from_millis(250), ..Settings::default() };
+    let kms = behind_the_layer(&address, &dir.path().join("token"), settings, json!({ "ca_file": ca_file }));
     kms.ready().await.unwrap();
     let first = kms.unwrap(KEK, "", b"c", WRAPPED).await.map(drop);
     assert!(matches!(first, Err(KmsError::Unavailable(Cause::Timeout, _))), "{first:?}");
