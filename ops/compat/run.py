@@ -124,10 +124,14 @@ def main() -> int:
     # Ends as after Ctrl-C: what was started is stopped and removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.environ.pop("AWS_CA_BUNDLE", None)
+    # A suite that another one imports for its helpers brings its cases along: they run where their own suite does.
+    elsewhere = set()
     for name in SUITES + CONFORMANCE:
         if applies(name, options):
             importlib.import_module(name)
-    chosen = [each for each in cases.CASES if wanted(each, options)]
+        else:
+            elsewhere.add(name.rpartition(".")[2])
+    chosen = [each for each in cases.CASES if each.module not in elsewhere and wanted(each, options)]
     if options.size == "acceptance":
         # In the order of the suites, whichever imports which: the scan is to find what the round trips left. CI has no time for it.
         order = {name.rpartition(".")[2]: place for place, name in enumerate(SUITES + CONFORMANCE)}
