@@ -192,9 +192,21 @@ fn last_visible(page: &ListPage) -> Option<String> {
 /// Whether a prefix that hidden names begin with too (a delimiter within `.sealgate/` makes one) has a visible key.
 async fn has_visible(backend: &dyn Backend, bucket: &str, prefix: &str) -> Result<bool, BackendError> {
     for from in [ListFrom::Start, ListFrom::StartAfter(after_hidden())] {
-        let options = ListOptions { prefix: prefix.to_owned(), delimiter: None, from, max_keys: 1 };
-        let page = backend.list_v2(bucket, options).await?;
-        if page.entries.iter().any(|entry| !hidden::is_hidden(entry.key.as_bytes())) {
+        let options =
+            ListOptions { prefix: prefix.to_owned(), delimiter: None, from: from.clone(), max_keys: 1 };
+        let page = match backend.list_v2(bucket, options).await {
+            Ok(page) => page,
+            // MinIO takes no prefix `.`, and no key that is one: the first key behind it tells as much.
+            Err(error) if error.is("InvalidRequest") => {
+                let from =
+                    if from == ListFrom::Start { ListFrom::StartAfter(prefix.to_owned()) } else { from };
+                let options = ListOptions { prefix: String::new(), delimiter: None, from, max_keys: 1 };
+                backend.list_v2(bucket, options).await?
+            }
+            Err(error) => return Err(error),
+        };
+        let visible = |key: &str| key.starts_with(prefix) && !hidden::is_hidden(key.as_bytes());
+        if page.entries.iter().any(|entry| visible(&entry.key)) {
             return Ok(true);
         }
     }

@@ -51,6 +51,15 @@ def everything_in_order(t):
 
 
 @case
+def a_dot_as_delimiter(t):
+    bucket = t.fresh_bucket()
+    for key in ("a.b", "a.c", "plain", "z.z"):
+        t.s3.put_object(Bucket=bucket, Key=key, Body=b"x")
+    for listing in (t.s3.list_objects, t.s3.list_objects_v2):
+        equal(entries(listing(Bucket=bucket, Delimiter=".")), (["plain"], ["a.", "z."]), listing.__name__)
+
+
+@case
 def delimiters(t):
     fill(t)
     for delimiter in ("/", "-", "0"):
