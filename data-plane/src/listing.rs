@@ -197,7 +197,7 @@ async fn has_visible(backend: &dyn Backend, bucket: &str, prefix: &str) -> Resul
         let page = match backend.list_v2(bucket, options).await {
             Ok(page) => page,
             // MinIO takes no prefix `.`, and no key that is one: the first key behind it tells as much.
-            Err(error) if error.is("InvalidRequest") => {
+            Err(BackendError::S3 { status: 400, .. }) => {
                 let from =
                     if from == ListFrom::Start { ListFrom::StartAfter(prefix.to_owned()) } else { from };
                 let options = ListOptions { prefix: String::new(), delimiter: None, from, max_keys: 1 };
