@@ -196,10 +196,10 @@ async fn has_visible(backend: &dyn Backend, bucket: &str, prefix: &str) -> Resul
             ListOptions { prefix: prefix.to_owned(), delimiter: None, from: from.clone(), max_keys: 1 };
         let page = match backend.list_v2(bucket, options).await {
             Ok(page) => page,
-            // MinIO takes no prefix `.`, and no key that is one: the first key behind it tells as much.
-            Err(BackendError::S3 { status: 400, .. }) => {
-                let from =
-                    if from == ListFrom::Start { ListFrom::StartAfter(prefix.to_owned()) } else { from };
+            // MinIO takes no `.` as a prefix, nor to start after: the first key behind all that begin with `-` tells as much.
+            Err(BackendError::S3 { status: 400, .. }) if prefix == "." => {
+                let before = || ListFrom::StartAfter("-\u{10ffff}".to_owned());
+                let from = if from == ListFrom::Start { before() } else { from };
                 let options = ListOptions { prefix: String::new(), delimiter: None, from, max_keys: 1 };
                 backend.list_v2(bucket, options).await?
             }
