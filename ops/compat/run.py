@@ -52,7 +52,7 @@ SERVER_ONLY = ("copies_large", "tamper_answers", "costs", "cuts_storage")
 # CI's time: what is hardly the server's to change runs before one of them, and on the filesystem; `ops/acceptance` runs all before each.
 ONE_SERVER_IN_CI = {"migrate": "versitygw", "rewrap": "minio", "rewrap_load": "minio", "tamper_versions": "versitygw", "not_implemented": "versitygw", "raw_copies": "minio", "export": "minio",
                     "costs": "minio", "signatures_v2": "minio", "bucket_metrics": "seaweedfs", "copies_large": "seaweedfs", "tamper_copies": "seaweedfs",
-                    "tamper": "versitygw", "tamper_answers": "minio", "secrecy": "minio", "scanner": "minio",
+                    "tamper": "versitygw", "tamper_answers": "minio", "secrecy": "versitygw", "scanner": "minio",
                     "tamper_migrated": "versitygw", "tamper_exported": "seaweedfs"}
 # And these before that one server only.
 NOT_ON_FILESYSTEM_IN_CI = ("signatures_v2", "raw_copies", "not_implemented")
