@@ -5,7 +5,7 @@ use sealgate_envelope::hidden;
 
 use super::object::{Job, Trouble, is_gone, trouble};
 use super::tally::Tally;
-use crate::backend::{GetOptions, ListFrom, ListOptions};
+use crate::backend::{BackendError, GetOptions, ListFrom, ListOptions};
 use crate::pipeline;
 
 /// Why an upload counts.
@@ -34,7 +34,12 @@ pub async fn count(job: &Job, tally: &mut Tally) -> Result<(), Trouble> {
                 Err(error) if is_gone(&error) => continue,
                 Err(error) => return Err(trouble(&error)),
             };
-            let Ok(bytes) = pipeline::collect(answer.body, RECORD_MAX).await else { continue };
+            let bytes = match pipeline::collect(answer.body, RECORD_MAX).await {
+                Ok(bytes) => bytes,
+                // No record is as long.
+                Err(BackendError::Protocol(_)) => continue,
+                Err(error) => return Err(trouble(&error)),
+            };
             let Ok(record) = UploadRecord::parse(&bytes) else { continue };
             let name = record.name();
             // A work bucket has other buckets' records too.

@@ -1,5 +1,6 @@
 //! Tags, locks and the bucket's documents: kept, held to, and refused where nobody would carry them out.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, SystemTime};
 
@@ -210,6 +211,35 @@ fn a_bucket_gives_its_objects_the_lock_it_wants() {
         );
         put(&backend, ".sealgate/v1/note", "x").await;
         backend.delete(BUCKET, ".sealgate/v1/note", None, Conditions::default()).await.unwrap();
+    });
+}
+
+#[test]
+fn metadata_are_replaced_where_they_are_those_that_are_known() {
+    let (_directory, root, backend) = fresh();
+    run(async {
+        set_versioning(&backend, "Enabled").await;
+        let beside = |value: &str| BTreeMap::from([("mine".to_owned(), value.to_owned())]);
+        for value in ["older", "newer"] {
+            let options = PutOptions { metadata: beside(value), ..PutOptions::default() };
+            backend.put(BUCKET, "k", options, upload("x")).await.unwrap();
+        }
+        let older = listed(&backend, all(10)).await.remove(1).version_id;
+        let before = backend.head(BUCKET, "k", GetOptions::default()).await.unwrap();
+        let of = async |version: Option<&str>| {
+            let options = GetOptions { version_id: version.map(str::to_owned), ..GetOptions::default() };
+            FsBackend::open(root.clone()).unwrap().head(BUCKET, "k", options).await.unwrap()
+        };
+        // What a client has written meanwhile, the same bytes under the same ETag, stays.
+        let late = backend.replace_metadata(BUCKET, "k", None, &beside("older"), beside("late")).await;
+        refused(late, "PreconditionFailed");
+        assert_eq!(of(None).await.metadata, beside("newer"));
+        backend.replace_metadata(BUCKET, "k", None, &beside("newer"), beside("newest")).await.unwrap();
+        backend.replace_metadata(BUCKET, "k", Some(&older), &beside("older"), beside("old")).await.unwrap();
+        let after = of(None).await;
+        assert_eq!((after.metadata, of(Some(&older)).await.metadata), (beside("newest"), beside("old")));
+        assert_eq!((after.etag, after.last_modified), (before.etag, before.last_modified));
+        assert_eq!(after.version_id, before.version_id);
     });
 }
 
