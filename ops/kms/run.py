@@ -86,9 +86,10 @@ def shown(report: scene.Report):
 def page(results: list[dict]) -> str:
     """The results as a document."""
     commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=HERE, capture_output=True, text=True).stdout.strip()
+    profile = "release" if os.path.normpath(os.environ.get("SEALGATE_BIN_DIR", "")).endswith("release") else "debug"
     lines = [
         "# The key side under failure", "",
-        f"Made by `ops/kms/run.py --page` at commit `{commit or 'unknown'}` on {time.strftime('%Y-%m-%d', time.gmtime())}, debug builds, {os.cpu_count()} cores.",
+        f"Made by `ops/kms/run.py --page` at commit `{commit or 'unknown'}` on {time.strftime('%Y-%m-%d', time.gmtime())}, {profile} builds, {os.cpu_count()} cores.",
         "Every case ends with all faults mended, every acknowledged object read back, and a search of the storage for plaintext.", "",
         "| case | | requests | by answer | to the KMS | verified | wrong | plaintext | s |", "|---|---|---|---|---|---|---|---|---|",
     ]

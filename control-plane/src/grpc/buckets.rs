@@ -112,8 +112,16 @@ impl v1::buckets_server::Buckets for BucketsService {
         Ok(Response::new(snapshot::bucket(&self.registry.state(), &bucket)))
     }
 
+    /// Answers when all connected nodes know the bucket: a client's next request may reach any of them. One that does not say so
+    /// within 5 s is not waited for.
     async fn commit_create(&self, request: Request<v1::BucketRef>) -> Result<Response<v1::Applied>, Status> {
-        self.step(request, Registry::commit_create, "commit_create").await
+        let created = self.step(request, Registry::commit_create, "commit_create").await?;
+        let &v1::Applied { epoch, version } = created.get_ref();
+        let behind = self.acks.behind(Version { epoch, version }).await?;
+        if !behind.is_empty() {
+            tracing::warn!(?behind, "a bucket is created before all nodes know it");
+        }
+        Ok(created)
     }
 
     async fn abort_create(&self, request: Request<v1::BucketRef>) -> Result<Response<v1::Applied>, Status> {

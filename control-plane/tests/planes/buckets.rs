@@ -92,6 +92,31 @@ async fn a_deletion_begins_when_all_connected_nodes_refuse_writes() {
 }
 
 #[actix_rt::test]
+async fn a_creation_ends_when_all_connected_nodes_know_the_bucket() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = start(dir.path()).await;
+    let tenant = world.handle.ensure_tenant("t").await.unwrap();
+    let key = world.handle.ensure_credential(tenant, "test").await.unwrap().unwrap().access_key_id;
+    // Before the stream: its certificate is a change, too.
+    let mut creator = world.node("n2", Tenants::All).await.buckets();
+    let begin = v1::BeginCreateRequest { name: "new".to_owned(), access_key_id: key, region: String::new() };
+    let bucket = creator.begin_create(begin).await.unwrap().into_inner();
+    let mut stream = world.node("n1", Tenants::All).await.subscribe().await;
+    let first = stream.snapshot().await;
+    stream.ack(&first).await;
+    let commit = creator.commit_create(v1::BucketRef { bucket_id: bucket.bucket_id });
+    let mut commit = std::pin::pin!(commit);
+    let received = tokio::select! {
+        created = &mut commit => panic!("answered before the other node knew: {created:?}"),
+        received = stream.snapshot() => received,
+    };
+    assert_eq!(received.snapshot.buckets[0].state(), v1::BucketState::Active);
+    stream.ack(&received).await;
+    assert_eq!(commit.await.unwrap().into_inner().version, received.snapshot.version);
+    world.handle.stop().await;
+}
+
+#[actix_rt::test]
 async fn no_new_keys_for_a_bucket_that_is_being_deleted() {
     let dir = tempfile::tempdir().unwrap();
     let world = start(dir.path()).await;

@@ -50,6 +50,10 @@ fn check(rule: &Rule) -> Result<(), BackendError> {
     if rule.methods.is_empty() || rule.origins.is_empty() {
         return Err(xml::malformed());
     }
+    // XML 1.0 has no way to write most of these: what was kept could not be read again. Header names are checked below.
+    if rule.id.iter().chain(&rule.origins).any(|text| text.contains(is_no_text)) {
+        return Err(xml::malformed());
+    }
     if rule.id.as_ref().is_some_and(|id| id.chars().count() > ID) {
         return invalid("The ID of a CORS rule has at most 255 characters.".to_owned());
     }
@@ -74,6 +78,11 @@ fn check(rule: &Rule) -> Result<(), BackendError> {
         ));
     }
     Ok(())
+}
+
+/// Whether no ID and no origin has this character: controls and what is no character.
+fn is_no_text(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}')
 }
 
 /// Whether a header can have this name (RFC 9110, section 5.6.2), or names like it.
@@ -140,6 +149,9 @@ mod tests {
             ),
             (format!("<CORSRule>{origin}{get}<ExposeHeader>x-*</ExposeHeader></CORSRule>"), "InvalidRequest"),
             (format!("<CORSRule>{origin}{get}<ID>{}</ID></CORSRule>", "i".repeat(256)), "InvalidRequest"),
+            (format!("<CORSRule>{get}<AllowedOrigin>*\0M</AllowedOrigin></CORSRule>"), "MalformedXML"),
+            (format!("<CORSRule>{get}<AllowedOrigin>a\u{ffff}</AllowedOrigin></CORSRule>"), "MalformedXML"),
+            (format!("<CORSRule>{origin}{get}<ID>a&#x1;b</ID></CORSRule>"), "MalformedXML"),
         ] {
             let refused = configuration(&inner);
             assert!(refused.as_ref().is_err_and(|error| error.is(code)), "{inner}: {refused:?}");
