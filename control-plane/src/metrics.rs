@@ -13,7 +13,7 @@ use prometheus::{Encoder as _, Registry, TextEncoder};
 use crate::Error;
 
 /// The names, as they are declared; the exporter adds `_total` to counters.
-pub const NAMES: [&str; 8] = [
+pub const NAMES: [&str; 9] = [
     "sealgate_control_key_fetches",
     "sealgate_control_kms_calls",
     "sealgate_control_pushes",
@@ -21,6 +21,7 @@ pub const NAMES: [&str; 8] = [
     "sealgate_control_connected_nodes",
     "sealgate_control_actor_restarts",
     "sealgate_control_degraded_keys",
+    "sealgate_control_key_evictions",
     "sealgate_control_store_writable",
 ];
 
@@ -63,6 +64,21 @@ pub enum KmsCall {
     Prove,
 }
 
+/// Why an intermediate key left the memory.
+#[derive(Clone, Copy, Debug)]
+pub enum Eviction {
+    /// Its life was over, the unproved one too.
+    Hard,
+    /// Nobody asked for it.
+    Idle,
+    /// The KMS denies its KEK.
+    Denied,
+    /// It was taken back: its tenant cut off, the key compromised, or its bucket deleted.
+    Revoked,
+    /// There were too many, and others were used later.
+    Full,
+}
+
 /// A node's answer to a push.
 #[derive(Clone, Copy, Debug)]
 pub enum Answer {
@@ -97,6 +113,7 @@ pub struct Metrics {
     nodes: UpDownCounter<i64>,
     restarts: Counter<u64>,
     degraded: Counter<u64>,
+    evictions: Counter<u64>,
     store_writable: Gauge<u64>,
     pub(crate) of_kms: kms::KmsMetrics,
 }
@@ -118,7 +135,8 @@ impl Metrics {
             .map_err(|error| Error::Internal(format!("metrics: {error}")))?;
         let provider = SdkMeterProvider::builder().with_reader(exporter).build();
         let meter = provider.meter("sealgate-control-plane");
-        let [fetches, kms_calls, pushes, answers, nodes, restarts, degraded, store_writable] = NAMES;
+        let [fetches, kms_calls, pushes, answers, nodes, restarts, degraded, evictions, store_writable] =
+            NAMES;
         Ok(Self {
             registry,
             fetches: meter.u64_counter(fetches).with_description("Requests for intermediate keys").build(),
@@ -131,6 +149,7 @@ impl Metrics {
                 .u64_counter(degraded)
                 .with_description("Keys served without a fresh proof of the KEK")
                 .build(),
+            evictions: meter.u64_counter(evictions).with_description("Intermediate keys zeroized").build(),
             store_writable: meter
                 .u64_gauge(store_writable)
                 .with_description("Whether the store takes changes")
@@ -167,6 +186,13 @@ impl Metrics {
 
     pub(crate) fn degraded(&self) {
         self.degraded.add(1, &[]);
+    }
+
+    pub(crate) fn evicted(&self, reason: Eviction, keys: usize) {
+        if keys > 0 {
+            let keys = u64::try_from(keys).unwrap_or(u64::MAX);
+            self.evictions.add(keys, &[KeyValue::new("reason", label(&reason))]);
+        }
     }
 
     pub(crate) fn store_writable(&self, writable: bool) {

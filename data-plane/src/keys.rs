@@ -3,6 +3,10 @@
 //! Policy. A lookup takes a lock and no more. A miss goes to one task ([`fetch`]) that asks the control plane once, however
 //! many wait, and that no client's hanging up can stop. A key past its soft life is still given out while it is asked
 //! for again; past its hard life it is zeroized by a timer, at that moment. No key is ever on a node's disk.
+//!
+//! While the control plane cannot be reached no key goes for being unused, and one whose hard life is over goes on to the end
+//! of its tenant's unproved life: counted and written into the audit log. Whatever the control plane says ends that at once, also
+//! that it does not know this node any more.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,8 +22,11 @@ use crate::metrics::{Eviction, KeyLookup, Metrics};
 use crate::snapshot::Bucket;
 
 pub mod fetch;
+mod lives;
 mod refusals;
 
+use lives::Entry;
+pub use lives::{Ends, Lives};
 use refusals::Refusals;
 
 /// An intermediate key in use. Zeroized when the cache and the last request have dropped it.
@@ -50,30 +57,11 @@ pub enum KeyError {
     Unknown,
 }
 
-/// How long a key may be used, from the moment it was received.
-#[derive(Clone, Copy, Debug)]
-pub struct Lives {
-    /// Asked for again after this.
-    pub soft: Duration,
-    /// Zeroized after this.
-    pub hard: Duration,
-    /// Zeroized when unused for this long.
-    pub idle: Duration,
-}
-
-struct Entry {
-    key: Arc<NodeKey>,
-    lives: Lives,
-    received: Duration,
-    used: Duration,
-}
-
-impl Entry {
-    fn expiry(&self) -> (Duration, Eviction) {
-        let hard = self.received + self.lives.hard;
-        let idle = self.used + self.lives.idle;
-        if hard <= idle { (hard, Eviction::Hard) } else { (idle, Eviction::Idle) }
-    }
+/// What the control plane has said of a bucket's keys so far. Whatever was made of a key under another mark is void.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    right: Right,
+    refused: u64,
 }
 
 struct Active {
@@ -86,6 +74,36 @@ struct State {
     entries: HashMap<(BucketId, IkId), Entry>,
     active: HashMap<BucketId, Active>,
     rights: HashMap<BucketId, Right>,
+    /// How often the control plane has refused a key of the bucket.
+    refused: HashMap<BucketId, u64>,
+    /// The control plane cannot be reached.
+    cut_off: bool,
+}
+
+impl State {
+    fn mark(&self, bucket: BucketId) -> Mark {
+        let right = self.rights.get(&bucket).copied().unwrap_or(Some(0));
+        Mark { right, refused: self.refused.get(&bucket).copied().unwrap_or(0) }
+    }
+
+    /// Makes room in a full cache: the keys that were used longest ago go, a sixteenth of them, so that not every key that comes in
+    /// has to look at all of them.
+    fn make_room(&mut self, metrics: &Metrics) {
+        if self.entries.len() < MOST {
+            return;
+        }
+        let mut used: Vec<Duration> = self.entries.values().map(|entry| entry.used).collect();
+        let (_, &mut last, _) = used.select_nth_unstable(MOST / 16);
+        let mut left = MOST / 16 + 1;
+        self.entries.retain(|_, entry| {
+            let goes = left > 0 && entry.used <= last;
+            if goes {
+                left -= 1;
+                metrics.key_evicted(Eviction::Full);
+            }
+            !goes
+        });
+    }
 }
 
 /// What the config says of a bucket's keys: none, they are denied; a number that goes up when what was given before is void.
@@ -95,6 +113,8 @@ type Right = Option<u64>;
 enum Cached {
     Fresh(Arc<NodeKey>),
     Stale(Arc<NodeKey>),
+    /// Beyond its hard life.
+    Degraded(Arc<NodeKey>),
     Missing,
 }
 
@@ -123,6 +143,9 @@ enum Wanted {
     Id(IkId),
 }
 
+/// Keys that are kept at most: with what belongs to each some 300 bytes, 20 MB in all.
+const MOST: usize = 65_536;
+
 /// Requests to the control plane that may wait at once; more are answered 503.
 const WAITING: usize = 4_096;
 
@@ -149,7 +172,8 @@ impl Keys {
             state
                 .active
                 .get(&bucket.id)
-                .filter(|active| active.until > self.clock.unix())
+                // Who cannot ask for a newer one goes on with the one that is there.
+                .filter(|active| state.cut_off || active.until > self.clock.unix())
                 .map(|active| active.id)
         };
         let cached = id.map_or(Cached::Missing, |id| self.cached(bucket.id, id));
@@ -175,14 +199,18 @@ impl Keys {
             self.metrics.key_lookup(KeyLookup::Failed);
             return Err(KeyError::Denied("the tenant's keys are cut off".to_owned()));
         }
+        let found = match cached {
+            Cached::Degraded(_) => KeyLookup::Degraded,
+            _ => KeyLookup::Hit,
+        };
         match cached {
             Cached::Fresh(key) => {
                 self.metrics.key_lookup(KeyLookup::Hit);
                 Ok(key)
             }
-            Cached::Stale(key) => {
+            Cached::Stale(key) | Cached::Degraded(key) => {
                 // Refresh ahead: nobody waits for it, and a full queue only means that it is asked for later.
-                self.metrics.key_lookup(KeyLookup::Hit);
+                self.metrics.key_lookup(found);
                 let _ = self.requests.try_send(Request { bucket: Arc::clone(bucket), wanted, answer: None });
                 Ok(key)
             }
@@ -225,14 +253,49 @@ impl Keys {
     fn cached(&self, bucket: BucketId, id: IkId) -> Cached {
         let now = self.clock.monotonic();
         let mut state = self.lock();
+        let cut_off = state.cut_off;
         let Some(entry) = state.entries.get_mut(&(bucket, id)) else { return Cached::Missing };
-        if entry.expiry().0 <= now {
+        if entry.expiry(cut_off).0 <= now {
             // The timer is about to remove it; it is not given out any more.
             return Cached::Missing;
         }
         entry.used = now;
+        entry.uses += 1;
         let key = Arc::clone(&entry.key);
-        if entry.received + entry.lives.soft <= now { Cached::Stale(key) } else { Cached::Fresh(key) }
+        if entry.ends().hard <= now {
+            if !std::mem::replace(&mut entry.degraded, true) {
+                tracing::warn!(target: "audit", %bucket, ik = %id, "a key is used beyond its hour: the control plane cannot be reached");
+            }
+            return Cached::Degraded(key);
+        }
+        if entry.is_stale(now) { Cached::Stale(key) } else { Cached::Fresh(key) }
+    }
+
+    /// Whether the control plane can be reached: while it cannot, keys go on as long as their tenant allows.
+    pub fn cut_off(&self, cut_off: bool) {
+        self.lock().cut_off = cut_off;
+        self.changed.notify_one();
+    }
+
+    /// Whether keys go on because the control plane cannot be reached.
+    pub fn is_cut_off(&self) -> bool {
+        self.lock().cut_off
+    }
+
+    /// What the control plane has said so far: to be read before a key is asked for of which more than one request's work is made.
+    pub fn mark(&self, bucket: BucketId) -> Mark {
+        self.lock().mark(bucket)
+    }
+
+    /// When a key that is held ends.
+    pub fn ends(&self, bucket: BucketId, id: IkId) -> Option<Ends> {
+        self.lock().entries.get(&(bucket, id)).map(Entry::ends)
+    }
+
+    /// Whether what was made of a key may still be used: nothing was taken back since, and the key would not be over.
+    pub fn holds(&self, bucket: BucketId, mark: Mark, ends: Ends) -> bool {
+        let state = self.lock();
+        mark.right.is_some() && state.mark(bucket) == mark && ends.at(state.cut_off) > self.clock.monotonic()
     }
 
     /// What the config says of a bucket's keys: to be read before the control plane is asked for one.
@@ -276,16 +339,17 @@ impl Keys {
         if let Some(until) = active_until {
             state.active.insert(bucket, Active { id: key.id, until });
         }
-        let used = state.entries.get(&(bucket, key.id)).map_or(now, |entry| entry.used.max(now));
-        state.entries.insert((bucket, key.id), Entry { key: Arc::clone(&key), lives, received: now, used });
+        state.make_room(&self.metrics);
+        state.entries.insert((bucket, key.id), Entry::new(&key, lives, now));
         drop(state);
         self.changed.notify_one();
         Some(key)
     }
 
-    /// Drops a key that may not be used any more.
+    /// Drops a key that may not be used any more, and voids what was made of the bucket's keys.
     pub fn revoke(&self, bucket: BucketId, id: IkId) {
         let mut state = self.lock();
+        *state.refused.entry(bucket).or_default() += 1;
         if state.active.get(&bucket).is_some_and(|active| active.id == id) {
             state.active.remove(&bucket);
         }
@@ -306,6 +370,7 @@ impl Keys {
     pub fn retain(&self, keep: impl Fn(BucketId) -> bool) {
         let mut state = self.lock();
         state.active.retain(|bucket, _| keep(*bucket));
+        state.refused.retain(|bucket, _| keep(*bucket));
         let before = state.entries.len();
         state.entries.retain(|(bucket, _), _| keep(*bucket));
         for _ in state.entries.len()..before {
@@ -313,13 +378,23 @@ impl Keys {
         }
     }
 
+    /// Drops all keys, and voids what was made of them: the control plane refuses this node.
+    pub fn refuse_all(&self) {
+        let mut state = self.lock();
+        let State { entries, active, refused, rights, .. } = &mut *state;
+        active.clear();
+        entries.drain().for_each(|_| self.metrics.key_evicted(Eviction::Revoked));
+        rights.keys().for_each(|bucket| *refused.entry(*bucket).or_default() += 1);
+    }
+
     /// Drops keys whose life has ended, and says in how long the next one ends.
     pub fn evict(&self) -> Option<Duration> {
         let now = self.clock.monotonic();
         let mut state = self.lock();
         let mut next: Option<Duration> = None;
+        let cut_off = state.cut_off;
         state.entries.retain(|_, entry| {
-            let (at, reason) = entry.expiry();
+            let (at, reason) = entry.expiry(cut_off);
             if at <= now {
                 self.metrics.key_evicted(reason);
                 return false;
@@ -360,7 +435,7 @@ impl Keys {
     /// The timer: evicts each key when its life ends. Runs until it is dropped.
     pub async fn keep_evicting(&self) {
         loop {
-            // An hour is longer than any key lives, so an empty cache sleeps until something comes in.
+            // Whatever makes a key end sooner, and whatever comes in, wakes it.
             let next = self.evict().unwrap_or(Duration::from_secs(3_600));
             tokio::select! {
                 () = tokio::time::sleep(next) => {}

@@ -43,6 +43,8 @@ pub enum KeyLookup {
     Miss,
     /// The control plane had no answer.
     Failed,
+    /// In the node's cache, beyond its hour: the control plane cannot be reached.
+    Degraded,
 }
 
 /// Why a key left the cache.
@@ -52,6 +54,8 @@ pub enum Eviction {
     Hard,
     /// Nobody used it.
     Idle,
+    /// The cache was full, and others were used later.
+    Full,
     /// The control plane refused it, or its bucket went away.
     Revoked,
     /// The node stops.
@@ -208,6 +212,7 @@ impl Metrics {
             KeyLookup::Hit => "hit",
             KeyLookup::Miss => "miss",
             KeyLookup::Failed => "failed",
+            KeyLookup::Degraded => "degraded",
         };
         self.key_lookups.add(1, &[KeyValue::new("result", found)]);
     }
@@ -217,6 +222,7 @@ impl Metrics {
         let reason = match reason {
             Eviction::Hard => "hard",
             Eviction::Idle => "idle",
+            Eviction::Full => "full",
             Eviction::Revoked => "revoked",
             Eviction::Shutdown => "shutdown",
         };

@@ -70,7 +70,7 @@ impl Node {
     ) -> Arc<Self> {
         Arc::new(Self {
             config,
-            uploads: Uploads::new(Arc::clone(&clock)),
+            uploads: Uploads::new(Arc::clone(&clock), Arc::clone(&keys)),
             tables: Tables::new(),
             cors: cors::Known::default(),
             lent: Lent::default(),
@@ -150,6 +150,13 @@ impl Node {
         self.metrics.config_applied(new.1);
         self.applied.send_replace(new);
         Ok(())
+    }
+
+    /// The control plane refuses this node: its certificate is revoked, or over. What it has been given is not its any more.
+    pub fn refused(&self) {
+        self.keys.cut_off(false);
+        self.keys.refuse_all();
+        self.uploads.evict();
     }
 
     /// Drops every secret that a drained node holds: intermediate keys, the keys of open uploads, the snapshot's signing

@@ -16,6 +16,7 @@ use subtle::ConstantTimeEq as _;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::{ReceiverStream, WatchStream};
+use tonic::Code;
 use tracing::{info, warn};
 use zeroize::Zeroize as _;
 
@@ -95,11 +96,15 @@ impl Subscriber {
         ctx.spawn(call.into_actor(self).map(|answer, actor, ctx| match answer {
             Ok(stream) => {
                 info!("connected to the control plane");
+                actor.node.keys.cut_off(false);
                 ctx.add_stream(stream.into_inner());
             }
             Err(status) => {
-                warn!(code = ?status.code(), reason = status.message(), "the control plane cannot be reached");
+                warn!(code = ?status.code(), reason = status.message(), "no stream from the control plane");
                 actor.reconnect(ctx);
+                if status.code() == Code::Unauthenticated {
+                    actor.node.refused();
+                }
             }
         }));
     }
@@ -107,6 +112,7 @@ impl Subscriber {
     fn reconnect(&mut self, ctx: &mut Context<Self>) {
         self.answers = None;
         self.partial = None;
+        self.node.keys.cut_off(true);
         let delay = full_jitter(self.backoff);
         self.backoff = (self.backoff * 2).min(BACKOFF_LAST);
         ctx.run_later(delay, |actor, ctx| actor.connect(ctx));

@@ -303,6 +303,10 @@ impl Handler<Subscribe> for Fanout {
         let report = self.reports.entry(node.clone()).or_default();
         report.connected = true;
         report.keys = None;
+        // One that has just started may have been mended: it is asked again.
+        if (hello.epoch, hello.version) == (0, 0) {
+            report.quarantined = None;
+        }
         report.software = hello.software.chars().filter(|c| !c.is_control()).take(128).collect();
         self.streams.insert(node.clone(), Subscriber { id, identity, out, outstanding: None });
         self.metrics.nodes(1);

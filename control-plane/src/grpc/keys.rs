@@ -171,6 +171,8 @@ fn key(answered: &Answered, bucket: BucketId, recipient: &[u8]) -> Result<v1::Ke
         active_until: answered.active_until,
         soft_seconds: hard.min(u32::try_from(SOFT).unwrap_or(u32::MAX)),
         hard_seconds: hard,
-        idle_seconds: u32::try_from(IDLE).unwrap_or(u32::MAX),
+        // While its KMS is away no key goes for being unused: it could not be fetched again.
+        idle_seconds: if answered.held.degraded { hard } else { u32::try_from(IDLE).unwrap_or(u32::MAX) },
+        unproved_seconds: u32::try_from(answered.unproved_seconds).unwrap_or(u32::MAX),
     })
 }

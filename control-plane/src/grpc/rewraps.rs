@@ -96,6 +96,7 @@ impl RewrapsService {
             soft_seconds: HELD,
             hard_seconds: HELD,
             idle_seconds: HELD,
+            unproved_seconds: 0,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The IK cache: bounded in number and time, zeroized at the moment when the time is over.
+//! The IK cache: bounded in number, and thereby in bytes, in time and in uses; zeroized at the moment when the time is over.
 //!
 //! Time is that of the last proof of the KEK version: one Decrypt under it extends every IK that it wraps. Nothing here
 //! waits for anybody; the timer that evicts is in `unwrapper`.
@@ -11,9 +11,12 @@ use std::{
 use sealgate_envelope::{BucketId, Ik, IkId, IkRecord, TenantId};
 
 use super::HARD;
+use crate::metrics::{Eviction, Metrics};
 
-/// IKs in memory; beyond that an arbitrary one goes.
+/// IKs in memory: some 200 bytes each with their places in the maps, 200 MB in all. Beyond that those go that were used longest ago.
 const MAX_KEYS: usize = 1_000_000;
+/// After so many answers out of the cache a KEK version is proved again, whatever the time.
+const MAX_GIVEN: u64 = 1 << 20;
 /// IKs that nobody asked for go with the second hour.
 const UNUSED: u64 = 3_600;
 
@@ -38,6 +41,19 @@ pub(super) struct Proof {
     degraded: bool,
     /// One that it wraps: opening it is the proof.
     sample: Arc<IkRecord>,
+    /// How many times one that it wraps was given out since.
+    given: u64,
+}
+
+impl Proof {
+    fn new(at: u64, sample: &IkRecord) -> Self {
+        Self { at, degraded: false, sample: Arc::new(sample.clone()), given: 0 }
+    }
+
+    /// From when on it has to be proved again.
+    fn due(&self) -> u64 {
+        if self.given >= MAX_GIVEN { self.at } else { self.at + super::PROVE_AFTER }
+    }
 }
 
 /// A cached IK and how long it may still be held.
@@ -45,12 +61,14 @@ pub(crate) struct Held {
     pub(crate) ik: Arc<Ik>,
     pub(super) kek: KekVersion,
     pub(super) hard_until: u64,
-    pub(super) degraded: bool,
+    pub(crate) degraded: bool,
     pub(super) proved: u64,
+    /// It has just been given out for the last time before the next proof.
+    pub(super) used_up: bool,
 }
 
-#[derive(Default)]
 pub(super) struct Cache {
+    metrics: Arc<Metrics>,
     keys: HashMap<KeyName, Cached>,
     proofs: BTreeMap<KekVersion, Proof>,
     /// Whose IKs come in no more: what was asked of the KMS before they were cut off may be answered after it.
@@ -61,17 +79,30 @@ pub(super) struct Cache {
 }
 
 impl Cache {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        Self {
+            metrics,
+            keys: HashMap::new(),
+            proofs: BTreeMap::new(),
+            cut: HashSet::new(),
+            barred: HashSet::new(),
+            lives: HashMap::new(),
+        }
+    }
+
     /// The IK, if it may be used at `now`.
     pub(super) fn get(&mut self, name: KeyName, now: u64) -> Option<Held> {
         let cached = self.keys.get_mut(&name)?;
-        let proof = self.proofs.get(&cached.kek)?;
+        let proof = self.proofs.get_mut(&cached.kek)?;
         let hard_until = hard_until(cached, proof);
         if now >= hard_until {
             return None;
         }
         cached.used = now;
+        proof.given += 1;
         let (ik, kek) = (Arc::clone(&cached.ik), cached.kek.clone());
-        Some(Held { ik, kek, hard_until, degraded: now >= proof.at + HARD, proved: proof.at })
+        let (degraded, used_up) = (now >= proof.at + HARD, proof.given == MAX_GIVEN);
+        Some(Held { ik, kek, hard_until, degraded, proved: proof.at, used_up })
     }
 
     /// Takes up an IK that its KMS has just unwrapped or wrapped: which proves the KEK version.
@@ -88,20 +119,38 @@ impl Cache {
             return;
         }
         let unproved_life = self.lives.get(&sample.context.tenant).copied().unwrap_or(unproved_life);
-        if self.keys.len() >= MAX_KEYS
-            && let Some(victim) = self.keys.keys().next().copied()
-        {
-            self.keys.remove(&victim);
-        }
+        self.make_room(MAX_KEYS);
         let at = self.proofs.get(&kek).map_or(now, |proof| proof.at.max(now));
-        self.proofs.insert(kek.clone(), Proof { at, degraded: false, sample: Arc::new(sample.clone()) });
+        self.proofs.insert(kek.clone(), Proof::new(at, sample));
         self.keys.insert(name, Cached { ik, kek, unproved_life, used: now });
+    }
+
+    /// In a full cache the keys that were used longest ago go, a sixteenth of them: not every key that comes in has to look at all.
+    fn make_room(&mut self, most: usize) {
+        if self.keys.len() < most {
+            return;
+        }
+        let mut used: Vec<u64> = self.keys.values().map(|cached| cached.used).collect();
+        let (_, &mut last, _) = used.select_nth_unstable(most / 16);
+        let mut left = most / 16 + 1;
+        self.retain(Eviction::Full, |_, cached| {
+            let goes = left > 0 && cached.used <= last;
+            left -= usize::from(goes);
+            !goes
+        });
+    }
+
+    /// Drops what `keep` refuses.
+    fn retain(&mut self, reason: Eviction, mut keep: impl FnMut(&KeyName, &Cached) -> bool) {
+        let before = self.keys.len();
+        self.keys.retain(|name, cached| keep(name, cached));
+        self.metrics.evicted(reason, before - self.keys.len());
     }
 
     /// It was opened again; counts from when that was asked for.
     pub(super) fn proved(&mut self, kek: &KekVersion, asked: u64) {
         if let Some(proof) = self.proofs.get_mut(kek) {
-            (proof.at, proof.degraded) = (proof.at.max(asked), false);
+            (proof.at, proof.degraded, proof.given) = (proof.at.max(asked), false, 0);
         }
     }
 
@@ -117,20 +166,20 @@ impl Cache {
 
     /// The KMS denies the KEK version: every IK under it goes at once.
     pub(super) fn denied(&mut self, kek: &KekVersion) {
-        self.keys.retain(|_, cached| cached.kek != *kek);
+        self.retain(Eviction::Denied, |_, cached| cached.kek != *kek);
         self.proofs.remove(kek);
     }
 
     /// Drops the IKs of a bucket.
     pub(super) fn forget(&mut self, bucket: BucketId) {
-        self.keys.retain(|(of, _), _| *of != bucket);
+        self.retain(Eviction::Revoked, |(of, _), _| *of != bucket);
     }
 
     /// Drops an IK, and lets it come in no more; or lets it again.
     pub(super) fn bar(&mut self, name: KeyName, barred: bool) {
         if barred {
             self.barred.insert(name);
-            self.keys.remove(&name);
+            self.retain(Eviction::Revoked, |of, _| *of != name);
         } else {
             self.barred.remove(&name);
         }
@@ -140,7 +189,7 @@ impl Cache {
     pub(super) fn cut(&mut self, tenant: TenantId, buckets: &HashSet<BucketId>, cut: bool) {
         if cut {
             self.cut.insert(tenant);
-            self.keys.retain(|(of, _), _| !buckets.contains(of));
+            self.retain(Eviction::Revoked, |(of, _), _| !buckets.contains(of));
         } else {
             self.cut.remove(&tenant);
         }
@@ -157,32 +206,35 @@ impl Cache {
     pub(super) fn rebind(&mut self, name: KeyName, kek: KekVersion, sample: &IkRecord, asked: u64) {
         let Some(cached) = self.keys.get_mut(&name) else { return };
         let at = self.proofs.get(&kek).map_or(asked, |proof| proof.at.max(asked));
-        self.proofs.insert(kek.clone(), Proof { at, degraded: false, sample: Arc::new(sample.clone()) });
+        self.proofs.insert(kek.clone(), Proof::new(at, sample));
         cached.kek = kek;
     }
 
     /// Drops what is over or unused at `now`.
     pub(super) fn evict(&mut self, now: u64) {
-        let proofs = &self.proofs;
-        self.keys.retain(|_, cached| {
-            let Some(proof) = proofs.get(&cached.kek) else { return false };
-            // While the KMS is away nothing is dropped for being idle: it could not be fetched again.
-            now < hard_until(cached, proof) && (proof.degraded || now < cached.used + UNUSED)
+        let proofs = std::mem::take(&mut self.proofs);
+        self.retain(Eviction::Hard, |_, cached| {
+            proofs.get(&cached.kek).is_some_and(|proof| now < hard_until(cached, proof))
         });
+        self.retain(Eviction::Idle, |_, cached| {
+            // While the KMS is away nothing is dropped for being idle: it could not be fetched again.
+            now < cached.used + UNUSED || proofs.get(&cached.kek).is_some_and(|proof| proof.degraded)
+        });
+        self.proofs = proofs;
         let keys = &self.keys;
         self.proofs.retain(|kek, _| keys.values().any(|cached| cached.kek == *kek));
     }
 
     /// The KEK versions to prove again at `now`, each with a record to open.
     pub(super) fn due(&self, now: u64) -> Vec<(KekVersion, Arc<IkRecord>)> {
-        let due = self.proofs.iter().filter(|(_, proof)| now >= proof.at + super::PROVE_AFTER);
+        let due = self.proofs.iter().filter(|(_, proof)| now >= proof.due());
         due.map(|(kek, proof)| (kek.clone(), Arc::clone(&proof.sample))).collect()
     }
 
     /// When something has to be done next: a proof (a failed one is repeated after `retry` seconds) or an eviction.
     pub(super) fn next(&self, now: u64, retry: u64) -> Option<u64> {
         let proofs = self.proofs.values().map(|proof| {
-            let due = proof.at + super::PROVE_AFTER;
+            let due = proof.due();
             if due <= now { now + retry } else { due }
         });
         let ends = self.keys.values().filter_map(|cached| {
@@ -227,4 +279,80 @@ fn hard_until(cached: &Cached, proof: &Proof) -> u64 {
 #[derive(Clone, Copy)]
 pub(super) struct Owner {
     pub(super) unproved_life: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use sealgate_envelope::IkContext;
+
+    use super::*;
+
+    const NOW: u64 = 1_000_000;
+
+    fn record(ik: u8) -> IkRecord {
+        let context = IkContext {
+            tenant: TenantId::from_bytes([1; 16]),
+            bucket: BucketId::from_bytes([2; 16]),
+            ik: IkId::from_bytes([ik; 16]),
+            created: NOW,
+            kek: "kms/key".to_owned(),
+            kek_version: "1".to_owned(),
+        };
+        IkRecord { context, wrapped: Vec::new() }
+    }
+
+    fn name(ik: u8) -> KeyName {
+        (BucketId::from_bytes([2; 16]), IkId::from_bytes([ik; 16]))
+    }
+
+    fn with_keys(iks: std::ops::Range<u8>) -> (Cache, Arc<Metrics>) {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let mut cache = Cache::new(Arc::clone(&metrics));
+        for ik in iks {
+            let kek = ("kms/key".to_owned(), "1".to_owned());
+            cache.insert(name(ik), Arc::new(Ik::generate().unwrap()), kek, &record(ik), 0, NOW);
+        }
+        (cache, metrics)
+    }
+
+    fn evicted(metrics: &Metrics, reason: &str, keys: usize) -> bool {
+        let text = metrics.render().unwrap();
+        let mut lines = text.lines().filter(|line| line.starts_with("sealgate_control_key_evictions_total{"));
+        lines.any(|line| {
+            line.contains(&format!("reason=\"{reason}\"")) && line.ends_with(&format!("}} {keys}"))
+        })
+    }
+
+    #[test]
+    fn a_full_cache_drops_those_that_were_used_longest_ago() {
+        let (mut cache, metrics) = with_keys(0..64);
+        for ik in (0..64).filter(|ik| ik % 8 != 0) {
+            assert!(cache.get(name(ik), NOW + 1).is_some());
+        }
+        cache.make_room(65);
+        assert_eq!(cache.len(), 64, "there was room");
+        cache.make_room(64);
+        assert_eq!(cache.len(), 59);
+        assert!((0..64).filter(|ik| ik % 8 != 0).all(|ik| cache.get(name(ik), NOW + 1).is_some()));
+        assert!(evicted(&metrics, "full", 5));
+    }
+
+    #[test]
+    fn each_eviction_is_counted_under_its_reason() {
+        let (mut cache, metrics) = with_keys(0..4);
+        cache.bar(name(0), true);
+        cache.evict(NOW + UNUSED - 1);
+        assert!(evicted(&metrics, "revoked", 1) && cache.len() == 3);
+        cache.denied(&("kms/key".to_owned(), "1".to_owned()));
+        assert!(evicted(&metrics, "denied", 3) && cache.len() == 0);
+        let (mut cache, metrics) = with_keys(0..2);
+        cache.proved(&("kms/key".to_owned(), "1".to_owned()), NOW + UNUSED - 1);
+        assert!(cache.get(name(1), NOW + UNUSED - 1).is_some());
+        cache.evict(NOW + UNUSED);
+        assert!(evicted(&metrics, "idle", 1) && cache.len() == 1);
+        cache.evict(NOW + UNUSED - 1 + HARD);
+        assert!(evicted(&metrics, "hard", 1) && cache.len() == 0);
+    }
 }

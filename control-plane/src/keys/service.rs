@@ -37,6 +37,8 @@ pub(crate) struct Answered {
     pub(crate) active_until: u64,
     /// Seconds that it may be held from now on.
     pub(crate) hard_seconds: u64,
+    /// Seconds after these for which a node that is cut off may go on.
+    pub(crate) unproved_seconds: u64,
 }
 
 /// Either the key, or the record to place first.
@@ -379,7 +381,10 @@ impl KeyService {
             end if now < end => end,
             end => (now + GRACE_PORTION).min(end + ACTIVE_GRACE),
         };
-        Ok(Answered { held, id, state: entry.state, active_until, hard_seconds: left.min(portion) })
+        let hard_seconds = left.min(portion);
+        let last = held.proved + HARD + owner.unproved_life;
+        let unproved_seconds = last.saturating_sub(now + hard_seconds);
+        Ok(Answered { held, id, state: entry.state, active_until, hard_seconds, unproved_seconds })
     }
 
     fn making(&self, bucket: BucketId) -> Arc<tokio::sync::Mutex<()>> {

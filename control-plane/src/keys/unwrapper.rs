@@ -44,7 +44,7 @@ pub(crate) struct Unwrapper {
 
 impl Unwrapper {
     pub(super) fn new(kms: Arc<dyn Kms>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        let (cache, flights) = (Mutex::new(Cache::default()), Mutex::new(HashMap::new()));
+        let (cache, flights) = (Mutex::new(Cache::new(Arc::clone(&metrics))), Mutex::new(HashMap::new()));
         Self { kms, clock, metrics, cache, flights, changed: Notify::new() }
     }
 
@@ -195,7 +195,11 @@ impl Unwrapper {
     }
 
     fn cached(&self, name: KeyName) -> Option<Held> {
-        lock(&self.cache).get(name, self.clock.now())
+        let held = lock(&self.cache).get(name, self.clock.now());
+        if held.as_ref().is_some_and(|held| held.used_up) {
+            self.changed.notify_one();
+        }
+        held
     }
 
     pub(super) fn forget(&self, bucket: BucketId) {

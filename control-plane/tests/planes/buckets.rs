@@ -96,7 +96,8 @@ async fn a_creation_ends_when_all_connected_nodes_know_the_bucket() {
     let dir = tempfile::tempdir().unwrap();
     let world = start(dir.path()).await;
     let tenant = world.handle.ensure_tenant("t").await.unwrap();
-    let key = world.handle.ensure_credential(tenant, "test").await.unwrap().unwrap().record.access_key_id;
+    let key =
+        world.handle.ensure_credential(tenant, "test").await.unwrap().unwrap().record.access_key_id.clone();
     // Before the stream: its certificate is a change, too.
     let mut creator = world.node("n2", Tenants::All).await.buckets();
     let begin = v1::BeginCreateRequest { name: "new".to_owned(), access_key_id: key, region: String::new() };

@@ -65,6 +65,12 @@ async fn a_refused_version_is_quarantined_and_the_next_one_comes() {
     assert_eq!(report["nack"], "bucket/poison: no such backend");
     assert_eq!(report["quarantined"][1], poison.snapshot.version);
     assert_eq!(report["acked"][1], good.snapshot.version, "what it ran before is what it runs");
+    // A node that comes back runs it no better, but one that has just started may have been mended.
+    stream = node.subscribe().await;
+    let again = stream.snapshot().await;
+    assert_eq!(again.snapshot.version, poison.snapshot.version, "it is asked again");
+    stream.nack(&again, "bucket/poison", "no such backend").await;
+    until_status(&world, |status| !status["nodes"]["n1"]["quarantined"].is_null()).await;
     let next = world.handle.registry().begin_create(tenant, "harmless", "").unwrap();
     let next_version = world.handle.registry().version().version;
     let received = stream.snapshot().await;

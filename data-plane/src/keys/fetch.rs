@@ -216,6 +216,7 @@ impl Fetch<'_> {
             soft: Duration::from_secs(key.soft_seconds.into()),
             hard: Duration::from_secs(key.hard_seconds.into()),
             idle: Duration::from_secs(key.idle_seconds.into()),
+            unproved: Duration::from_secs(key.unproved_seconds.into()),
         };
         let active_until = match key.state() {
             wire::KeyState::Active if wanted.is_none() => Some(key.active_until),

@@ -33,6 +33,7 @@ pub async fn create(admitted: &Admitted) -> Result<Reply, S3Error> {
         return super::plain::create(admitted, &bucket, &backend, key).await;
     }
     let checksum = wanted_checksum(admitted)?;
+    let mark = admitted.worker.node.keys.mark(bucket.id);
     let ik = active_key(admitted, &bucket).await?;
     let keys = ObjectKeys::generate(bucket.suite).map_err(|error| cannot_seal(&error))?;
     let metadata = client_metadata(admitted)?;
@@ -83,7 +84,7 @@ pub async fn create(admitted: &Admitted) -> Result<Reply, S3Error> {
         return Err(refused);
     }
     let upload = OpenUpload { keys: Arc::new(keys), record, upload_id: upload_id.clone(), checksum };
-    admitted.worker.node.uploads.insert(bucket.id, key, Arc::new(upload));
+    admitted.worker.node.uploads.insert(bucket.id, key, Arc::new(upload), ik.id, mark);
     let mut reply = reply::xml(StatusCode::OK, initiate(admitted.request.need_bucket()?, key, &upload_id));
     described::announce(bucket.suite, reply.headers_mut());
     if let Some((code, kind)) = checksum {

@@ -1,4 +1,7 @@
 //! Open uploads that this node knows: a cache in front of the upload records.
+//!
+//! An upload's key goes with the intermediate key that it was opened with: with the end of its life, and with whatever the
+//! control plane takes back. It only does not need that key to be held too, so that parts are taken while the KMS is away.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -6,13 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sealgate_envelope::hidden::RecordName;
-use sealgate_envelope::ids::BucketId;
+use sealgate_envelope::ids::{BucketId, IkId};
 use sealgate_envelope::upload_record::{ChecksumType, UploadName};
 use sealgate_envelope::{ChecksumCode, ObjectKeys, UploadRecord};
 
 use crate::backend::{Backend, GetOptions};
 use crate::clock::Clock;
 use crate::gate::Admitted;
+use crate::keys::{Ends, Keys, Mark};
 use crate::pipeline;
 use crate::s3::error::S3Error;
 use crate::snapshot::Bucket;
@@ -38,35 +42,50 @@ pub struct OpenUpload {
     pub checksum: Option<(ChecksumCode, ChecksumType)>,
 }
 
-type Place = (BucketId, String, String);
+/// Where an upload is: bucket, key and id.
+pub type Place = (BucketId, String, String);
 
 struct Entry {
     upload: Arc<OpenUpload>,
     used: Duration,
+    mark: Mark,
+    ends: Ends,
 }
 
 /// A bounded cache of open uploads.
 pub struct Uploads {
     clock: Arc<dyn Clock>,
+    keys: Arc<Keys>,
     entries: Mutex<HashMap<Place, Entry>>,
 }
 
 impl Uploads {
     /// An empty cache.
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, entries: Mutex::default() }
+    pub fn new(clock: Arc<dyn Clock>, keys: Arc<Keys>) -> Self {
+        Self { clock, keys, entries: Mutex::default() }
     }
 
-    fn get(&self, place: &Place) -> Option<Arc<OpenUpload>> {
+    /// An upload, by bucket, key and id.
+    pub fn get(&self, place: &Place) -> Option<Arc<OpenUpload>> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.get_mut(place)?;
+        if !self.keys.holds(place.0, entry.mark, entry.ends) {
+            entries.remove(place);
+            return None;
+        }
         entry.used = self.clock.monotonic();
         Some(Arc::clone(&entry.upload))
     }
 
-    /// Keeps an upload. A full cache drops the one that was used longest ago.
-    pub fn insert(&self, bucket: BucketId, key: &str, upload: Arc<OpenUpload>) {
+    /// Keeps an upload that was opened with this intermediate key; a full cache drops the one that was used longest ago. What the
+    /// control plane has taken back since `mark`, which is from before the key was asked for, is not kept.
+    pub fn insert(&self, bucket: BucketId, key: &str, upload: Arc<OpenUpload>, ik: IkId, mark: Mark) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock: whoever takes something back tells the keys first, and then goes through the entries.
+        let Some(ends) = self.keys.ends(bucket, ik).filter(|ends| self.keys.holds(bucket, mark, *ends))
+        else {
+            return;
+        };
         if entries.len() >= MOST {
             let oldest = entries.iter().min_by_key(|(_, entry)| entry.used).map(|(place, _)| place.clone());
             if let Some(oldest) = oldest {
@@ -74,7 +93,7 @@ impl Uploads {
             }
         }
         let place = (bucket, key.to_owned(), upload.upload_id.clone());
-        entries.insert(place, Entry { upload, used: self.clock.monotonic() });
+        entries.insert(place, Entry { upload, used: self.clock.monotonic(), mark, ends });
     }
 
     /// Forgets an upload that is over.
@@ -83,13 +102,12 @@ impl Uploads {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).remove(&place);
     }
 
-    /// Forgets uploads that nobody used lately; their keys are zeroized.
+    /// Forgets uploads that nobody used lately, and those whose keys are over; they are zeroized.
     pub fn evict(&self) {
         let now = self.clock.monotonic();
-        self.entries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|_, entry| entry.used + IDLE > now);
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).retain(|(bucket, ..), entry| {
+            entry.used + IDLE > now && self.keys.holds(*bucket, entry.mark, entry.ends)
+        });
     }
 
     /// Forgets uploads in buckets that `keep` refuses: they were deleted, or are not this node's any more.
@@ -147,6 +165,7 @@ pub async fn load(
         Err(error) => return Err(admitted.backend_failed(error)),
     };
     let parsed = UploadRecord::parse(&bytes).map_err(|error| admitted.not_genuine(error))?;
+    let mark = node.keys.mark(bucket.id);
     let ik = node.keys.get(bucket, parsed.ik_id()).await.map_err(|error| admitted.key_failed(&error))?;
     let keys = parsed.open(&ik.ik, bucket.tenant, &name).map_err(|error| admitted.not_genuine(error))?;
     let upload = Arc::new(OpenUpload {
@@ -155,6 +174,6 @@ pub async fn load(
         upload_id: upload_id.to_owned(),
         checksum: parsed.checksum(),
     });
-    node.uploads.insert(bucket.id, key, Arc::clone(&upload));
+    node.uploads.insert(bucket.id, key, Arc::clone(&upload), ik.id, mark);
     Ok(upload)
 }

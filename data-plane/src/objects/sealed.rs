@@ -27,7 +27,7 @@ pub const METADATA_NAME: &str = "sealgatemeta";
 pub struct Sealed {
     /// Kind of the object.
     pub kind: Kind,
-    /// The object's keys; none for a directory marker whose backend drops metadata.
+    /// The object's keys; none for a directory marker whose backend drops metadata, and where they cannot be had now.
     pub keys: Option<Arc<ObjectKeys>>,
     /// The client's metadata, unsealed.
     pub metadata: Metadata,
@@ -77,15 +77,10 @@ pub async fn open(
     let sealed_metadata = meta.metadata.get(METADATA_NAME).map(String::as_str);
     let metadata = metadata::open(&keys, &envelope, sealed_metadata)
         .map_err(|error| admitted.not_genuine_in(Some(bucket), error))?;
-    let marker = key.ends_with('/') && meta.size == 0;
-    let from_size = if marker { Some(0) } else { size::plaintext_size(meta.size) };
-    let plaintext_len = match (envelope.plaintext_len(), from_size) {
-        (Some(told), Some(found)) if told == found => told,
-        (None, Some(found)) if !marker => found,
-        _ => {
-            return Err(admitted
-                .not_genuine_in(Some(bucket), format!("its stored size {} is not its own", meta.size)));
-        }
+    let Some(plaintext_len) = plaintext_len(&envelope, key, meta.size) else {
+        return Err(
+            admitted.not_genuine_in(Some(bucket), format!("its stored size {} is not its own", meta.size))
+        );
     };
     access_log::note_sizes(plaintext_len, meta.size);
     Ok(Sealed {
@@ -96,6 +91,34 @@ pub async fn open(
         stored_len: meta.size,
         header: header.clone(),
     })
+}
+
+/// What can be said of an object whose key cannot be had now: its size, which is the storage's word alone, if it has no
+/// metadata. One that has some is never described without them.
+pub fn unopened(key: &str, meta: &ObjectMeta) -> Option<Sealed> {
+    let header = meta.metadata.get(ENVELOPE_NAME)?;
+    let envelope = Envelope::parse_header(header).ok().filter(|envelope| !envelope.has_metadata())?;
+    let plaintext_len = plaintext_len(&envelope, key, meta.size)?;
+    access_log::note_sizes(plaintext_len, meta.size);
+    Some(Sealed {
+        kind: envelope.kind(),
+        keys: None,
+        metadata: Metadata::new(),
+        plaintext_len,
+        stored_len: meta.size,
+        header: header.clone(),
+    })
+}
+
+/// The plaintext's length by the stored one, which the envelope's word has to equal if it has one.
+fn plaintext_len(envelope: &Envelope, key: &str, stored: u64) -> Option<u64> {
+    let marker = key.ends_with('/') && stored == 0;
+    let from_size = if marker { Some(0) } else { size::plaintext_size(stored) };
+    match (envelope.plaintext_len(), from_size) {
+        (Some(told), Some(found)) if told == found => Some(told),
+        (None, Some(found)) if !marker => Some(found),
+        _ => None,
+    }
 }
 
 impl Sealed {

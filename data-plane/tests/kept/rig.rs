@@ -132,7 +132,7 @@ async fn node(config: Config, clock: Arc<dyn Clock>, snapshot: wire::Snapshot) -
     for bucket in node.snapshot().unwrap().buckets() {
         backend.create_bucket(&bucket.backend_bucket).await.unwrap();
         let key = NodeKey { id: IkId::random().unwrap(), ik: Ik::generate().unwrap() };
-        let lives = Lives { soft: DECADE, hard: DECADE, idle: DECADE };
+        let lives = Lives { soft: DECADE, hard: DECADE, idle: DECADE, unproved: Duration::ZERO };
         keys.insert(bucket.id, key, lives, Some(u64::MAX), Some(0)).unwrap();
     }
     node

@@ -37,13 +37,18 @@ impl Target {
     /// A file, or stdout for `-`.
     ///
     /// # Errors
-    /// When the directory is missing or cannot be written, or the path is a directory.
+    /// When the directory is missing or cannot be written, or the path is a directory, a device or a pipe.
     pub fn open(path: &Path) -> Outcome<Self> {
         if path == Path::new("-") {
             return Ok(Self::Stdout(io::stdout()));
         }
         if path.is_dir() {
             return Err(Failure::usage(format!("{}: is a directory", path.display())).hint("name a file"));
+        }
+        // It would be replaced by the file.
+        if path.metadata().is_ok_and(|there| !there.is_file()) {
+            return Err(Failure::usage(format!("{}: is no regular file", path.display()))
+                .hint("-o - writes to stdout, which can be sent to it"));
         }
         let mut random = [0_u8; 8];
         getrandom::fill(&mut random)
@@ -180,5 +185,11 @@ mod tests {
         assert!(!left.exists() && others.iter().all(|name| dir.path().join(name).exists()));
         at_work.commit().unwrap();
         assert!(dir.path().join("out").exists());
+    }
+
+    #[test]
+    fn a_device_is_not_replaced_by_a_file() {
+        let opened = Target::open(Path::new("/dev/null"));
+        assert!(opened.is_err_and(|failure| failure.to_string().contains("no regular file")));
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{
     Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
 };
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sealgate_envelope::{BucketId, Ik, IkContext, IkId, IkRecord, TenantId};
@@ -138,4 +139,21 @@ async fn a_provider_is_examined_with_a_record_under_none_of_the_keks_that_it_ref
     assert_eq!(with(&["kms/key"]).as_deref(), Some("kms/other"));
     assert_eq!(with(&["kms/other"]).as_deref(), Some("kms/key"));
     assert_eq!(with(&["kms/key", "kms/other"]), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kek_that_was_used_a_million_times_is_proved_again_whatever_the_time() {
+    let (unwrapper, kms) = unwrapper(Semaphore::MAX_PERMITS);
+    unwrapper.get(&record(1), OWNER).await.unwrap();
+    let keeping = tokio::spawn(Arc::clone(&unwrapper).keep());
+    // The first is one, too; the last of them would be the millionth.
+    for _ in 2..1 << 20 {
+        unwrapper.get(&record(1), OWNER).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(kms.calls.load(Ordering::SeqCst), 1);
+    unwrapper.get(&record(1), OWNER).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(kms.calls.load(Ordering::SeqCst), 2);
+    keeping.abort();
 }

@@ -7,8 +7,10 @@ use futures_util::future::join_all;
 use sealgate_data_plane::clock::{Clock, ManualClock, SystemClock};
 use sealgate_data_plane::keys::{KeyError, Keys, Lives, NodeKey, Request};
 use sealgate_data_plane::metrics::Metrics;
+use sealgate_data_plane::multipart::uploads::{OpenUpload, Place, Uploads};
 use sealgate_data_plane::snapshot::{Bucket, BucketState};
-use sealgate_envelope::{BucketId, Ik, IkId, Suite, TenantId};
+use sealgate_envelope::hidden::RecordName;
+use sealgate_envelope::{BucketId, GatewayId, Ik, IkId, ObjectKeys, Suite, TenantId};
 use tokio::sync::mpsc::Receiver;
 
 use super::relay::{Moment, Relay};
@@ -19,6 +21,7 @@ const LIVES: Lives = Lives {
     soft: Duration::from_secs(300),
     hard: Duration::from_secs(3_600),
     idle: Duration::from_secs(300),
+    unproved: Duration::from_secs(86_400),
 };
 
 fn bucket() -> Arc<Bucket> {
@@ -96,6 +99,160 @@ async fn a_used_key_is_asked_for_ahead_and_goes_after_an_hour() {
 }
 
 #[actix_rt::test]
+async fn a_key_goes_on_to_the_end_of_its_unproved_life_while_the_control_plane_is_away() {
+    let cache = cache();
+    cache.keys.cut_off(true);
+    // Unused for long, and past midnight: a newer one cannot be asked for.
+    cache.clock.advance(25 * 60 * MINUTE - Duration::from_secs(1));
+    assert_eq!(cache.keys.evict(), Some(Duration::from_secs(1)));
+    assert_eq!(cache.keys.get(&cache.bucket, cache.id).await.unwrap().id, cache.id);
+    assert_eq!(cache.keys.active(&cache.bucket).await.unwrap().id, cache.id);
+    cache.clock.advance(Duration::from_secs(1));
+    assert_eq!(cache.keys.evict(), None);
+    assert!(cache.held.upgrade().is_none(), "the key is still in memory");
+}
+
+#[actix_rt::test]
+async fn a_key_beyond_its_hour_goes_when_the_control_plane_is_back() {
+    let cache = cache();
+    cache.keys.cut_off(true);
+    cache.clock.advance(2 * 60 * MINUTE);
+    cache.keys.evict();
+    assert_eq!(cache.keys.len(), 1);
+    cache.keys.cut_off(false);
+    cache.keys.evict();
+    assert!(cache.held.upgrade().is_none(), "the key is still in memory");
+}
+
+#[actix_rt::test]
+async fn without_an_unproved_life_a_key_goes_with_its_hour_also_while_the_control_plane_is_away() {
+    let cache = cache();
+    let lives = Lives { unproved: Duration::ZERO, ..LIVES };
+    let key = NodeKey { id: cache.id, ik: Ik::generate().unwrap() };
+    cache.keys.insert(cache.bucket.id, key, lives, None, Some(0)).unwrap();
+    cache.keys.cut_off(true);
+    cache.clock.advance(60 * MINUTE);
+    cache.keys.evict();
+    assert!(cache.keys.is_empty());
+}
+
+#[actix_rt::test]
+async fn a_key_is_asked_for_again_after_a_million_uses() {
+    let mut cache = cache();
+    for _ in 0..1 << 20 {
+        cache.keys.get(&cache.bucket, cache.id).await.unwrap();
+    }
+    assert!(cache.requests.try_recv().is_err());
+    cache.keys.get(&cache.bucket, cache.id).await.unwrap();
+    assert!(cache.requests.try_recv().is_ok(), "nobody was asked");
+}
+
+#[actix_rt::test]
+async fn a_full_cache_drops_the_keys_that_were_used_longest_ago() {
+    let cache = cache();
+    let insert = || {
+        let key = NodeKey { id: IkId::random().unwrap(), ik: Ik::generate().unwrap() };
+        cache.keys.insert(cache.bucket.id, key, LIVES, None, Some(0)).unwrap().id
+    };
+    let ids: Vec<_> = (0..65_535).map(|_| insert()).collect();
+    cache.clock.advance(Duration::from_secs(1));
+    // The first is used again, and a quarter of the others.
+    for id in [cache.id].iter().chain(&ids[..16_384]) {
+        cache.keys.get(&cache.bucket, *id).await.unwrap();
+    }
+    let last = insert();
+    assert_eq!(cache.keys.len(), 65_536 - 4_097 + 1);
+    for id in [cache.id, last].iter().chain(&ids[..16_384]) {
+        assert!(cache.keys.ends(cache.bucket.id, *id).is_some(), "one that was used lately is gone");
+    }
+}
+
+/// An upload that was opened with the cache's key, in a cache of uploads.
+fn upload(cache: &Cache) -> (Uploads, impl Fn(&Uploads) + use<>, Place) {
+    let clock = Arc::clone(&cache.clock) as Arc<dyn Clock>;
+    let uploads = Uploads::new(clock, Arc::clone(&cache.keys));
+    let keys = Arc::new(ObjectKeys::generate(Suite::Aes256Gcm).unwrap());
+    let record = RecordName::new(GatewayId::random().unwrap(), cache.bucket.id, "id", b"key").unwrap();
+    let upload = Arc::new(OpenUpload { keys, record, upload_id: "id".to_owned(), checksum: None });
+    let (bucket, ik, mark) = (cache.bucket.id, cache.id, cache.keys.mark(cache.bucket.id));
+    let keep = move |uploads: &Uploads| uploads.insert(bucket, "key", Arc::clone(&upload), ik, mark);
+    (uploads, keep, (bucket, "key".to_owned(), "id".to_owned()))
+}
+
+#[actix_rt::test]
+async fn an_uploads_key_goes_with_the_hour_of_the_key_that_opened_it() {
+    let cache = cache();
+    let (uploads, keep, place) = upload(&cache);
+    keep(&uploads);
+    for _ in 0..15 {
+        // In use all the time; the intermediate key is not, and goes.
+        cache.clock.advance(4 * MINUTE - Duration::from_secs(1));
+        cache.keys.evict();
+        uploads.evict();
+        assert!(uploads.get(&place).is_some());
+    }
+    assert!(cache.keys.is_empty());
+    cache.clock.advance(Duration::from_secs(15));
+    uploads.evict();
+    assert!(uploads.is_empty());
+    assert!(uploads.get(&place).is_none());
+}
+
+#[actix_rt::test]
+async fn an_uploads_key_goes_with_what_the_control_plane_refuses() {
+    let cache = cache();
+    let (uploads, keep, place) = upload(&cache);
+    for refuse in [
+        (|cache: &Cache| cache.keys.revoke(cache.bucket.id, cache.id)) as fn(&Cache),
+        |cache| cache.keys.revoke_active(cache.bucket.id),
+        |cache| drop(cache.keys.set_rights([(cache.bucket.id, Some(1))].into())),
+        |cache| drop(cache.keys.set_rights([(cache.bucket.id, None)].into())),
+    ] {
+        let cache = self::cache();
+        let (uploads, keep, place) = upload(&cache);
+        keep(&uploads);
+        assert!(uploads.get(&place).is_some());
+        refuse(&cache);
+        assert!(uploads.get(&place).is_none());
+        // Neither does it come back: the key was asked for before.
+        keep(&uploads);
+        assert!(uploads.is_empty());
+    }
+    keep(&uploads);
+    assert!(uploads.get(&place).is_some());
+}
+
+#[actix_rt::test]
+async fn a_node_that_loses_its_control_plane_keeps_its_keys_and_one_that_is_refused_keeps_none() {
+    let world = World::new();
+    let control = world.control().await;
+    let client = tenant(&control).await;
+    let relay = Relay::start(control.grpc_addr(), issue(&control, "one").await).await;
+    let clock = ManualClock::at(SystemClock::shared().unix());
+    let node = world.node_by(relay.endpoint(), relay.identity(), Arc::clone(&clock) as _).await;
+    let client = client.at(node.address());
+    client.put("/bucket", "").await.ok();
+    client.put("/bucket/object", "text").await.ok();
+    client.create_upload("/bucket/large").await;
+    control.stop().await;
+    until("the stream's end", async || node.node().keys.is_cut_off()).await;
+    clock.advance(6 * MINUTE);
+    node.node().keys.evict();
+    assert_eq!(client.get("/bucket/object").await.ok().body, "text", "it was not used for six minutes");
+
+    let control = world.control().await;
+    relay.set_upstream(control.grpc_addr());
+    until("the next stream", async || !node.node().keys.is_cut_off()).await;
+    client.create_upload("/bucket/large").await;
+    assert!(!node.node().keys.is_empty() && !node.node().uploads.is_empty());
+    control.registry().revoke_node("one").unwrap();
+    let keys = &node.node().keys;
+    until("the refusal", async || keys.is_empty() && node.node().uploads.is_empty()).await;
+    node.stop().await;
+    control.stop().await;
+}
+
+#[actix_rt::test]
 async fn an_expired_key_is_not_given_out_before_the_timer_has_come() {
     let mut cache = cache();
     cache.clock.advance(60 * MINUTE);
@@ -109,8 +266,7 @@ async fn an_expired_key_is_not_given_out_before_the_timer_has_come() {
 #[actix_rt::test]
 async fn the_timer_zeroizes_a_key_that_nobody_touches() {
     let (keys, _requests) = Keys::new(SystemClock::shared(), Arc::new(Metrics::new().unwrap()));
-    let short =
-        Lives { soft: Duration::ZERO, hard: Duration::from_millis(50), idle: Duration::from_millis(50) };
+    let short = Lives { hard: Duration::from_millis(50), idle: Duration::from_millis(50), ..LIVES };
     let timer = Arc::clone(&keys);
     let timer = actix_rt::spawn(async move { timer.keep_evicting().await });
     // The timer sleeps over an empty cache: taking a key in must wake it.

@@ -107,7 +107,9 @@ async fn ten_thousand_parts_become_one_object() {
     let record = RecordName::new(snapshot.gateway, bucket.id, &id, b"object").unwrap();
     let mut invented = invent(&keys, &record, &id);
     let upload = OpenUpload { keys: Arc::clone(&keys), record, upload_id: id.clone(), checksum: None };
-    steering.node.node().uploads.insert(bucket.id, "object", Arc::new(upload));
+    let node = steering.node.node();
+    let ik = node.keys.active(bucket).await.unwrap().id;
+    node.uploads.insert(bucket.id, "object", Arc::new(upload), ik, node.keys.mark(bucket.id));
     // The last is real: it lies in a stash, and its note in the storage.
     let last: Bytes = bytes(70_000, 1);
     let mut etags: Vec<_> = (1..COUNT).map(|number| format!("{}-0", etag(number))).collect();
