@@ -1,4 +1,5 @@
-"""Compares what works through Sealgate with what works against each server alone, and writes docs/s3-parity.md.
+"""Compares what works through Sealgate with what works against each server alone, and writes docs/s3-parity.md and the figures in
+docs/s3-compatibility.md.
 
   parity.py [filesystem|seaweedfs|versitygw|minio...]   runs the cases, records them in docs/results, writes the page
   parity.py --through [BACKEND...], --alone [SERVER...] only that half, beside what is recorded of the other
@@ -27,6 +28,8 @@ import recorded  # noqa: E402 (found through the line above)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PAGE = os.path.join(recorded.ROOT, "docs", "s3-parity.md")
+OVERVIEW = os.path.join(recorded.ROOT, "docs", "s3-compatibility.md")
+BETWEEN = re.compile(r"(?<=<!-- made by ops/compat/parity.py -->\n).*?(?=<!-- /made -->)", re.S)
 SERVERS = {"seaweedfs": "SeaweedFS", "versitygw": "versitygw", "minio": "MinIO"}
 BACKENDS = ("filesystem", *SERVERS)
 # A run that takes longer hangs.
@@ -214,15 +217,33 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def check() -> int:
-    """Whether the page is what is recorded, and everything is explained."""
-    with open(PAGE) as file:
-        wrong = [] if file.read() == page() else [f"{os.path.relpath(PAGE, recorded.ROOT)} is not what is recorded: run `just parity --page`"]
+def overview() -> str:
+    """docs/s3-compatibility.md with today's figures in their place."""
     explanations = differences()
+    found = {server: Comparison(server, explanations) for server in SERVERS}
+    rows = [[SERVERS[server], str(len(each.alone)), str(len(each.through & each.alone)), each.parity(), str(len(each.through - each.alone)), str(len(each.apart))]
+            for server, each in found.items()]
+    lines = table(["server", "cases that pass alone", "of these through Sealgate", "parity", "pass through only", "counted apart"], rows)
+    lines += ["", "What passes alone and not through:", ""]
+    for each in explanations:
+        cases = sorted({name for comparison in found.values() for name in comparison.lost if comparison.reasons[name] is each})
+        if cases:
+            lines.append(f"- {each.why}{' Counted apart.' if each.apart else ''} ({named(cases)})")
+    with open(OVERVIEW) as file:
+        return BETWEEN.sub(lambda _: "\n".join(lines) + "\n", file.read(), count=1)
+
+
+def check() -> int:
+    """Whether the pages are what is recorded, and everything is explained."""
+    wrong, explanations = [], differences()
+    for path, text in ((PAGE, page()), (OVERVIEW, overview())):
+        with open(path) as file:
+            if file.read() != text:
+                wrong.append(f"{os.path.relpath(path, recorded.ROOT)} is not what is recorded: run `just parity --page`")
     for backend in BACKENDS:
         unexplained = Comparison(backend, explanations).unexplained
         wrong += [f"{backend}: {name} fails through only, and differences.toml does not say why" for name in unexplained]
-    print("\n".join(wrong) or "docs/s3-parity.md is what is recorded, and every difference is explained")
+    print("\n".join(wrong) or "the pages are what is recorded, and every difference is explained")
     return 1 if wrong else 0
 
 
@@ -248,8 +269,9 @@ def main() -> int:
             some(backend, text)
         elif mine := tuple(half for half in halves if half == "through" or backend in SERVERS):
             record(backend, mine)
-    with open(PAGE, "w") as file:
-        file.write(page())
+    for path, text in ((PAGE, page()), (OVERVIEW, overview())):
+        with open(path, "w") as file:
+            file.write(text)
     return 0
 
 

@@ -81,6 +81,11 @@ fn text(shown: &Value) -> String {
             let _ = writeln!(more, "{name}: unproved: {}", kek.as_str().map(one_line).unwrap_or_default());
         }
     }
+    for (name, node) in shown["nodes"].as_object().into_iter().flatten() {
+        let (held, failed) = (node["held"].as_u64().unwrap_or(0), node["failed"].as_u64().unwrap_or(0));
+        let name = one_line(name);
+        let _ = writeln!(more, "node {name}: {held} keys in memory, {failed} requests failed for want of one");
+    }
     aligned(&rows) + &more
 }
 
@@ -131,7 +136,7 @@ mod tests {
                  "last_success_seconds": null, "last_error_seconds": 1, "last_error": "sealed\u{1b}[2J"}],
              "in_flight": 2, "waiting": 5, "limit_per_second": 12.5, "keys_in_memory": 1,
              "keks_unproved": ["vault-eu/tenant-a v3"], "examined": {"by": "ready", "error": "sealed"}},
-        ]});
+        ], "nodes": {"n1": {"held": 12, "failed": 3}}});
         assert_eq!(
             text(&shown),
             "PROVIDER  STATE     ADDRESS         ROLE       BREAKERS                               LAST SUCCESS\n\
@@ -141,7 +146,8 @@ mod tests {
              vault-eu https://a:8200: failed 1 s ago: sealed\\u{1b}[2J\n\
              vault-eu: 2 under way, 5 waiting, throttled to 12.5 a second; 1 keys in memory\n\
              vault-eu: examined by ready: sealed\n\
-             vault-eu: unproved: vault-eu/tenant-a v3\n"
+             vault-eu: unproved: vault-eu/tenant-a v3\n\
+             node n1: 12 keys in memory, 3 requests failed for want of one\n"
         );
     }
 }
