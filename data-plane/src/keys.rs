@@ -274,6 +274,7 @@ impl Keys {
     /// Whether the control plane can be reached: while it cannot, keys go on as long as their tenant allows.
     pub fn cut_off(&self, cut_off: bool) {
         self.lock().cut_off = cut_off;
+        self.metrics.control_plane(!cut_off);
         self.changed.notify_one();
     }
 
@@ -381,7 +382,9 @@ impl Keys {
     /// Drops all keys, and voids what was made of them: the control plane refuses this node.
     pub fn refuse_all(&self) {
         let mut state = self.lock();
-        let State { entries, active, refused, rights, .. } = &mut *state;
+        let State { entries, active, refused, rights, cut_off } = &mut *state;
+        // It heard from the control plane, which is why there is nothing to go on with.
+        *cut_off = false;
         active.clear();
         entries.drain().for_each(|_| self.metrics.key_evicted(Eviction::Revoked));
         rights.keys().for_each(|bucket| *refused.entry(*bucket).or_default() += 1);

@@ -27,6 +27,7 @@ pub struct Metrics {
     config_version: Gauge<u64>,
     config_rejected: Counter<u64>,
     kms_degraded: Gauge<u64>,
+    control_plane: Gauge<u64>,
     certificate_end: Gauge<u64>,
     swept: Counter<u64>,
     sigv2_requests: Counter<u64>,
@@ -137,6 +138,10 @@ impl Metrics {
                 .u64_gauge("sealgate_node_kms_degraded")
                 .with_description("Whether a KMS provider does not work, by the control plane's word.")
                 .build(),
+            control_plane: meter
+                .u64_gauge("sealgate_node_control_plane_connected")
+                .with_description("Whether there is a config stream from the control plane.")
+                .build(),
             certificate_end: meter
                 .u64_gauge("sealgate_node_certificate_end_seconds")
                 .with_description(
@@ -215,6 +220,11 @@ impl Metrics {
             KeyLookup::Degraded => "degraded",
         };
         self.key_lookups.add(1, &[KeyValue::new("result", found)]);
+    }
+
+    /// There is a config stream from the control plane, or none.
+    pub fn control_plane(&self, connected: bool) {
+        self.control_plane.record(u64::from(connected), &[]);
     }
 
     /// A key left the cache.

@@ -154,7 +154,6 @@ impl Node {
 
     /// The control plane refuses this node: its certificate is revoked, or over. What it has been given is not its any more.
     pub fn refused(&self) {
-        self.keys.cut_off(false);
         self.keys.refuse_all();
         self.uploads.evict();
     }
