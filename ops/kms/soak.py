@@ -59,8 +59,11 @@ class Client:
             self.book.client = self.node()
             killable = self.book.client.address[1] == int(self.stage.world.endpoints[1].rpartition(":")[2])
             try:
-                for answer in self.dice.choice(acts)(f"object-{self.dice.randrange(KEYS)}"):
+                act = self.dice.choice(acts)
+                for answer in act(f"object-{self.dice.randrange(KEYS)}"):
                     self.look(answer, killable)
+                    if act in (self.list, self.delete) and answer.status == 503 and not killable:
+                        self.wrong.append(f"{act.__name__} needs no key: {answer}")
                     refused = answer.status >= 400 or not answer.status
                     self.by_fault[self.stage.broken, str(answer.status or "none") if refused else "served"] += 1
             except Exception as error:  # The other clients go on, and this is told.
