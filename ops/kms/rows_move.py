@@ -107,8 +107,9 @@ def move_to_another_kms(scene):
     scene.proxies[1].set(fault.PASS)
     served_soon(scene, books)
     load = Load(books)
-    books.append(scene.book("while", 0, node=1))
-    wait(10, lambda: books[-1].put("object-0").status == 200, "PUT that needs a new key of the new KMS is served again")
+    fresh = scene.book("while", 0, node=1)
+    wait(10, lambda: fresh.put("object-0").status == 200, "PUT that needs a new key of the new KMS is served again")
+    books.append(fresh)
     told = to_its_end(scene, old)
     all_served(load, scene, "to the end of the move")
     assert told["kek"] == begun["kek"] and not version(told, old)["on_recovery_card"], f"{told}"
