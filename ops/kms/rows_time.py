@@ -87,7 +87,9 @@ def upload_key_held_without_the_buckets(scene):
     wait(MOVED_SECONDS, lambda: book.listing()[0].status == 200, "LIST after the jump")
     stored.append(served(book.upload_part("big", upload, 2, parts[1]), what="UploadPart within the five minutes"))
     moved(scene, 200)
-    wait(MOVED_SECONDS, lambda: book.listing()[0].status == 200, "LIST after the jump")
+    # While a node is cut off no key goes for being unused: it must have let go of it before the control plane is ended.
+    evicted = lambda: scene.world.metric("sealgate_node_key_evictions_total", scene.world.health[0], reason="idle")  # noqa: E731
+    wait(MOVED_SECONDS, lambda: evicted() >= 1, "the node lets go of the bucket's key")
     scene.proxies[0].set(fault.REFUSE)
     scene.world.control.restart()
     moved(scene, 0)
