@@ -14,7 +14,12 @@ import servers
 import world
 
 ACCESS_KEY, SECRET_KEY = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+# As AWS says that it does not work.
+FAILED = (500, b'{"__type":"KMSInternalException","message":"made up"}')
 CREDENTIALS = f"[default]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n"
+# Somebody has renewed them.
+NEW_ACCESS_KEY = "AKIAI44QH8DHBEXAMPLE"
+RENEWED = CREDENTIALS.replace(ACCESS_KEY, NEW_ACCESS_KEY)
 
 
 def program(variable: str, tool: str) -> str:
@@ -99,9 +104,9 @@ class Microburst:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return answer.read()
 
-    def fail(self, operation: str, code: str, status=400):
-        """Every call of an operation is answered with this error, until `heal`."""
-        self._call("POST", [{"service": "kms", "operation": operation, "times": 1_000_000, "error": {"code": code, "status": status}}])
+    def fail(self, operation: str, code: str, status=400, times=1_000_000):
+        """So many calls of an operation are answered with this error, until `heal`."""
+        self._call("POST", [{"service": "kms", "operation": operation, "times": times, "error": {"code": code, "status": status}}])
 
     def heal(self):
         self._call("DELETE", [])

@@ -7,7 +7,9 @@ they are. HTTP/1.1 with Content-Length is all that it understands: what a client
 
 import asyncio
 import collections
+import contextlib
 import dataclasses
+import json
 import random
 import re
 import socket
@@ -16,23 +18,36 @@ import threading
 import time
 
 SLOW_SECONDS = 1.0
+# Long enough for two that overlap to be seen, and far below an attempt's 400 ms.
+DROP_SECONDS = 0.05
 # Nobody is kept for longer, whatever the fault.
 HANG_SECONDS = 60
 MAX_BODY = 1 << 20
 FAILED = b"HTTP/1.1 %d Made Up\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
 
-# What it does with a request, or with a connection that comes.
-PASS, REFUSE, HANG, SLOW, RESET, CUT, HALF, ANSWER = "pass", "refuse", "hang", "slow", "reset", "cut", "half", "answer"
+# What it does with a request, or with a connection that comes. REFUSE has no listener, so nothing of it can be counted; DROP takes each
+# connection, counts it as a request, and resets it before it has heard anything.
+PASS, REFUSE, DROP, HANG, SLOW, RESET, CUT, HALF, ANSWER = "pass", "refuse", "drop", "hang", "slow", "reset", "cut", "half", "answer"
+DROPPED = "a connection"
+# What ANSWER and HALF answer, unless told otherwise.
+MADE_UP = (500, b'{"errors":["made up"]}')
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Seen:
-    """One request: when it came (monotonic seconds), what it was, and what was done with it."""
+    """One request: when it came (monotonic seconds), what it was, under which key, and what was done with it."""
 
     at: float
     method: str
     path: str
     fault: str
+    # A KEK's name or id; empty where it is about none.
+    key: str = ""
+    # The access key id that it is signed with, where it is.
+    login: str = ""
+    # When it was answered or broken off, and the answer's status (0: none whole).
+    until: float = float("inf")
+    status: int = 0
 
     @property
     def operation(self) -> str:
@@ -45,18 +60,35 @@ def operation_of(path: str) -> str:
     return re.sub(r"(?<=transit/)(\w+)/.*", r"\1", path) or "/"
 
 
+def key_of(path: str, body: bytes) -> str:
+    """The KEK that a request is about: after `transit/<operation>/` in OpenBao's paths, in the document of AWS's."""
+    if path.startswith("/v1/"):
+        found = re.match(r"/v1/transit/\w+/([^?]+)", path)
+        return found[1] if found else ""
+    try:
+        return json.loads(body or b"{}").get("KeyId", "").rpartition("/")[2]
+    except ValueError:
+        return ""
+
+
+def at_once(seen: list[Seen], until: float = float("inf")) -> int:
+    """How many of these were under way at the same time at most, as far as they began before a moment."""
+    began = [one for one in seen if one.at < until]
+    return max((sum(other.at <= one.at < other.until for other in began) for one in began), default=0)
+
+
 class FaultProxy:
     """Listens on one port for its whole life, also across `refuse`; everything else is passed on to `upstream`."""
 
     def __init__(self, upstream: int, seed: int = 0):
-        self.upstream, self.fault, self.answer = upstream, PASS, (500, b'{"errors":["made up"]}')
+        self.upstream, self.fault, self.answer = upstream, PASS, MADE_UP
         self.slow_seconds = SLOW_SECONDS
         # Of the fault: requests that it is for, by their operation; all when empty.
         self.only: frozenset[str] = frozenset()
         self.dice = random.Random(seed)
         self.lock = threading.Lock()
         self.seen: list[Seen] = []
-        self.connections = self.refused_connections = self.open_requests = self.most_open = 0
+        self.connections = self.open_requests = 0
         self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._server = None
@@ -119,7 +151,7 @@ class FaultProxy:
             await self._close()
         elif self._server is None:
             await self._listen()
-        if fault == RESET:
+        if fault in (RESET, DROP):
             for writer in list(self._writers):
                 abort(writer)
 
@@ -128,6 +160,11 @@ class FaultProxy:
         self._writers.add(writer)
         upstream = None
         try:
+            if self.fault == DROP:
+                with self._counted(Seen(time.monotonic(), "", DROPPED, DROP)):
+                    await asyncio.sleep(DROP_SECONDS)
+                    abort(writer)
+                return
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = int(re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)[1]) if b"ontent-" in head.lower() else 0
@@ -135,7 +172,7 @@ class FaultProxy:
                 method, path = head.split(b" ", 2)[:2]
                 target = re.search(rb"(?i)\r\nx-amz-target: *(\S+)", head)
                 path = target[1].decode().rpartition(".")[2] if target else path.decode("latin-1")
-                upstream = await self._one(reader, writer, upstream, method.decode(), path, head + body)
+                upstream = await self._one(reader, writer, upstream, method.decode(), path, head, body)
                 if upstream is None:
                     return
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
@@ -148,20 +185,31 @@ class FaultProxy:
                     each.close()
 
     def _applies(self, path: str) -> str:
-        if self.fault in (PASS, REFUSE) or (self.only and operation_of(path) not in self.only):
+        if self.fault in (PASS, REFUSE, DROP) or (self.only and operation_of(path) not in self.only):
             return PASS
         if self.fault == HALF:
             return ANSWER if self.dice.random() < 0.5 else PASS
         return self.fault
 
-    async def _one(self, reader, writer, upstream, method, path, request):
+    @contextlib.contextmanager
+    def _counted(self, one: Seen):
+        """Notes a request, and when it is over."""
+        with self.lock:
+            self.seen.append(one)
+            self.open_requests += 1
+        try:
+            yield one
+        finally:
+            with self.lock:
+                one.until = time.monotonic()
+                self.open_requests -= 1
+
+    async def _one(self, reader, writer, upstream, method, path, head, body):
         """Deals with a request; None when its connection is to end, else the one to the KMS."""
         fault = self._applies(path)
-        with self.lock:
-            self.seen.append(Seen(time.monotonic(), method, path, fault))
-            self.open_requests += 1
-            self.most_open = max(self.most_open, self.open_requests)
-        try:
+        signed = re.search(rb"Credential=(\w+)/", head)
+        login = signed[1].decode() if signed else ""
+        with self._counted(Seen(time.monotonic(), method, path, fault, key_of(path, body), login)) as one:
             if fault == HANG:
                 # Until the client gives up: then it is no open request any more.
                 await asyncio.wait([asyncio.ensure_future(reader.read(1))], timeout=HANG_SECONDS)
@@ -170,12 +218,12 @@ class FaultProxy:
                 abort(writer)
                 return None
             if fault == ANSWER:
-                status, body = self.answer
-                writer.write(FAILED % (status, len(body), body))
+                one.status, text = self.answer
+                writer.write(FAILED % (one.status, len(text), text))
                 await writer.drain()
                 return upstream or await self._connect()
             upstream = upstream or await self._connect()
-            upstream[1].write(request)
+            upstream[1].write(head + body)
             await upstream[1].drain()
             head = await upstream[0].readuntil(b"\r\n\r\n")
             body, goes_on = await read_body(upstream[0], head, method)
@@ -185,12 +233,10 @@ class FaultProxy:
                 writer.write((head + body)[:len(head) + len(body) // 2])
                 await writer.drain()
                 return None
+            one.status = int(head[9:12])
             writer.write(head + body)
             await writer.drain()
             return upstream if goes_on else None
-        finally:
-            with self.lock:
-                self.open_requests -= 1
 
     async def _connect(self):
         return await asyncio.open_connection("127.0.0.1", self.upstream)

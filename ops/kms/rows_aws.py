@@ -2,7 +2,7 @@
 
 import aws
 import faultproxy as fault
-from rows import at_once, denied, row, served, unavailable, until_open
+from rows import at_once, denied, milliseconds, row, served, unavailable, until_open
 from world import wait
 
 # AWS's word, its status, and what a client of Sealgate must see.
@@ -44,14 +44,15 @@ def aws_words(scene):
         scene.figure(f"{name}: served again after, s", scene.recovers(book))
 
 
-@row(seconds=240, refuse=fault.REFUSE, hang=fault.HANG)
+@row(seconds=240, refuse=fault.REFUSE, hang=fault.HANG, reset=fault.RESET, cut=fault.CUT, errors=fault.ANSWER)
 def aws_down(scene, way):
     """AWS cannot be reached: held keys go on, what needs one is 503 at once, and it is used again within 10 s."""
     scene.aws(aws.moto())
     warm, cold = scene.book("warm"), scene.book("cold")
     scene.cold()
+    asked = scene.asked()
     scene.warm(warm)
-    scene.proxy.set(way)
+    scene.proxy.set(way, answer=aws.FAILED)
     until_open(scene, cold)
     answers = [unavailable(cold.get("object-0"), "GET") for _ in range(20)]
     at_once(scene, answers)
@@ -60,6 +61,37 @@ def aws_down(scene, way):
     served(cold.listing()[0], what="LIST")
     scene.proxy.set(fault.PASS)
     scene.figure("served again after, s", scene.recovers(cold))
+    scene.not_amplified(asked)
+
+
+@row(seconds=240)
+def aws_credentials_expire(scene):
+    """AWS says that the credentials have expired: 503, not 403, and held keys go on; renewed in their file, the next call has them."""
+    scene.aws(aws.moto())
+    warm, pool = scene.book("warm"), scene.pool(3)
+    scene.cold()
+    scene.warm(warm)
+    scene.burst.fail("Decrypt", "ExpiredTokenException")
+    answers = []
+    for _ in range(10):
+        for book in pool:
+            answers.append(unavailable(book.get("object-0"), "GET while expired"))
+        served(warm.get("object-0"), what="GET with a key in the cache")
+    scene.figure("503s, ms", milliseconds(answers))
+    served(warm.put("more"), what="PUT with a key in the cache")
+    scene.burst.heal()
+    for book in pool[:2]:
+        scene.recovers(book)
+    scene.cold()
+    mark = scene.mark()
+    scene.world.write("aws-credentials", aws.RENEWED)
+    # The old ones still work, unless something says that they do not: once.
+    scene.burst.fail("Decrypt", "ExpiredTokenException", times=1)
+    for book in pool:
+        served(book.get("object-0"), what="GET when they are renewed")
+    logins = [one.login for one in scene.seen(mark) if one.operation == "Decrypt"]
+    scene.figure("decrypts with the old and the new", f"{logins.count(aws.ACCESS_KEY)}, {logins.count(aws.NEW_ACCESS_KEY)}")
+    assert logins[-1] == aws.NEW_ACCESS_KEY, "what was renewed was not taken"
 
 
 @row(seconds=400)

@@ -14,10 +14,10 @@ from rows import row, served
 DENIED, UNAVAILABLE = 5, 6
 
 
-def sealgate(scene, *arguments: str) -> subprocess.CompletedProcess:
+def sealgate(scene, *arguments: str, card: str = "") -> subprocess.CompletedProcess:
     """The offline tool, with the recovery card and the control plane's own configuration."""
     home = scene.world.data
-    keys = ["--fs-root", f"{home}/backend", "--recovery-card", f"{home}/card", "--kms", f"{home}/control-plane.toml"]
+    keys = ["--fs-root", f"{home}/backend", "--recovery-card", card or f"{home}/card", "--kms", f"{home}/control-plane.toml"]
     return subprocess.run([world.binary("sealgate"), arguments[0], *keys, *arguments[1:]], cwd=home, env=world.clean_environment(),
                           stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
 

@@ -16,12 +16,11 @@ def throttled_waits_then_503(scene):
     scene.dev()
     warm, pool = scene.book("warm"), scene.pool(10)
     scene.cold()
+    asked = scene.asked()
     scene.warm(warm)
     scene.proxy.set(fault.ANSWER, answer=THROTTLED)
-    mark = scene.mark()
     answers = [unavailable(book.get("object-0"), "GET while throttled") for book in pool for _ in range(2)]
     scene.figure("503s while throttled, ms", milliseconds(answers))
-    scene.figure("decrypts sent while throttled", scene.decrypts(mark))
     served(warm.get("object-0"), what="GET with a key in the cache")
     served(warm.put("more"), what="PUT with a key in the cache")
     scene.proxy.set(fault.PASS)
@@ -30,22 +29,21 @@ def throttled_waits_then_503(scene):
         assert answer.status in (200, 503), f"{answer}"
     for book in pool:
         scene.recovers(book)
+    scene.not_amplified(asked)
 
 
 @row
 def throttled_half_of_the_time_is_queued(scene):
-    """Half of all requests throttled: what is asked again is served, and the KMS gets no more than it takes."""
+    """Half of all requests throttled: what is asked again is served, and the KMS gets hardly more than was wanted of it."""
     scene.dev()
     pool = scene.pool(24)
     scene.cold()
+    asked = scene.asked()
     scene.proxy.set(fault.HALF, answer=THROTTLED, only=["transit/decrypt"])
-    mark, asked = scene.mark(), scene.unwraps_asked()
     for book in pool:
         wait(60, lambda book=book: book.get("object-0").status == 200, f"{book.bucket} is served in the end")
-    wanted, sent = scene.unwraps_asked() - asked, scene.decrypts(mark)
-    scene.figure("decrypts that reached the KMS / unwraps wanted", f"{sent} / {wanted:.0f}")
-    # What was throttled has done no work; one more try each is what the queue is for.
-    assert sent <= 2 * wanted, "more than asked for"
+    # A second try of what was throttled comes out of the same tenth as any other; who gets none comes again after Retry-After.
+    scene.figure("amplification", scene.not_amplified(asked))
 
 
 @row(ci=True)
@@ -54,6 +52,7 @@ def sealed_is_down(scene):
     scene.dev()
     warm, cold = scene.book("warm"), scene.book("cold")
     scene.cold()
+    asked = scene.asked()
     scene.warm(warm)
     scene.bao.seal()
     until_open(scene, cold)
@@ -64,6 +63,7 @@ def sealed_is_down(scene):
     served(cold.delete("object-1"), 204, "DELETE")
     scene.bao.unseal()
     scene.figure("served again after, s", scene.recovers(cold))
+    scene.not_amplified(asked)
 
 
 @row(ci=True)

@@ -71,3 +71,34 @@ def a_new_key_is_wanted_while_down(scene):
     assert scene.control_metric("degraded_keys_total") >= 1
     scene.proxy.set(fault.PASS)
     eventually(book, 200, "GET")
+
+
+@row(ci=True, seconds=240)
+def upload_key_held_without_the_buckets(scene):
+    """Down, a node holds an upload's key and has let go of the bucket's: UploadPart is served, Complete is 503, and served with the KMS back."""
+    # The control plane starts anew in it, which needs its own KEK: that is in the other KMS.
+    book = scene.pair(faked_clock=True).book("uploads")
+    created, upload = book.create_upload("big")
+    served(created)
+    parts = [book.body(5 << 20), book.body(5 << 20), book.body(70_000)]
+    stored = [served(book.upload_part("big", upload, 1, parts[0]))]
+    # What was not used for five minutes goes: the upload's key is used meanwhile, the bucket's is not.
+    moved(scene, 200)
+    wait(MOVED_SECONDS, lambda: book.listing()[0].status == 200, "LIST after the jump")
+    stored.append(served(book.upload_part("big", upload, 2, parts[1]), what="UploadPart within the five minutes"))
+    moved(scene, 200)
+    # While a node is cut off no key goes for being unused: it must have let go of it before the control plane is ended.
+    evicted = lambda: scene.world.metric("sealgate_node_key_evictions_total", scene.world.health[0], reason="idle")  # noqa: E731
+    wait(MOVED_SECONDS, lambda: evicted() >= 1, "the node lets go of the bucket's key")
+    scene.proxies[0].set(fault.REFUSE)
+    scene.world.control.restart()
+    moved(scene, 0)
+    unavailable(book.get("object-0"), "GET, which needs the bucket's key")
+    stored.append(served(book.upload_part("big", upload, 3, parts[2]), what="UploadPart with the upload's key held"))
+    listed = list(zip(stored, parts))
+    unavailable(book.complete("big", upload, listed), "Complete, which needs the bucket's key")
+    unavailable(book.get("object-0"), "GET, which needs the bucket's key")
+    scene.proxies[0].set(fault.PASS)
+    scene.recovers(book)
+    served(book.complete("big", upload, listed), what="Complete with the KMS back")
+    served(book.get("big"), what="GET of the whole")

@@ -2,8 +2,10 @@
 
 import collections
 import contextlib
-import datetime
 import dataclasses
+import datetime
+import json
+import subprocess
 import time
 
 import aws
@@ -16,24 +18,41 @@ from world import wait
 
 # The design's: a KMS that works again is used again within this.
 RECOVERY_SECONDS = 10
+# The design's: a failing KMS gets no more than this times what was wanted of it.
+AMPLIFICATION = 1.1
+# What uses a KEK: of OpenBao (its current version is one of them), of AWS.
+KEY_USE = ("transit/decrypt", "transit/encrypt", "transit/keys", "Decrypt", "Encrypt")
+# The two providers of a `pair`.
+OLD, NEW = "old", "new"
 
 
 def vault_table(addresses: list[str], role: str, extra: str = "") -> str:
     """The configuration's tables for an OpenBao at these addresses, which the control plane logs in to by AppRole."""
+    return f'[kms]\ndefault = "{world.PROVIDER}"\n' + vault_provider(world.PROVIDER, addresses, role, extra=extra)
+
+
+def vault_provider(name: str, addresses: list[str], role: str, secret: str = "secret-id", extra: str = "") -> str:
+    """One provider's tables."""
     listed = ", ".join(f'"{address}"' for address in addresses)
     return f"""
-[kms]
-default = "{world.PROVIDER}"
-
-[kms.vault.{world.PROVIDER}]
+[kms.vault.{name}]
 addresses = [{listed}]
 mount = "transit"
 {extra}
-[kms.vault.{world.PROVIDER}.auth]
+[kms.vault.{name}.auth]
 method = "approle"
 role_id = "{role}"
-secret_id_file = "{{data}}/secret-id"
+secret_id_file = "{{data}}/{secret}"
 """
+
+
+@dataclasses.dataclass
+class Asked:
+    """A moment in what is asked of the KMS and in what came to it, to see what came of it since."""
+
+    mark: list[int]
+    wanted: float
+    let_through: float
 
 
 @dataclasses.dataclass
@@ -57,6 +76,8 @@ class Scene:
         self.stack = contextlib.ExitStack()
         self.report = Report()
         self.bao: openbao.Bao | None = None
+        # The second KMS, where there are two.
+        self.other: openbao.Bao | None = None
         self.account = self.burst = None
         self.proxies: list[faultproxy.FaultProxy] = []
         self.world: world.World | None = None
@@ -69,6 +90,20 @@ class Scene:
         self.bao = openbao.Dev()
         self.stack.callback(self.bao.stop)
         return self._planes([self.bao.port], nodes, token_ttl, token_max_ttl, extra, faked_clock, cabled)
+
+    def pair(self, nodes=1, faked_clock=False):
+        """Two OpenBaos, one proxy each: `old` has new tenants' KEKs, `new` the control plane's own, which does not move."""
+        secrets, text = {}, f'[kms]\ndefault = "{OLD}"\nsystem = "{NEW}"\n'
+        self.bao, self.other = openbao.Dev(), openbao.Dev()
+        for name, bao in ((OLD, self.bao), (NEW, self.other)):
+            self.stack.callback(bao.stop)
+            bao.prepare()
+            self.proxies.append(faultproxy.FaultProxy(bao.port))
+            self.stack.callback(self.proxies[-1].close)
+            role, secrets[f"secret-id-{name}"] = bao.approle()
+            text += vault_provider(name, [self.proxies[-1].endpoint], role, f"secret-id-{name}")
+        self.world = self.stack.enter_context(world.World(text, nodes, secrets, faked_clock=faked_clock))
+        return self
 
     def cluster(self, nodes=1):
         """Three OpenBaos with raft."""
@@ -136,6 +171,15 @@ class Scene:
     def control_metric(self, name: str, **labels) -> float:
         return self.world.metric(f"sealgate_control_{name}", **labels)
 
+    def admin(self, *arguments: str, seconds=60) -> dict:
+        """`sealgate admin …` as an operator calls it, which must succeed; what it prints."""
+        environment = {**world.clean_environment(), "SEALGATE_ADMIN_URL": f"http://127.0.0.1:{self.world.admin}",
+                       "SEALGATE_ADMIN_TOKEN_FILE": f"{self.world.data}/admin-token"}
+        done = subprocess.run([world.binary("sealgate"), "--json", "admin", *arguments], env=environment, cwd=self.world.data,
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds)
+        assert done.returncode == 0, f"sealgate admin {' '.join(arguments)}: {done.returncode} {done.stderr.strip()}"
+        return json.loads(done.stdout)
+
     def unwraps_asked(self) -> float:
         """Unwraps that the key service wanted: what the KMS gets beyond them is amplification."""
         return self.control_metric("kms_calls_total", operation="unwrap")
@@ -146,13 +190,51 @@ class Scene:
 
     def decrypts(self, mark=None) -> int:
         """Decrypts under the tenant's KEK that came to any of the addresses. Under the system's, health is examined all the time."""
-        return self.of_tenant(mark).get("transit/decrypt", 0)
+        found = self.of_tenant(mark)
+        return found.get("transit/decrypt", 0) + found.get("Decrypt", 0)
 
     def of_tenant(self, mark=None) -> dict[str, int]:
         """Requests about the tenant's KEK that came to any of the addresses, by operation."""
-        kek = self.world.tenant["kek"].partition("/")[2]
-        seen = [one for number, proxy in enumerate(self.proxies) for one in proxy.since(mark[number] if mark else 0)]
-        return dict(collections.Counter(one.operation for one in seen if one.path.endswith(f"/{kek}")))
+        return self.about(self.world.tenant["kek"], mark)
+
+    def about(self, kek: str, mark=None) -> dict[str, int]:
+        """Requests about a KEK, by its reference, that came to any of the addresses, by operation."""
+        key = kek.partition("/")[2].rpartition("/")[2]
+        return dict(collections.Counter(one.operation for one in self.seen(mark) if one.key == key))
+
+    def seen(self, mark=None) -> list[faultproxy.Seen]:
+        """What came to any of the addresses since then."""
+        return [one for number, proxy in enumerate(self.proxies) for one in proxy.since(mark[number] if mark else 0)]
+
+    def asked(self) -> Asked:
+        """Now, for `not_amplified`: with cold caches, since the retry budget is empty then."""
+        return Asked(self.mark(), self.unwraps_asked(), self._let_through())
+
+    def _let_through(self) -> float:
+        """Calls that the layer around the KMS did not refuse by itself, and its own probes: of all operations, which share a budget."""
+        samples, sum_of = self.world.metrics(), 0.0
+        for sample, value in samples.items():
+            if sample.startswith("sealgate_control_kms_requests_total{") and 'outcome="refused"' not in sample:
+                sum_of += value
+            if sample.startswith("sealgate_control_kms_attempts_total{") and 'kind="probe"' in sample:
+                sum_of += value
+        return sum_of
+
+    def not_amplified(self, before: Asked, what="") -> float:
+        """Fails where the KMS got more than a tenth beyond what was wanted of it; one is allowed for, which small numbers need.
+
+        Twice: decrypts under the tenant's KEK over those that the key service wanted, and, since a breaker that is open makes the
+        first easy, all use of keys, examinations included, over the calls that no breaker held back.
+        """
+        wanted, sent = self.unwraps_asked() - before.wanted, self.decrypts(before.mark)
+        used = sum(one.operation in KEY_USE for one in self.seen(before.mark))
+        let_through = self._let_through() - before.let_through
+        suffix = f", {what}" if what else ""
+        self.figure(f"decrypts that reached the KMS / unwraps wanted{suffix}", f"{sent} / {wanted:.0f}")
+        self.figure(f"all that reached the KMS / calls that no breaker held back{suffix}", f"{used} / {let_through:.0f}")
+        assert sent <= AMPLIFICATION * wanted + 1, f"{sent} decrypts for {wanted:.0f}{suffix}"
+        assert used <= AMPLIFICATION * let_through + 1, f"{used} requests for {let_through:.0f} calls{suffix}"
+        return sent / max(1, wanted)
 
     def mark(self) -> list[int]:
         return [proxy.marked() for proxy in self.proxies]

@@ -11,6 +11,7 @@ or one that takes longer than a client may wait, fails the soak. At the end ever
 """
 
 import argparse
+import collections
 import json
 import os
 import random
@@ -35,6 +36,7 @@ STUCK_SECONDS = 25
 ROOM_KIB = 24 << 10
 SIZES = (0, 1, 4_000, 65_536, 65_537, 200_000)
 REFUSED = (503,)
+NOTHING = "nothing"
 
 
 class Client:
@@ -44,6 +46,8 @@ class Client:
         self.stage, self.number, self.dice = stage, number, random.Random(number)
         self.book = stage.book(f"soak-{number:02d}", 1)
         self.wrong, self.turn = [], 0
+        # Answers by what was broken when they came; what is mended may still be felt under "nothing".
+        self.by_fault = collections.Counter()
 
     def node(self):
         return self.stage.world.client(self.dice.randrange(2))
@@ -55,8 +59,13 @@ class Client:
             self.book.client = self.node()
             killable = self.book.client.address[1] == int(self.stage.world.endpoints[1].rpartition(":")[2])
             try:
-                for answer in self.dice.choice(acts)(f"object-{self.dice.randrange(KEYS)}"):
+                act = self.dice.choice(acts)
+                for answer in act(f"object-{self.dice.randrange(KEYS)}"):
                     self.look(answer, killable)
+                    if act in (self.list, self.delete) and answer.status == 503 and not killable:
+                        self.wrong.append(f"{act.__name__} needs no key: {answer}")
+                    refused = answer.status >= 400 or not answer.status
+                    self.by_fault[self.stage.broken, str(answer.status or "none") if refused else "served"] += 1
             except Exception as error:  # The other clients go on, and this is told.
                 self.wrong.append(f"{type(error).__name__}: {error}")
 
@@ -116,6 +125,7 @@ class Breaker(threading.Thread):
 
     def __init__(self, stage: scene.Scene, seed: int):
         super().__init__(daemon=True)
+        stage.broken = NOTHING
         self.stage, self.dice, self.over, self.done, self.error = stage, random.Random(seed), threading.Event(), {}, None
 
     def run(self):
@@ -124,7 +134,9 @@ class Breaker(threading.Thread):
             while not self.over.wait(self.dice.uniform(2, 8)):
                 way = self.dice.choice(ways)
                 self.done[way] = self.done.get(way, 0) + 1
+                self.stage.broken = way
                 self.act(way, self.dice.uniform(2, 12))
+                self.stage.broken = NOTHING
         except Exception as error:
             self.error = f"{type(error).__name__}: {error}"
 
@@ -196,6 +208,9 @@ def main() -> int:
         wrong += [complaint for client in clients for complaint in client.wrong]
         wrong += [complaint for name, seen in samples.items() for complaint in grown(name, seen)]
         stage.figure("faults", dict(sorted(breaker.done.items())))
+        counts = sum((client.by_fault for client in clients), collections.Counter())
+        for way in sorted({way for way, _ in counts}):
+            stage.figure(f"answers during {way}", {what: count for (broken, what), count in sorted(counts.items()) if broken == way})
         stage.figure("memory, MiB: second fifth's highest / last fifth's lowest / highest",
                      {name: [max(seen[len(seen) // 5:2 * len(seen) // 5 or 1]) >> 10, min(seen[-(len(seen) // 5 or 1):]) >> 10, max(seen) >> 10]
                       for name, seen in samples.items()})

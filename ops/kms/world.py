@@ -102,6 +102,12 @@ class Process:
             self.process.kill()
             self.process.wait()
 
+    def pause(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.process.send_signal(signal.SIGCONT)
+
     def stop(self):
         """SIGTERM, as a service manager does."""
         self.process.send_signal(signal.SIGTERM)
