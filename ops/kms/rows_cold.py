@@ -12,7 +12,8 @@ import sigv4
 from rows import row, served, together, unavailable, until_open
 from world import wait
 
-READERS = 10_000
+# The fewer in CI, whose machine may be too slow to let 10,000 wait in the time that a node gives a silent control plane.
+READERS = {"full": 10_000, "ci": 2_500}
 # What a node waits for a request's head: who has connected first would be sent away.
 PATIENCE_SECONDS = 30
 HALF_SECONDS = {"full": 20, "ci": 12}
@@ -85,6 +86,7 @@ def waiting(scene) -> float:
 @row(ci=True, seconds=240)
 def ten_thousand_reads_cost_one_call(scene):
     """Cold caches, 10,000 GETs under one IK from as many connections that are open at once, over two nodes: exactly one decrypt."""
+    readers = READERS[scene.size]
     book = scene.dev(nodes=2).book("one")
     scene.cold()
     mark, began = scene.mark(), time.monotonic()
@@ -98,15 +100,15 @@ def ten_thousand_reads_cost_one_call(scene):
 
     def all_wait():
         sent = time.monotonic()
-        while waiting(scene) < READERS:
-            assert time.monotonic() < sent + SILENT_SECONDS, f"{waiting(scene):.0f} of {READERS} wait for the key after {SILENT_SECONDS} s"
+        while waiting(scene) < readers:
+            assert time.monotonic() < sent + SILENT_SECONDS, f"{waiting(scene):.0f} of {readers} wait for the key after {SILENT_SECONDS} s"
             time.sleep(0.1)
         waited.append(time.monotonic() - sent)
         control.resume()
 
     try:
         credentials, path = scene.world.credentials, book.path("object-0")
-        reading = read_all(scene.world.endpoints, credentials, path, READERS, scene.when(), stand_still, all_wait)
+        reading = read_all(scene.world.endpoints, credentials, path, readers, scene.when(), stand_still, all_wait)
         answers, connected = asyncio.run(reading)
     finally:
         control.resume()
@@ -119,8 +121,8 @@ def ten_thousand_reads_cost_one_call(scene):
     scene.figure("seconds for all", time.monotonic() - began)
     for what, count in counts.items():
         book.counts[f"GET {what}"] += count
-    assert connected == READERS, f"{connected} of {READERS} connections were open when the first request was sent"
-    assert counts == {"200": READERS}, f"answered {dict(counts)}"
+    assert connected == readers, f"{connected} of {readers} connections were open when the first request was sent"
+    assert counts == {"200": readers}, f"answered {dict(counts)}"
     assert scene.decrypts(mark) == 1, f"{scene.decrypts(mark)} decrypts"
 
 
