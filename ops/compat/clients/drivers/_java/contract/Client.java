@@ -107,4 +107,9 @@ public interface Client {
     default void sync(String bucket, String prefix, Path tree) throws Exception {
         throw new Absent("the SDK has no sync of a tree");
     }
+
+    /** Whole jobs beside the scenarios, by their names. */
+    default Map<String, Contract.Scenario> jobs() {
+        return Map.of();
+    }
 }

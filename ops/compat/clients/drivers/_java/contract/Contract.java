@@ -94,14 +94,14 @@ public final class Contract {
         return answer.body();
     }
 
-    static void same(String what, Object got, Object want) {
+    public static void same(String what, Object got, Object want) {
         if (!got.equals(want)) {
             throw new AssertionError(what + ": " + got + " instead of " + want);
         }
     }
 
     /** Bodies are compared without printing them. */
-    static void sameBytes(String what, byte[] got, byte[] want) {
+    public static void sameBytes(String what, byte[] got, byte[] want) {
         if (!java.util.Arrays.equals(got, want)) {
             throw new AssertionError(what + ": " + got.length + " bytes that are not the " + want.length + " put");
         }

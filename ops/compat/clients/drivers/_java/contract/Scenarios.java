@@ -43,7 +43,10 @@ public final class Scenarios {
 
     public static void main(Connect connect) throws Exception {
         Told told = Contract.read();
-        Contract.run(told, new Scenarios(connect.to(told), told).all());
+        Client client = connect.to(told);
+        Map<String, Scenario> all = new Scenarios(client, told).all();
+        all.putAll(client.jobs());
+        Contract.run(told, all);
     }
 
     private Scenarios(Client client, Told told) {
