@@ -5,6 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
+use aws_sdk_s3::error::SdkError;
+use aws_sdk_s3::operation::head_object::{HeadObjectError, HeadObjectOutput};
 use aws_sdk_s3::operation::put_object::PutObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 
@@ -59,14 +61,17 @@ impl Driver {
         deleted.map(drop).with_context(|| format!("delete of {key:?}"))
     }
 
+    pub async fn head(&self, key: &str) -> Result<HeadObjectOutput> {
+        let head = self.s3.head_object().bucket(&self.bucket).key(key).send().await;
+        head.map_err(|error| refused_head(key, error))
+    }
+
     /// Demands that HEAD answers with 404.
     pub async fn gone(&self, bucket: &str, key: &str) -> Result<()> {
         match self.s3.head_object().bucket(bucket).key(key).send().await {
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => Ok(()),
-            Err(error) => Err(error).with_context(|| format!("head of {key:?}, which is to answer with 404")),
-            Ok(head) => {
-                bail!("{key:?} is there, with {:?} bytes, and should not be", head.content_length)
-            }
+            Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => Ok(()),
+            Err(error) => Err(refused_head(key, error).context("it is to be gone")),
+            Ok(head) => bail!("{key:?} is there, with {:?} bytes, and is to be gone", head.content_length),
         }
     }
 
@@ -85,6 +90,12 @@ impl Driver {
         }
         Ok(listing)
     }
+}
+
+/// The answer to a HEAD has no body to say what is wrong: its status does.
+fn refused_head(key: &str, error: SdkError<HeadObjectError>) -> anyhow::Error {
+    let status = error.raw_response().map(|answer| answer.status().as_u16());
+    anyhow::Error::new(error).context(format!("head of {key:?}, status {status:?}"))
 }
 
 /// Reads a body to its end, where the SDK checks it.

@@ -41,8 +41,7 @@ impl Driver {
             let put = self.s3.put_object().bucket(&self.bucket).key(&key).body(file).send().await;
             let put = put.with_context(|| format!("put of a file of {size} bytes"))?;
             self.holds(&key, &body).await?;
-            let head = self.s3.head_object().bucket(&self.bucket).key(&key).send().await;
-            let head = head.with_context(|| format!("head of {size} bytes"))?;
+            let head = self.head(&key).await?;
             same("the size that HEAD tells", head.content_length(), Some(size as i64))?;
             ensure!(put.e_tag().is_some(), "the put of {size} bytes was answered without an ETag");
             same("the ETag that HEAD tells", head.e_tag(), put.e_tag())?;
@@ -114,8 +113,7 @@ impl Driver {
         put.context("put of the source")?;
         self.copied(&source, &target).await?;
         self.holds(&target, &body).await?;
-        let head = self.s3.head_object().bucket(&self.bucket).key(&target).send().await;
-        let head = head.context("head of the copy")?;
+        let head = self.head(&target).await?;
         same("the copy's content type", head.content_type(), Some("text/x-copied"))?;
         let metadata = head.metadata().context("the copy has no metadata")?;
         same("the copy's metadata", metadata, &[("origin".to_owned(), "source".to_owned())].into())

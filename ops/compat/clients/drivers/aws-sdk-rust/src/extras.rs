@@ -19,7 +19,7 @@ struct Listed {
 }
 
 impl Driver {
-    /// Of a file: its framing is told in Content-Encoding, beside the user's.
+    /// Of a file: that it is framed is told in a second Content-Encoding.
     pub async fn metadata(&self) -> Result<()> {
         let key = self.key("metadata/one");
         let headers = ["text/x-contract", "max-age=60, private", "attachment; filename=\"a b.txt\"", "gzip"];
@@ -38,7 +38,7 @@ impl Driver {
             .send()
             .await
             .context("put with metadata")?;
-        let head = self.s3.head_object().bucket(&self.bucket).key(&key).send().await.context("head")?;
+        let head = self.head(&key).await?;
         let found =
             [head.content_type(), head.cache_control(), head.content_disposition(), head.content_encoding()];
         same("the headers", found, headers.map(Some))?;

@@ -26,8 +26,7 @@ impl Driver {
             parts.push(self.part(&key, &upload, parts.len() as i32 + 1, body).await?);
         }
         self.complete(&key, &upload, parts).await?;
-        let head = self.s3.head_object().bucket(&self.bucket).key(&key).send().await;
-        let head = head.context("head of the upload")?;
+        let head = self.head(&key).await?;
         let etag = head.e_tag().context("the upload has no ETag")?;
         ensure!(etag.trim_matches('"').ends_with("-9"), "the ETag {etag} is not that of nine parts");
         self.holds(&key, &self.body(LARGE)?).await
