@@ -10,7 +10,7 @@ use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use crate::Driver;
 use crate::calls::{LARGE, same};
 
-pub const BY_HAND: &str = "the SDK uploads no files by itself; done by UploadPart, 8 MiB each";
+pub const BY_HAND: &str = "the SDK makes no parts of a body by itself: done by UploadPart, 8 MiB each";
 const PART: usize = 8 << 20;
 
 impl Driver {
