@@ -30,8 +30,14 @@ LANGUAGES = {
     "ruby": ("guide.rb", '"$SEALGATE_FOLDER"/ruby guide.rb'),
     "java": ("Guide.java", 'java -cp "$SEALGATE_CLIENT/lib/*" Guide.java'),
     "go": ("guide.go", 'cd "$SEALGATE_FOLDER" && go run "$OLDPWD/guide.go"'),
+    # With the crates that the driver was built of: cargo sees the same versions and profile, and compiles the guide alone.
+    "rust": ("guide.rs", 'mkdir src && mv guide.rs src/main.rs && cp "$SEALGATE_FOLDER"/Cargo.* . && '
+                         'cargo run --offline --locked --quiet --target-dir "$SEALGATE_CLIENT/target"'),
     "sql": ("guide.sql", "python3 \"$SEALGATE_FOLDER\"/guide guide.sql"),
 }
+
+# The machine's own caches of modules and toolchains, which a home of its own would hide.
+CACHES = {"GOPATH": "~/go", "GOCACHE": "~/.cache/go-build", "CARGO_HOME": "~/.cargo", "RUSTUP_HOME": "~/.rustup"}
 
 
 def blocks(folder: str) -> list[tuple[str, str | None, str]]:
@@ -75,8 +81,7 @@ def step(stage, client, place, work, keep, number, language, name, text) -> str 
     with open(os.path.join(folder, file), "w") as source:
         source.write(text)
     environment = {**installer.environment(client, place), "HOME": work, "TMPDIR": work, "SEALGATE_FOLDER": client.path}
-    # The machine's own caches of modules, which a home of its own would hide.
-    environment |= {"GOPATH": os.environ.get("GOPATH", os.path.expanduser("~/go")), "GOCACHE": os.environ.get("GOCACHE", os.path.expanduser("~/.cache/go-build"))}
+    environment |= {name: os.environ.get(name, os.path.expanduser(usual)) for name, usual in CACHES.items()}
     log = os.path.join(keep, f"guide-{client.folder}.log")
     with open(log, "a") as output:
         process = servers.start_process([*drive.private_files(stage, client), "bash", "-c", command], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
