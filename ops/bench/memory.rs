@@ -29,10 +29,17 @@ impl Needle {
         (text, Self(masked))
     }
 
+    fn is(&self, window: &[u8]) -> bool {
+        window[0] ^ MASK == self.0[0]
+            && window.iter().zip(&self.0).all(|(byte, masked)| byte ^ MASK == *masked)
+    }
+
     /// How often it is there, at least: a copy may be counted twice.
     pub(crate) fn found(&self) -> io::Result<usize> {
         let memory = File::open("/proc/self/mem")?;
-        let (mut piece, zeros) = (vec![0; PIECE], vec![0; PIECE]);
+        // Wiped, and never unmasked in place: what it holds is memory, too, and searched by this search or the next.
+        let mut piece = Zeroizing::new(vec![0; PIECE]);
+        let zeros = vec![0; PIECE];
         let mut found = 0;
         for line in read_to_string("/proc/self/maps")?.lines() {
             let Some((mut at, end)) = writable(line) else { continue };
@@ -45,8 +52,7 @@ impl Needle {
                     at += got as u64;
                     continue;
                 }
-                piece[..got].iter_mut().for_each(|byte| *byte ^= MASK);
-                found += piece[..got].windows(self.0.len()).filter(|window| *window == self.0).count();
+                found += piece[..got].windows(self.0.len()).filter(|window| self.is(window)).count();
                 at += got as u64;
                 if at < end {
                     // Those across the border.
