@@ -10,6 +10,7 @@ mod life;
 mod nodes;
 mod problem;
 mod rewraps;
+mod secret;
 mod status;
 mod tenants;
 

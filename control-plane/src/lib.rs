@@ -13,6 +13,9 @@ mod grpc;
 mod identity;
 mod keys;
 mod listener;
+#[cfg(test)]
+#[path = "../../ops/bench/memory.rs"]
+mod memory;
 pub mod metrics;
 mod pki;
 pub mod process;

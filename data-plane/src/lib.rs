@@ -24,6 +24,9 @@ pub mod landings;
 pub mod large;
 pub mod late;
 pub mod listing;
+#[cfg(test)]
+#[path = "../../ops/bench/memory.rs"]
+mod memory;
 pub mod metrics;
 pub mod multipart;
 pub mod node;

@@ -118,7 +118,7 @@ impl Subscriber {
         ctx.run_later(delay, |actor, ctx| actor.connect(ctx));
     }
 
-    fn fragment(&mut self, chunk: wire::SnapshotChunk) -> Result<Option<Partial>, String> {
+    fn fragment(&mut self, mut chunk: wire::SnapshotChunk) -> Result<Option<Partial>, String> {
         let total = usize::try_from(chunk.total).unwrap_or(usize::MAX);
         if total > SNAPSHOT_MAX {
             return Err(format!("a snapshot of {total} bytes is larger than {SNAPSHOT_MAX}"));
@@ -138,6 +138,7 @@ impl Subscriber {
             return Err("a snapshot has more bytes than it announced".to_owned());
         }
         partial.data.extend_from_slice(&chunk.data);
+        chunk.data.zeroize();
         if chunk.last {
             return Ok(Some(partial));
         }

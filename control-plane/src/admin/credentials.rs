@@ -1,10 +1,10 @@
 //! `GET`, `POST` and `DELETE /v1/credentials`. Answers come when the connected nodes have the change.
 
 use actix_web::{HttpResponse, web};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Api, Problem};
+use super::{Api, Problem, secret};
 use crate::{
     Error,
     registry::records::{CredentialRecord, GrantRecord},
@@ -23,6 +23,15 @@ struct NewCredential {
     /// It may sign with Signature Version 2 too.
     #[serde(default)]
     sigv2: bool,
+}
+
+/// A credential at the only moment when its secret is shown. It borrows: what is sent is the only copy.
+#[derive(Serialize)]
+struct Made<'a> {
+    #[serde(flatten)]
+    shown: Value,
+    pending: &'a [String],
+    secret_access_key: &'a str,
 }
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
@@ -57,10 +66,8 @@ async fn create(api: web::Data<Api>, body: web::Json<NewCredential>) -> Result<H
         .change(move |registry| registry.create_credential(tenant, &label, grants, not_after, sigv2))
         .await?;
     let pending = api.applied(made.version).await?;
-    let mut answer = shown(&made.record);
-    answer["secret_access_key"] = json!(*made.secret);
-    answer["pending"] = json!(pending);
-    Ok(HttpResponse::Created().insert_header(("Cache-Control", "no-store")).json(answer))
+    let answer = Made { shown: shown(&made.record), pending: &pending, secret_access_key: &made.secret };
+    Ok(secret::created(&answer)?)
 }
 
 async fn remove(api: web::Data<Api>, id: web::Path<String>) -> Result<HttpResponse, Problem> {

@@ -1,10 +1,10 @@
 //! `GET`, `POST` and `DELETE /v1/nodes`.
 
 use actix_web::{HttpResponse, web};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Api, Problem};
+use super::{Api, Problem, secret};
 use crate::{
     Error,
     registry::records::{NodeRecord, Tenants},
@@ -16,6 +16,16 @@ struct NewNode {
     name: String,
     /// Names of tenants, or `["*"]`.
     tenants: Vec<String>,
+}
+
+/// What a node connects with. It borrows: what is sent is the only copy of the private key.
+#[derive(Serialize)]
+struct Issued<'a> {
+    ca: &'a str,
+    certificate: &'a str,
+    not_after: u64,
+    private_key: &'a str,
+    serial: &'a str,
 }
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
@@ -44,14 +54,14 @@ async fn create(api: web::Data<Api>, body: web::Json<NewNode>) -> Result<HttpRes
         Tenants::from_texts(&ids).ok_or_else(|| Error::Invalid("tenants: names, or [\"*\"]".to_owned()))?
     };
     let identity = api.change(move |registry| registry.issue_node(&name, tenants)).await?;
-    let answer = json!({
-        "certificate": identity.cert_pem,
-        "private_key": *identity.key_pem,
-        "ca": identity.ca_pem,
-        "serial": identity.serial,
-        "not_after": identity.not_after,
-    });
-    Ok(HttpResponse::Created().insert_header(("Cache-Control", "no-store")).json(answer))
+    let answer = Issued {
+        ca: &identity.ca_pem,
+        certificate: &identity.cert_pem,
+        not_after: identity.not_after,
+        private_key: &identity.key_pem,
+        serial: &identity.serial,
+    };
+    Ok(secret::created(&answer)?)
 }
 
 /// All certificates of the node: its stream ends, its calls and new connections are refused.

@@ -32,6 +32,12 @@ impl ClientBody {
         Self { body: Some(body), waits: headers.contains_key(header::EXPECT) }
     }
 
+    /// One that has been read.
+    #[cfg(test)]
+    pub fn none() -> Self {
+        Self { body: None, waits: false }
+    }
+
     /// Whether there is nothing to read, or nothing any more.
     pub fn is_end(&self) -> bool {
         self.body.as_ref().is_none_or(Incoming::is_end_stream)

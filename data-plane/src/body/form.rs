@@ -8,8 +8,9 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use memchr::memmem;
+use zeroize::Zeroizing;
 
 use super::ClientBody;
 use crate::s3::error::{Code, S3Error};
@@ -52,18 +53,23 @@ impl FormFile {
             return Ok((FormFile { body, pending: VecDeque::from([rest]), end: End::Counted(end) }, length));
         }
         let mut body = body;
-        let mut all = BytesMut::from(&rest[..]);
-        while let Some(piece) = next_piece(&mut body).await {
-            all.extend_from_slice(&piece?);
-            if all.len() as u64 > left {
+        // Plaintext: in one buffer that does not grow, and is wiped with its last slice.
+        let whole = usize::try_from(left).unwrap_or(usize::MAX);
+        let mut all = Zeroizing::new(Vec::<u8>::with_capacity(whole));
+        let mut next = Some(Ok(rest));
+        while let Some(piece) = next {
+            let piece = piece?;
+            if piece.len() > whole - all.len() {
                 return Err(S3Error::new(Code::IncompleteBody));
             }
+            all.extend_from_slice(&piece);
+            next = next_piece(&mut body).await;
         }
-        if all.len() as u64 != left {
+        if all.len() != whole {
             return Err(S3Error::new(Code::IncompleteBody));
         }
-        let all = all.freeze();
-        let file = all.slice(..file_length(&all, boundary)?);
+        let length = file_length(&all, boundary)?;
+        let file = Bytes::from_owner(all).slice(..length);
         let length = file.len() as u64;
         Ok((FormFile { body, pending: VecDeque::from([file]), end: End::Found }, length))
     }
@@ -132,8 +138,8 @@ pub struct CountedEnd {
     /// Bytes of the file still to come.
     left: u64,
     delimiter: Vec<u8>,
-    /// The last bytes of the file so far, shorter than a delimiter.
-    overlap: Vec<u8>,
+    /// The last bytes of the file so far, shorter than a delimiter. Plaintext, in a buffer that does not grow.
+    overlap: Zeroizing<Vec<u8>>,
     /// What must follow the file, and has not come yet.
     closing: Vec<u8>,
 }
@@ -149,7 +155,9 @@ impl CountedEnd {
             .checked_sub(closing.len() as u64)
             .ok_or_else(|| malformed("It does not end with its boundary."))?;
         let delimiter = format!("\r\n--{boundary}").into_bytes();
-        Ok(CountedEnd { left, delimiter, overlap: Vec::new(), closing })
+        // That of two pieces, while a delimiter is looked for across them.
+        let overlap = Zeroizing::new(Vec::with_capacity(2 * delimiter.len()));
+        Ok(CountedEnd { left, delimiter, overlap, closing })
     }
 
     /// Takes bytes of the body and gives those of the file among them.
@@ -208,9 +216,13 @@ fn unexpected() -> S3Error {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-    use super::{CountedEnd, file_length};
+    use super::{CountedEnd, FormFile, file_length};
+    use crate::body::ClientBody;
+    use crate::memory::Needle;
     use crate::s3::error::Code;
+    use crate::s3::form::FormReader;
     use bytes::Bytes;
+    use zeroize::Zeroizing;
 
     const END: &str = "\r\n--b--\r\n";
 
@@ -258,5 +270,51 @@ mod tests {
         for bad in ["file", "file\r\n--b", "file\r\n--bc--\r\n", "file\r\n--b\r\nmore"] {
             assert_eq!(length(bad), Err(Code::MalformedPOSTRequest), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn the_beginning_of_a_file_is_wiped() {
+        let head = b"--b\r\nContent-Disposition: form-data; name=file; filename=f\r\n\r\n";
+        let (file, needle) = Needle::new(1_000);
+        // Behind what the search itself allocates of it when it is freed.
+        let filler = vec![b'-'; 60_000];
+        let form = Zeroizing::new([&head[..], &filler, file.as_bytes(), END.as_bytes()].concat());
+        drop(file);
+        let read = FormReader::new("b").push(&form).unwrap().unwrap();
+        drop(form);
+        assert!(needle.found().unwrap() > 0, "the search finds what was read");
+        drop(read);
+        assert_eq!(needle.found().unwrap(), 0);
+    }
+
+    #[actix_rt::test]
+    async fn a_small_file_is_wiped() {
+        let (file, needle) = Needle::new(1_000);
+        let rest = Bytes::from_owner(Zeroizing::new([file.as_bytes(), END.as_bytes()].concat()));
+        drop(file);
+        let left = rest.len() as u64;
+        let (mut file, length) = FormFile::open(ClientBody::none(), rest, left, "b").await.unwrap();
+        assert_eq!(length, 1_000);
+        let piece = file.next().await.unwrap().unwrap();
+        assert_eq!(piece.len(), 1_000);
+        drop(file);
+        assert!(needle.found().unwrap() > 0, "the search finds what is stored");
+        drop(piece);
+        assert_eq!(needle.found().unwrap(), 0, "of a file that was stored");
+    }
+
+    #[test]
+    fn what_was_kept_of_a_large_file_is_wiped() {
+        let boundary = "b".repeat(70);
+        let (file, needle) = Needle::new(72);
+        let closing = format!("\r\n--{boundary}--\r\n");
+        let mut end = CountedEnd::new(&boundary, (72 + closing.len()) as u64).unwrap();
+        for piece in file.as_bytes().chunks(10) {
+            end.push(Bytes::from_owner(Zeroizing::new(piece.to_vec()))).unwrap();
+        }
+        drop(file);
+        assert!(needle.found().unwrap() > 0, "the search finds what is kept");
+        drop(end);
+        assert_eq!(needle.found().unwrap(), 0);
     }
 }

@@ -6,6 +6,7 @@
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use memchr::memmem;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::s3::error::{Code, S3Error};
 
@@ -134,6 +135,13 @@ enum Stage {
     Value(String),
 }
 
+impl Drop for FormReader {
+    fn drop(&mut self) {
+        // The beginning of the file is plaintext.
+        self.buffer[..].zeroize();
+    }
+}
+
 impl FormReader {
     /// A reader for the boundary that the request's Content-Type names.
     #[must_use]
@@ -172,7 +180,7 @@ impl FormReader {
                         fields: std::mem::take(&mut self.fields),
                         filename,
                         head: self.passed,
-                        rest: self.buffer.split().freeze(),
+                        rest: Bytes::from_owner(Zeroizing::new(self.buffer.to_vec())),
                     }));
                 }
             }

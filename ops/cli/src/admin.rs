@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use http::{Request, StatusCode, Uri};
+use http::{HeaderValue, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
@@ -95,6 +95,14 @@ impl AdminArguments {
     }
 }
 
+/// The token as a header: wiped with its last copy, and not shown by Debug.
+fn bearer(token: &str) -> Option<HeaderValue> {
+    let text = Zeroizing::new([&b"Bearer "[..], token.as_bytes()].concat());
+    let mut header = HeaderValue::from_maybe_shared(Bytes::from_owner(text)).ok()?;
+    header.set_sensitive(true);
+    Some(header)
+}
+
 fn read(path: &Path) -> Outcome<String> {
     std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))
 }
@@ -150,15 +158,16 @@ impl Admin {
         let port = self.url.port_u16().unwrap_or(if https { 443 } else { 80 });
         let stream = TcpStream::connect((bare, port)).await.map_err(|error| self.unreachable(&error))?;
         let text = body.map(Value::to_string).unwrap_or_default();
-        let bearer = Zeroizing::new(format!("Bearer {}", self.token.as_str()));
+        let unsendable = || Failure::usage("the token, or the name of a bucket, cannot be sent");
+        let bearer = bearer(&self.token).ok_or_else(unsendable)?;
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header(HOST, format!("{host}:{port}"))
-            .header(AUTHORIZATION, bearer.as_str())
+            .header(AUTHORIZATION, bearer)
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(text)))
-            .map_err(|_| Failure::usage("the token, or the name of a bucket, cannot be sent"))?;
+            .map_err(|_| unsendable())?;
         if !https {
             return self.exchange(stream, request).await;
         }
@@ -190,5 +199,24 @@ impl Admin {
             // The server may close the connection before the last of its answer was taken.
             _ = connection => answered.await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::bearer;
+    use crate::memory::Needle;
+
+    #[test]
+    fn the_token_is_wiped_with_its_header() {
+        let (token, needle) = Needle::new(64);
+        let header = bearer(&token).unwrap();
+        drop(token);
+        assert!(header.as_bytes().starts_with(b"Bearer ") && header.len() == 71);
+        assert!(needle.found().unwrap() > 0, "the search finds what is there");
+        drop(header);
+        assert_eq!(needle.found().unwrap(), 0);
     }
 }

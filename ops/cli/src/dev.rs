@@ -77,10 +77,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr)
         .init();
-    let result = process::harden()
-        .map_err(Failure::from)
-        .and_then(|()| actix_rt::System::new().block_on(serve(arguments)));
-    match result {
+    match actix_rt::System::new().block_on(serve(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("sealgate dev: {error}");

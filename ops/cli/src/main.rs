@@ -11,6 +11,9 @@ mod interrupt;
 mod kms;
 mod life;
 mod location;
+#[cfg(test)]
+#[path = "../../bench/memory.rs"]
+mod memory;
 mod migrate;
 mod offline;
 mod output;
@@ -86,6 +89,10 @@ enum Command {
 fn main() -> ExitCode {
     let Arguments { json, command } = Arguments::parse();
     let out = Output::new(json);
+    // Before anything secret is read: whichever command it is, it may meet keys, tokens or plaintext.
+    if let Err(failure) = harden() {
+        return out.finish(Err(failure));
+    }
     out.finish(match command {
         Command::Dev(arguments) => return dev::run(&arguments),
         Command::Put(arguments) => put::run(&arguments, out),
@@ -98,8 +105,8 @@ fn main() -> ExitCode {
         Command::Bucket(command) => bucket::run(&command, out),
         Command::Admin(command) => life::run(&command, out),
         Command::Inspect(arguments) => inspect::run(&arguments, out),
-        Command::Decrypt(arguments) => hardened().and_then(|()| decrypt::run(&arguments, out)),
-        Command::Verify(arguments) => hardened().and_then(|()| verify::run(&arguments, out)),
+        Command::Decrypt(arguments) => decrypt::run(&arguments, out),
+        Command::Verify(arguments) => verify::run(&arguments, out),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "sealgate", &mut script);
@@ -108,8 +115,8 @@ fn main() -> ExitCode {
     })
 }
 
-/// No core file of a process that holds keys.
-fn hardened() -> Result<(), Failure> {
+/// No core file, and no debugger of the same user.
+fn harden() -> Result<(), Failure> {
     sealgate_data_plane::process::harden()
         .map_err(|error| Failure::new(Exit::Failure, format!("core files cannot be switched off: {error}")))
 }

@@ -9,6 +9,8 @@ use crate::failure::{Failure, Outcome};
 
 /// The largest file that is read, in bytes.
 const MAX_FILE: u64 = 1 << 20;
+/// What one that does not tell its size, a pipe, is expected to have at most.
+const USUAL: u64 = 16 << 10;
 
 /// Which of the two spellings of a section's name a file uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +29,9 @@ pub fn read(path: &Path, sections: Sections, profile: &str) -> Outcome<BTreeMap<
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         Err(error) => return Err(Failure::file(path, &error)),
     };
-    let mut text = Zeroizing::new(String::new());
+    // Capacity first: a growing buffer would leave copies of the secrets behind.
+    let length = file.metadata().map_or(0, |about| about.len()).clamp(USUAL, MAX_FILE);
+    let mut text = Zeroizing::new(String::with_capacity(usize::try_from(length).unwrap_or(0) + 1));
     file.take(MAX_FILE).read_to_string(&mut text).map_err(|error| Failure::file(path, &error))?;
     Ok(parse(&text, sections, profile))
 }
@@ -73,5 +77,24 @@ mod tests {
         assert!(parse(CONFIG, Sections::Credentials, "other").is_empty());
         let keys = parse("[other]\naws_access_key_id = A=B\n", Sections::Credentials, "other");
         assert_eq!(keys["aws_access_key_id"].as_str(), "A=B");
+    }
+
+    #[test]
+    fn a_file_with_a_secret_is_wiped() {
+        use std::io::Write as _;
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("credentials");
+        let (secret, needle) = crate::memory::Needle::new(40);
+        let mut file = std::fs::File::create(&path).unwrap();
+        file.write_all(b"[p]\naws_access_key_id = A\naws_secret_access_key = ").unwrap();
+        file.write_all(secret.as_bytes()).unwrap();
+        // More than a buffer that grows begins with, and than is usual.
+        file.write_all(&[&b"\n"[..], &b"# filler\n".repeat(4_000)].concat()).unwrap();
+        drop(file);
+        let found = read(&path, Sections::Credentials, "p").unwrap();
+        assert!(found["aws_secret_access_key"] == secret && needle.found().unwrap() > 0);
+        drop((found, secret));
+        assert_eq!(needle.found().unwrap(), 0);
     }
 }

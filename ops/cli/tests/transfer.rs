@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -184,5 +184,58 @@ fn completions_and_usage() {
     }
     for wrong in [&["put", "f", "http://x/y"][..], &["presign", "s3://b/k", "--expires", "604801"], &[]] {
         assert_eq!(sealgate().args(wrong).output().unwrap().status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+/// Soft and hard limit of a process's core files.
+fn core_limits(process: &str) -> Vec<String> {
+    let limits = std::fs::read_to_string(format!("/proc/{process}/limits")).unwrap();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).unwrap();
+    line.split_whitespace().take(2).map(str::to_owned).collect()
+}
+
+/// The limits of a command that has asked a server something, and waits for the answer.
+fn core_limits_of(arguments: &[&str]) -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let data = dir.path().join("data");
+    std::fs::create_dir_all(data.join("control-plane")).unwrap();
+    let files = [
+        ("config", format!("[default]\nregion = r\nendpoint_url = {url}\nsealgate_admin_url = {url}\n")),
+        ("credentials", "[default]\naws_access_key_id = A\naws_secret_access_key = S\n".to_owned()),
+        ("control-plane/admin-token", "0123456789abcdef0123456789abcdef".to_owned()),
+    ];
+    files.iter().for_each(|(name, text)| std::fs::write(data.join(name), text).unwrap());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sealgate"));
+    command.env_clear().current_dir(dir.path()).args(arguments).args(["--data", "data"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let _asked = loop {
+        if let Ok(asked) = listener.accept() {
+            break asked;
+        }
+        assert!(child.try_wait().unwrap().is_none(), "{arguments:?} ended before it asked");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    };
+    let limits = core_limits(&child.id().to_string());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    limits
+}
+
+#[test]
+fn no_command_leaves_a_core_file() {
+    assert_ne!(core_limits("self"), ["0", "0"], "where core files are forbidden anyway nothing can be seen");
+    for arguments in [
+        &["put", "data/config", "s3://bucket/key"][..],
+        &["get", "s3://bucket/key", "file"],
+        &["ls", "s3://bucket"],
+        &["export", "--decrypt", "s3://bucket", "out"],
+        &["migrate", "--from", "s3://bucket", "--to", "s3://another"],
+        &["bucket", "release", "bucket"],
+        &["admin", "kms"],
+    ] {
+        assert_eq!(core_limits_of(arguments), ["0", "0"], "{arguments:?}");
     }
 }

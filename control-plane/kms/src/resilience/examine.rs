@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use sealgate_envelope::Ik;
+use subtle::ConstantTimeEq as _;
 use tokio::time::{Instant, timeout};
 
 use super::{
@@ -82,8 +83,8 @@ impl Resilient {
                 let wrapped = self.wrap(kek, &version, CONTEXT, &key).await?;
                 let opened = self.unwrap(kek, &version, CONTEXT, &wrapped).await?;
                 layer.hand_back(&fit, (kek, &version, CONTEXT, &wrapped)).await;
-                // A key that serves for nothing: how long comparing it takes gives nothing away.
-                if opened.expose() == key.expose() { Ok(()) } else { Err(KmsError::BadCiphertext) }
+                let same = bool::from(opened.expose().ct_eq(key.expose()));
+                if same { Ok(()) } else { Err(KmsError::BadCiphertext) }
             }
             Sample::Record { kek, version, context, wrapped } => {
                 self.unwrap(kek, version, context, wrapped).await?;

@@ -118,6 +118,16 @@ async fn an_examination_finds_what_does_not_open() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_examination_finds_a_key_that_comes_back_as_another() {
+    let address = Address::good();
+    let (kms, _) = layer(&[&address]);
+    let sample = Sample::Kek("kms/key".to_owned());
+    assert_eq!(kms.examine(&sample).await, Ok(()));
+    address.alter();
+    assert_eq!(kms.examine(&sample).await, Err(KmsError::BadCiphertext));
+}
+
+#[tokio::test(start_paused = true)]
 async fn flapping_every_seven_seconds_it_serves_most_of_the_time_that_it_is_up() {
     let up = |now: Duration| (now.as_secs() / 7).is_multiple_of(2);
     let address = Address::new(move |_, now| if up(now) { Act::After(ms(2)) } else { Act::Hang });

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -34,6 +34,7 @@ pub struct Address {
     calls: Mutex<BTreeMap<&'static str, usize>>,
     in_flight: AtomicUsize,
     most: AtomicUsize,
+    alters: AtomicBool,
 }
 
 /// Under way, until it is dropped.
@@ -54,6 +55,7 @@ impl Address {
             calls: Mutex::default(),
             in_flight: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
+            alters: AtomicBool::new(false),
         })
     }
 
@@ -63,6 +65,11 @@ impl Address {
 
     pub fn set(&self, script: impl FnMut(&'static str, Duration) -> Act + Send + 'static) {
         *self.script.lock().unwrap() = Box::new(script);
+    }
+
+    /// From now on it opens records to another key than was wrapped.
+    pub fn alter(&self) {
+        self.alters.store(true, Ordering::SeqCst);
     }
 
     pub fn calls(&self, what: &str) -> usize {
@@ -118,7 +125,8 @@ impl Kms for Address {
     }
     async fn unwrap(&self, _: &str, _: &str, _: &[u8], wrapped: &[u8]) -> Result<Ik, KmsError> {
         self.act("unwrap").await?;
-        let bytes: [u8; 32] = wrapped.try_into().map_err(|_| KmsError::BadCiphertext)?;
+        let mut bytes: [u8; 32] = wrapped.try_into().map_err(|_| KmsError::BadCiphertext)?;
+        bytes[31] ^= u8::from(self.alters.load(Ordering::SeqCst));
         Ok(Ik::from_bytes(Zeroizing::new(bytes)))
     }
     fn version_of(&self, _: &str, version: &str, _: &[u8]) -> String {

@@ -11,6 +11,7 @@ use sealgate_envelope::{
     BucketId, Envelope, Error, IkId, Kind, Metadata, ObjectKeys, PartOpener, PartReader, Recovery, Scope,
     TenantId, Trailer, metadata, recovery, size, trailer,
 };
+use zeroize::Zeroizing;
 
 use super::keys::{Keys, OpenedIk};
 use super::source::{Found, Source};
@@ -231,7 +232,8 @@ fn copy_part(
     };
     let opener = PartOpener::new(&opened.keys, part.number, part.salt).map_err(wrong)?;
     let mut reader = PartReader::new(opener, part.plaintext_len()).map_err(wrong)?;
-    let mut chunk = vec![0; size::STORED_CHUNK];
+    // Opened where it lies: plaintext then.
+    let mut chunk = Zeroizing::new(vec![0; size::STORED_CHUNK]);
     while let Some(len) = reader.next_stored_len() {
         let stored = &mut chunk[..len];
         body.read_exact(stored).map_err(|error| Failure::io(&name, &error))?;
