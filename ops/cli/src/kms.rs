@@ -84,7 +84,8 @@ fn text(shown: &Value) -> String {
     for (name, node) in shown["nodes"].as_object().into_iter().flatten() {
         let (held, failed) = (node["held"].as_u64().unwrap_or(0), node["failed"].as_u64().unwrap_or(0));
         let name = one_line(name);
-        let _ = writeln!(more, "node {name}: {held} keys in memory, {failed} requests failed for want of one");
+        let _ =
+            writeln!(more, "node {name}: {held} keys in memory, {failed} requests failed for want of one");
     }
     aligned(&rows) + &more
 }
