@@ -15,7 +15,7 @@ mod slot;
 pub(crate) use acks::Acks;
 #[cfg(test)]
 pub(crate) use fanout::testing;
-pub(crate) use fanout::{Fanout, Outgoing, Pending, Report, Status, Subscribe, Unsubscribe};
+pub(crate) use fanout::{Fanout, Outgoing, Pending, Report, Status, Subscribe, Unaware, Unsubscribe};
 pub(crate) use frozen::{FrozenReport, Holding, Unconfirmed, Unsettled, Unsettling};
 pub(crate) use kms::{Degraded, Examined, Health, Patient, Watched, look_after};
 pub(crate) use kms_news::KeyReport;

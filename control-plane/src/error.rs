@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sealgate_kms::{Cause, KmsError};
-use sealgate_proto::{NOT_ASKED, RETRY_AFTER};
+use sealgate_proto::{NOT_ASKED, RETRY_AFTER, REVOKED};
 use sealgate_store::{RecordError, StoreError};
 use thiserror::Error;
 use tonic::{Code, Status, metadata::MetadataValue};
@@ -32,6 +32,9 @@ pub enum Error {
     /// No valid identity.
     #[error("{0}")]
     Unauthenticated(String),
+    /// The identity of a node that was revoked.
+    #[error("the node is revoked")]
+    Revoked,
     /// Too many requests.
     #[error("{0}")]
     Exhausted(String),
@@ -73,7 +76,7 @@ impl From<Error> for Status {
             Error::Precondition(_) => Code::FailedPrecondition,
             Error::Conflict(_) => Code::Aborted,
             Error::Denied(_) => Code::PermissionDenied,
-            Error::Unauthenticated(_) => Code::Unauthenticated,
+            Error::Unauthenticated(_) | Error::Revoked => Code::Unauthenticated,
             Error::Exhausted(_) => Code::ResourceExhausted,
             Error::Unavailable(_) | Error::Later(..) | Error::NotAsked(..) => Code::Unavailable,
             Error::Internal(_) => Code::Internal,
@@ -84,6 +87,9 @@ impl From<Error> for Status {
         }
         if let Error::NotAsked(..) = error {
             status.metadata_mut().insert(NOT_ASKED, MetadataValue::from_static("1"));
+        }
+        if let Error::Revoked = error {
+            status.metadata_mut().insert(REVOKED, MetadataValue::from_static("1"));
         }
         status
     }

@@ -56,10 +56,14 @@ impl Identity {
     /// a revocation also binds connections that are open.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`].
+    /// [`Error::Revoked`], so that the node knows it, and [`Error::Unauthenticated`].
     pub fn check(&self, registry: &Registry) -> Result<(), Error> {
-        if registry.state().knows_certificate(&self.node, &self.serial, registry.now()) {
+        let state = registry.state();
+        if state.knows_certificate(&self.node, &self.serial, registry.now()) {
             return Ok(());
+        }
+        if state.nodes.get(&self.node).is_some_and(|node| node.revoked.is_some() && node.issued.is_empty()) {
+            return Err(Error::Revoked);
         }
         Err(Error::Unauthenticated("the certificate is revoked, over, or was never issued".to_owned()))
     }

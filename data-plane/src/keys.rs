@@ -4,9 +4,9 @@
 //! many wait, and that no client's hanging up can stop. A key past its soft life is still given out while it is asked
 //! for again; past its hard life it is zeroized by a timer, at that moment. No key is ever on a node's disk.
 //!
-//! While the control plane cannot be reached no key goes for being unused, and one whose hard life is over goes on to the end
-//! of its tenant's unproved life: counted and written into the audit log. Whatever the control plane says ends that at once, also
-//! that it does not know this node any more.
+//! While the control plane cannot be reached, or says that it cannot have a key, no key goes for being unused, and one whose hard
+//! life is over goes on to the end of its tenant's unproved life: counted and written into the audit log. What the control plane
+//! takes back or denies ends at once, and everything when it has revoked this node.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,7 +25,7 @@ pub mod fetch;
 mod lives;
 mod refusals;
 
-use lives::Entry;
+use lives::{Cached, Entry, GRACE};
 pub use lives::{Ends, Lives};
 use refusals::Refusals;
 
@@ -61,7 +61,7 @@ pub enum KeyError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
     right: Right,
-    refused: u64,
+    revision: u64,
 }
 
 struct Active {
@@ -74,16 +74,25 @@ struct State {
     entries: HashMap<(BucketId, IkId), Entry>,
     active: HashMap<BucketId, Active>,
     rights: HashMap<BucketId, Right>,
-    /// How often the control plane has refused a key of the bucket.
-    refused: HashMap<BucketId, u64>,
-    /// The control plane cannot be reached.
-    cut_off: bool,
+    /// Goes up with each key that the control plane denies.
+    revision: u64,
+    /// With which one a key was denied.
+    denied: HashMap<(BucketId, IkId), u64>,
+    /// And when all were.
+    all_denied: u64,
+    /// Until when keys go on because the control plane cannot be reached, or could not: for good while it cannot.
+    extended: Duration,
 }
 
 impl State {
     fn mark(&self, bucket: BucketId) -> Mark {
-        let right = self.rights.get(&bucket).copied().unwrap_or(Some(0));
-        Mark { right, refused: self.refused.get(&bucket).copied().unwrap_or(0) }
+        Mark { right: self.rights.get(&bucket).copied().unwrap_or(Some(0)), revision: self.revision }
+    }
+
+    /// Whether a key that was asked for under this mark may still be used.
+    fn allows(&self, bucket: BucketId, id: IkId, mark: Mark) -> bool {
+        let denied = self.denied.get(&(bucket, id)).copied().unwrap_or(0).max(self.all_denied);
+        mark.right.is_some() && self.mark(bucket).right == mark.right && denied <= mark.revision
     }
 
     /// Makes room in a full cache: the keys that were used longest ago go, a sixteenth of them, so that not every key that comes in
@@ -109,14 +118,8 @@ impl State {
 /// What the config says of a bucket's keys: none, they are denied; a number that goes up when what was given before is void.
 type Right = Option<u64>;
 
-/// What the cache had.
-enum Cached {
-    Fresh(Arc<NodeKey>),
-    Stale(Arc<NodeKey>),
-    /// Beyond its hard life.
-    Degraded(Arc<NodeKey>),
-    Missing,
-}
+/// How long a bucket's key is used for new objects after its day, where no newer one can be had, in seconds.
+const PAST_ITS_DAY: u64 = 86_400;
 
 /// The node's keys: its cache, and the way to the control plane.
 pub struct Keys {
@@ -167,17 +170,24 @@ impl Keys {
     /// # Errors
     /// When the cache has none and the control plane gives none.
     pub async fn active(&self, bucket: &Arc<Bucket>) -> Result<Arc<NodeKey>, KeyError> {
-        let id = {
-            let state = self.lock();
-            state
-                .active
-                .get(&bucket.id)
-                // Who cannot ask for a newer one goes on with the one that is there.
-                .filter(|active| state.cut_off || active.until > self.clock.unix())
-                .map(|active| active.id)
+        let cached = match self.active_now(bucket.id) {
+            Some((id, false)) => self.cached(bucket.id, id),
+            Some((id, true)) => self.cached(bucket.id, id).degraded(),
+            None => Cached::Missing,
         };
-        let cached = id.map_or(Cached::Missing, |id| self.cached(bucket.id, id));
         self.resolve(bucket, Wanted::Active, cached).await
+    }
+
+    /// The bucket's key for new objects, and whether its day is over: who cannot ask for a newer one goes on with it for another.
+    fn active_now(&self, bucket: BucketId) -> Option<(IkId, bool)> {
+        let (state, now) = (self.lock(), self.clock.unix());
+        let active = state.active.get(&bucket)?;
+        if now < active.until {
+            return Some((active.id, false));
+        }
+        let entry = state.entries.get(&(bucket, active.id))?;
+        let goes_on = entry.extended(state.extended) > self.clock.monotonic();
+        (goes_on && now < active.until + PAST_ITS_DAY).then_some((active.id, true))
     }
 
     /// A key by its id, for reading.
@@ -253,9 +263,9 @@ impl Keys {
     fn cached(&self, bucket: BucketId, id: IkId) -> Cached {
         let now = self.clock.monotonic();
         let mut state = self.lock();
-        let cut_off = state.cut_off;
+        let extended = state.extended;
         let Some(entry) = state.entries.get_mut(&(bucket, id)) else { return Cached::Missing };
-        if entry.expiry(cut_off).0 <= now {
+        if entry.expiry(extended).0 <= now {
             // The timer is about to remove it; it is not given out any more.
             return Cached::Missing;
         }
@@ -273,14 +283,32 @@ impl Keys {
 
     /// Whether the control plane can be reached: while it cannot, keys go on as long as their tenant allows.
     pub fn cut_off(&self, cut_off: bool) {
-        self.lock().cut_off = cut_off;
+        let mut state = self.lock();
+        match (cut_off, state.extended == Duration::MAX) {
+            (true, _) => state.extended = Duration::MAX,
+            (false, true) => state.extended = self.clock.monotonic() + GRACE,
+            (false, false) => {}
+        }
+        drop(state);
         self.metrics.control_plane(!cut_off);
         self.changed.notify_one();
     }
 
     /// Whether keys go on because the control plane cannot be reached.
     pub fn is_cut_off(&self) -> bool {
-        self.lock().cut_off
+        self.lock().extended == Duration::MAX
+    }
+
+    /// A key, or the one for new objects, was asked for and could not be had: what is there of it goes on.
+    fn unreached(&self, bucket: BucketId, wanted: Wanted) {
+        let mut state = self.lock();
+        let id = match wanted {
+            Wanted::Id(id) => Some(id),
+            Wanted::Active => state.active.get(&bucket).map(|active| active.id),
+        };
+        if let Some(entry) = id.and_then(|id| state.entries.get_mut(&(bucket, id))) {
+            entry.unreached = true;
+        }
     }
 
     /// What the control plane has said so far: to be read before a key is asked for of which more than one request's work is made.
@@ -294,9 +322,9 @@ impl Keys {
     }
 
     /// Whether what was made of a key may still be used: nothing was taken back since, and the key would not be over.
-    pub fn holds(&self, bucket: BucketId, mark: Mark, ends: Ends) -> bool {
+    pub fn holds(&self, bucket: BucketId, id: IkId, mark: Mark, ends: Ends) -> bool {
         let state = self.lock();
-        mark.right.is_some() && state.mark(bucket) == mark && ends.at(state.cut_off) > self.clock.monotonic()
+        state.allows(bucket, id, mark) && ends.at(state.extended) > self.clock.monotonic()
     }
 
     /// What the config says of a bucket's keys: to be read before the control plane is asked for one.
@@ -322,39 +350,50 @@ impl Keys {
     }
 
     /// Takes in a key that the control plane gave. `active_until` (Unix seconds) makes it the bucket's key for writing.
-    /// None when `right`, from before it was asked for, does not hold any more: it may be one that was taken back since.
+    /// None when what was taken back or denied since `mark`, from before it was asked for, may be this key.
     pub fn insert(
         &self,
         bucket: BucketId,
         key: NodeKey,
         lives: Lives,
         active_until: Option<u64>,
-        right: Option<u64>,
+        mark: Mark,
     ) -> Option<Arc<NodeKey>> {
         let now = self.clock.monotonic();
         let key = Arc::new(key);
         let mut state = self.lock();
-        if right.is_none() || state.rights.get(&bucket).unwrap_or(&Some(0)) != &right {
+        if !state.allows(bucket, key.id, mark) {
             return None;
         }
         if let Some(until) = active_until {
             state.active.insert(bucket, Active { id: key.id, until });
         }
-        state.make_room(&self.metrics);
+        if !state.entries.contains_key(&(bucket, key.id)) {
+            state.make_room(&self.metrics);
+        }
         state.entries.insert((bucket, key.id), Entry::new(&key, lives, now));
         drop(state);
         self.changed.notify_one();
         Some(key)
     }
 
-    /// Drops a key that may not be used any more, and voids what was made of the bucket's keys.
+    /// Drops a key that may not be used any more, and voids what was made of it.
     pub fn revoke(&self, bucket: BucketId, id: IkId) {
         let mut state = self.lock();
-        *state.refused.entry(bucket).or_default() += 1;
+        state.revision += 1;
+        let revision = state.revision;
+        state.denied.insert((bucket, id), revision);
         if state.active.get(&bucket).is_some_and(|active| active.id == id) {
             state.active.remove(&bucket);
         }
         if state.entries.remove(&(bucket, id)).is_some() {
+            self.metrics.key_evicted(Eviction::Revoked);
+        }
+    }
+
+    /// Drops a key that the control plane does not know.
+    fn forget(&self, bucket: BucketId, id: IkId) {
+        if self.lock().entries.remove(&(bucket, id)).is_some() {
             self.metrics.key_evicted(Eviction::Revoked);
         }
     }
@@ -371,7 +410,7 @@ impl Keys {
     pub fn retain(&self, keep: impl Fn(BucketId) -> bool) {
         let mut state = self.lock();
         state.active.retain(|bucket, _| keep(*bucket));
-        state.refused.retain(|bucket, _| keep(*bucket));
+        state.denied.retain(|(bucket, _), _| keep(*bucket));
         let before = state.entries.len();
         state.entries.retain(|(bucket, _), _| keep(*bucket));
         for _ in state.entries.len()..before {
@@ -382,12 +421,10 @@ impl Keys {
     /// Drops all keys, and voids what was made of them: the control plane refuses this node.
     pub fn refuse_all(&self) {
         let mut state = self.lock();
-        let State { entries, active, refused, rights, cut_off } = &mut *state;
-        // It heard from the control plane, which is why there is nothing to go on with.
-        *cut_off = false;
-        active.clear();
-        entries.drain().for_each(|_| self.metrics.key_evicted(Eviction::Revoked));
-        rights.keys().for_each(|bucket| *refused.entry(*bucket).or_default() += 1);
+        state.revision += 1;
+        state.all_denied = state.revision;
+        state.active.clear();
+        state.entries.drain().for_each(|_| self.metrics.key_evicted(Eviction::Revoked));
     }
 
     /// Drops keys whose life has ended, and says in how long the next one ends.
@@ -395,9 +432,9 @@ impl Keys {
         let now = self.clock.monotonic();
         let mut state = self.lock();
         let mut next: Option<Duration> = None;
-        let cut_off = state.cut_off;
+        let extended = state.extended;
         state.entries.retain(|_, entry| {
-            let (at, reason) = entry.expiry(cut_off);
+            let (at, reason) = entry.expiry(extended);
             if at <= now {
                 self.metrics.key_evicted(reason);
                 return false;

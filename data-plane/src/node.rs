@@ -152,7 +152,7 @@ impl Node {
         Ok(())
     }
 
-    /// The control plane refuses this node: its certificate is revoked, or over. What it has been given is not its any more.
+    /// The control plane has revoked this node: what it has been given is not its any more.
     pub fn refused(&self) {
         self.keys.refuse_all();
         self.uploads.evict();

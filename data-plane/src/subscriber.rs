@@ -16,7 +16,6 @@ use subtle::ConstantTimeEq as _;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::{ReceiverStream, WatchStream};
-use tonic::Code;
 use tracing::{info, warn};
 use zeroize::Zeroize as _;
 
@@ -96,13 +95,13 @@ impl Subscriber {
         ctx.spawn(call.into_actor(self).map(|answer, actor, ctx| match answer {
             Ok(stream) => {
                 info!("connected to the control plane");
-                actor.node.keys.cut_off(false);
                 ctx.add_stream(stream.into_inner());
             }
             Err(status) => {
                 warn!(code = ?status.code(), reason = status.message(), "no stream from the control plane");
                 actor.reconnect(ctx);
-                if status.code() == Code::Unauthenticated {
+                if status.metadata().contains_key(sealgate_proto::REVOKED) {
+                    warn!(target: "audit", "this node's certificate is revoked: it drops all keys");
                     actor.node.refused();
                 }
             }
@@ -174,6 +173,7 @@ impl Subscriber {
         let answer = match self.apply(partial) {
             Ok(digest) => {
                 info!(epoch, version, "config applied");
+                self.node.keys.cut_off(false);
                 self.backoff = BACKOFF_FIRST;
                 let ack = wire::Ack { nonce, epoch, version, digest: digest.to_vec() };
                 self.acknowledge(wire::node_message::Message::Ack(ack), ctx);
@@ -280,7 +280,9 @@ impl StreamHandler<Result<wire::ControlMessage, tonic::Status>> for Subscriber {
             // The digest says what the node should run; a node that runs something else asks by saying Hello anew: its stream
             // ends, and the next one begins with the whole config.
             Ok(Some(wire::control_message::Message::Digest(wanted))) => {
-                if self.partial.is_none() && !self.runs(&wanted) {
+                if self.runs(&wanted) {
+                    self.node.keys.cut_off(false);
+                } else if self.partial.is_none() {
                     let (epoch, version) = self.node.applied();
                     warn!(
                         epoch,

@@ -69,6 +69,8 @@ def a_node_that_is_cut_off_stops_with_the_unproved_life(scene, revoked):
     world.cables[1].plug()
     if not revoked:
         comes_to(book, there, 403, "GET through the node that is back")
+    else:
+        wait(WITHIN_SECONDS, lambda: "this node's certificate is revoked" in world.nodes[1].printed(), "the node hears that it is revoked")
     # So that everything can be read back.
     world.api("POST", f"/v1/buckets/bucket/keys/{ik}/reinstate", {"force": True})
     comes_to(book, here, 200, "GET of what is reinstated")

@@ -23,6 +23,9 @@ pub const RETRY_AFTER: &str = "retry-after";
 /// not pass the same question on again at once.
 pub const NOT_ASKED: &str = "sealgate-not-asked";
 
+/// Metadata of an UNAUTHENTICATED: the caller's node is revoked, and what it was given is not its any more.
+pub const REVOKED: &str = "sealgate-revoked";
+
 /// Seconds for which one node alone deletes a bucket, counted from its last BeginDelete; it stops by itself after three quarters.
 pub const DELETION_LEASE: u64 = 120;
 

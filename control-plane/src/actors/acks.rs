@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use sealgate_envelope::{BucketId, TenantId};
 use tokio::sync::watch;
 
-use super::{Fanout, Holding, Pending, Slot, Unconfirmed, Unsettled, Unsettling};
+use super::{Fanout, Holding, Pending, Slot, Unaware, Unconfirmed, Unsettled, Unsettling};
 use crate::{Error, registry::Version};
 
 /// How long anyone waits for the nodes.
@@ -36,6 +36,21 @@ impl Acks {
             }
             if !matches!(tokio::time::timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
                 return Ok(behind);
+            }
+        }
+    }
+
+    /// Waits until every connected node of a tenant runs this version or has refused it; after 5 s, gives those that do not.
+    pub(crate) async fn unaware(&self, tenant: TenantId, version: Version) -> Result<Vec<String>, Error> {
+        let mut changes = self.changes.clone();
+        let deadline = tokio::time::Instant::now() + WITHIN;
+        loop {
+            changes.mark_unchanged();
+            let unaware = self.fanout.send(Unaware { tenant, version }).await?;
+            if unaware.is_empty()
+                || !matches!(tokio::time::timeout_at(deadline, changes.changed()).await, Ok(Ok(())))
+            {
+                return Ok(unaware);
             }
         }
     }

@@ -11,6 +11,7 @@ use std::{
 
 use actix::{Actor, AsyncContext as _, Context, Handler, Message, StreamHandler};
 use futures_util::{Stream, stream};
+use sealgate_envelope::TenantId;
 use sealgate_proto::v1;
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
@@ -396,6 +397,29 @@ impl Handler<Pending> for Fanout {
     fn handle(&mut self, message: Pending, _: &mut Self::Context) -> Vec<String> {
         let behind = |node: &&String| self.last_acked.get(*node).is_none_or(|(acked, _)| *acked < message.0);
         self.streams.keys().filter(behind).cloned().collect()
+    }
+}
+
+/// Connected nodes of a tenant that do not run this version yet, and have not refused it.
+#[derive(Message)]
+#[rtype(result = "Vec<String>")]
+pub(crate) struct Unaware {
+    pub(crate) tenant: TenantId,
+    pub(crate) version: Version,
+}
+
+impl Handler<Unaware> for Fanout {
+    type Result = Vec<String>;
+
+    fn handle(&mut self, message: Unaware, _: &mut Self::Context) -> Vec<String> {
+        let Unaware { tenant, version } = message;
+        let unaware = |(node, stream): &(&String, &Subscriber)| {
+            let refused = self.reports.get(*node).and_then(|report| report.quarantined);
+            stream.identity.tenants.contains(tenant)
+                && self.last_acked.get(*node).is_none_or(|(acked, _)| *acked < version)
+                && refused.is_none_or(|refused| refused < (version.epoch, version.version))
+        };
+        self.streams.iter().filter(unaware).map(|(node, _)| node.clone()).collect()
     }
 }
 

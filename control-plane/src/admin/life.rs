@@ -280,7 +280,7 @@ impl Api {
     pub(super) async fn confirmed(&self, tenant: TenantId, version: Version) -> Result<Value, Error> {
         let Holding { pending, revoked } = self.acks.unconfirmed(tenant, version).await?;
         let now = self.registry.clock().now();
-        let life = self.registry.tenant(tenant)?.unproved_life;
+        let life = self.registry.tenant(tenant)?.longest_life(now);
         let outlived = |since: u64| since + HARD + life;
         // Who was revoked long ago holds nothing any more; who was revoked just now may have got a key just before.
         let revoked: Vec<_> = revoked.into_iter().filter(|(_, at)| outlived(*at) > now).collect();

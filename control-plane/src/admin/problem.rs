@@ -30,7 +30,7 @@ impl ResponseError for Problem {
             Error::NotFound(_) => StatusCode::NOT_FOUND,
             Error::AlreadyExists(_) | Error::Precondition(_) | Error::Conflict(_) => StatusCode::CONFLICT,
             Error::Denied(_) => StatusCode::FORBIDDEN,
-            Error::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+            Error::Unauthenticated(_) | Error::Revoked => StatusCode::UNAUTHORIZED,
             Error::Exhausted(_) => StatusCode::TOO_MANY_REQUESTS,
             Error::Unavailable(_) | Error::Later(..) | Error::NotAsked(..) => StatusCode::SERVICE_UNAVAILABLE,
             Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -112,14 +112,19 @@ impl v1::buckets_server::Buckets for BucketsService {
         Ok(Response::new(snapshot::bucket(&self.registry.state(), &bucket)))
     }
 
-    /// Answers when all connected nodes know the bucket: a client's next request may reach any of them. One that does not say so
-    /// within 5 s is not waited for.
+    /// Answers when all connected nodes of the tenant know the bucket: a client's next request may reach any of them. One that does
+    /// not say so within 5 s is not waited for.
     async fn commit_create(&self, request: Request<v1::BucketRef>) -> Result<Response<v1::Applied>, Status> {
+        let bucket = bucket_id(&request.get_ref().bucket_id)?;
         let created = self.step(request, Registry::commit_create, "commit_create").await?;
         let &v1::Applied { epoch, version } = created.get_ref();
-        let behind = self.acks.behind(Version { epoch, version }).await?;
-        if !behind.is_empty() {
-            tracing::warn!(?behind, "a bucket is created before all nodes know it");
+        let Some(tenant) = self.registry.state().bucket(bucket).map(|bucket| bucket.tenant) else {
+            return Ok(created);
+        };
+        // It is there, whatever comes of this.
+        match self.acks.unaware(tenant, Version { epoch, version }).await {
+            Ok(unaware) if unaware.is_empty() => {}
+            unaware => tracing::warn!(?unaware, "a bucket is created before all nodes know it"),
         }
         Ok(created)
     }

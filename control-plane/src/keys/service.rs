@@ -376,6 +376,8 @@ impl KeyService {
         let left = held.hard_until.saturating_sub(now);
         let portion =
             if held.degraded || now >= held.proved + PROVE_AFTER { HARD - PROVE_AFTER } else { HARD };
+        // A proof that was tried early, and failed, makes nothing longer.
+        let portion = if held.degraded { portion } else { portion.min(held.proved + HARD - now) };
         // Past its day it goes on for want of a new one: nodes ask again soon, and not at each write.
         let active_until = match created + ACTIVE_LIFE {
             end if now < end => end,

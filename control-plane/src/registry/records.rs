@@ -10,7 +10,7 @@ mod rewraps;
 use std::{fmt::Display, str::FromStr};
 
 pub(crate) use keys::{ActiveRecord, CheckRecord, IkEntry, JobRecord, LentRecord, OldCopy};
-pub use keys::{Cut, IkState, KekUse, SourceRecord, TenantRecord};
+pub use keys::{Cut, IkState, KekUse, Longer, SourceRecord, TenantRecord};
 pub(crate) use rewraps::{Left, RewrapRecord, Tally};
 use sealgate_envelope::{BucketId, GatewayId, IkId, TenantId};
 use sealgate_store::{NoRecord, Record};

@@ -7,9 +7,9 @@ use sealgate_store::{Compare, Op, decode, encode};
 
 use super::{
     Registry, Version,
-    records::{KekUse, SYSTEM, SystemRecord, TenantRecord, tenant_key},
+    records::{KekUse, Longer, SYSTEM, SystemRecord, TenantRecord, tenant_key},
 };
-use crate::Error;
+use crate::{Error, keys::HARD};
 
 /// 24 h: how long an IK may go on when the KMS cannot be reached, unless the tenant says otherwise.
 pub(crate) const UNPROVED_LIFE: u64 = 86_400;
@@ -48,8 +48,18 @@ impl Registry {
         let (name, kek) = (name.to_owned(), kek.to_owned());
         let keks = vec![KekUse::new(&kek)];
         let created = self.now();
-        let record =
-            TenantRecord { id, name, kek, created, unproved_life, generation: 0, keks, cut: None, keys: 0 };
+        let record = TenantRecord {
+            id,
+            name,
+            kek,
+            created,
+            unproved_life,
+            generation: 0,
+            keks,
+            cut: None,
+            keys: 0,
+            longer: None,
+        };
         let key = tenant_key(id);
         self.commit(&[Compare::Absent(key.clone())], vec![Op::Put(key, encode(&record)?)], false)?;
         Ok(Arc::new(record))
@@ -79,6 +89,10 @@ impl Registry {
         }
         let shorter = record.unproved_life < before.unproved_life;
         record.keys += u64::from(shorter);
+        if shorter {
+            let (now, life) = (self.now(), before.longest_life(self.now()));
+            record.longer = Some(Longer { life, until: now + HARD + life });
+        }
         let same = (&record.name, record.unproved_life) == (&before.name, before.unproved_life);
         let version = if same { self.version() } else { self.put_tenant(&record, shorter)? };
         Ok((before, version))

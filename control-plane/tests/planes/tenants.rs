@@ -1,5 +1,6 @@
 //! What is changed about a tenant after it was made, and how long nodes that nobody hears of may hold its keys.
 
+use sealgate_control_plane::Clock as _;
 use sealgate_control_plane::registry::records::Tenants;
 use sealgate_kms::{Cause, KmsError};
 use serde_json::json;
@@ -14,6 +15,33 @@ const HOUR: u64 = 3_600;
 
 fn away() -> Option<KmsError> {
     Some(KmsError::Unavailable(Cause::Server, "test".to_owned()))
+}
+
+#[actix_rt::test]
+async fn a_node_that_did_not_hear_of_a_shorter_life_is_counted_with_the_longer_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = start(dir.path()).await;
+    let (_, _, bucket) = world.tenant_with_bucket("t", "bucket").await;
+    let node = world.node("n1", Tenants::All).await;
+    let mut subscription = node.subscribe().await;
+    let before = subscription.snapshot().await;
+    subscription.ack(&before).await;
+    let ik = hex::encode(&node.placed_key(bucket).await.ik_id);
+    drop(subscription);
+    let path = format!("/v1/buckets/bucket/keys/{ik}/compromised");
+    let certain_after = async || {
+        let (status, told) = ask(&world, "POST", &path, json!({})).await;
+        assert_eq!((status, &told["pending"]), (200, &json!(["n1"])), "{told}");
+        told["certain_at"].as_u64().unwrap() - world.clock.now()
+    };
+    for life in [3_600, 0] {
+        let changed = ask(&world, "PATCH", "/v1/tenants/t", json!({ "unproved_life": life })).await;
+        assert_eq!(changed.1["pending"], json!(["n1"]));
+        assert_eq!(certain_after().await, HOUR + 86_400, "it may go by a day");
+    }
+    world.clock.advance(HOUR + 86_400);
+    assert_eq!(certain_after().await, HOUR, "nobody has anything by it any more");
+    world.handle.stop().await;
 }
 
 #[actix_rt::test]

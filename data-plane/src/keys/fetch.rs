@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{KeyError, Keys, Lives, NodeKey, Request, Wanted};
+use super::{KeyError, Keys, Lives, Mark, NodeKey, Request, Wanted};
 use crate::backend::{Backend, BackendError, Conditions, GetOptions, PutOptions};
 use crate::control::ControlPlane;
 use crate::snapshot::Bucket;
@@ -64,6 +64,9 @@ pub async fn run(
             if matches!((wanted, &result), (Wanted::Active, Err(KeyError::Denied(_)))) {
                 keys.revoke_active(bucket.id);
             }
+            if let Err(KeyError::Unavailable(_) | KeyError::Later(..) | KeyError::NotAsked(..)) = &result {
+                keys.unreached(bucket.id, wanted);
+            }
             if let Err(error) = &result {
                 keys.refusals.keep((bucket.id, wanted), error, keys.clock.monotonic());
             }
@@ -102,7 +105,7 @@ struct Fetch<'a> {
 impl Fetch<'_> {
     async fn by_id(self, id: IkId) -> Result<Arc<NodeKey>, KeyError> {
         for _ in 0..PLACE_ATTEMPTS {
-            let right = self.right()?;
+            let mark = self.mark()?;
             let recipient = recipient()?;
             let request = wire::GetRequest {
                 bucket_id: self.bucket.id.as_bytes().to_vec(),
@@ -111,14 +114,16 @@ impl Fetch<'_> {
             };
             match self.control.keys().get(request).await {
                 Ok(answer) => {
-                    if let Some(key) = self.take_in(&answer.into_inner(), recipient, Some(id), right)? {
+                    if let Some(key) = self.take_in(&answer.into_inner(), recipient, Some(id), mark)? {
                         return Ok(key);
                     }
                 }
                 Err(status) => {
                     let error = key_error(&status);
-                    if matches!(error, KeyError::Denied(_) | KeyError::Unknown) {
-                        self.keys.revoke(self.bucket.id, id);
+                    match error {
+                        KeyError::Denied(_) => self.keys.revoke(self.bucket.id, id),
+                        KeyError::Unknown => self.keys.forget(self.bucket.id, id),
+                        _ => {}
                     }
                     return Err(error);
                 }
@@ -128,14 +133,15 @@ impl Fetch<'_> {
     }
 
     /// What the config says of the bucket's keys now. An answer that was asked for under another is not used.
-    fn right(&self) -> Result<u64, KeyError> {
+    fn mark(&self) -> Result<Mark, KeyError> {
+        let mark = self.keys.mark(self.bucket.id);
         let denied = || KeyError::Denied("the tenant's keys are cut off".to_owned());
-        self.keys.right(self.bucket.id).ok_or_else(denied)
+        mark.right.map(|_| mark).ok_or_else(denied)
     }
 
     async fn active(self) -> Result<Arc<NodeKey>, KeyError> {
         for _ in 0..PLACE_ATTEMPTS {
-            let right = self.right()?;
+            let mark = self.mark()?;
             let recipient = recipient()?;
             let request = wire::ActiveRequest {
                 bucket_id: self.bucket.id.as_bytes().to_vec(),
@@ -144,7 +150,7 @@ impl Fetch<'_> {
             let answer = self.control.keys().active(request).await.map_err(|status| key_error(&status))?;
             let place = match answer.into_inner().answer {
                 Some(wire::active_response::Answer::Key(key)) => {
-                    match self.take_in(&key, recipient, None, right)? {
+                    match self.take_in(&key, recipient, None, mark)? {
                         Some(key) => return Ok(key),
                         None => continue,
                     }
@@ -162,7 +168,7 @@ impl Fetch<'_> {
             };
             match self.control.keys().confirm(request).await {
                 Ok(answer) => {
-                    if let Some(key) = self.take_in(&answer.into_inner(), recipient, None, right)? {
+                    if let Some(key) = self.take_in(&answer.into_inner(), recipient, None, mark)? {
                         return Ok(key);
                     }
                 }
@@ -204,7 +210,7 @@ impl Fetch<'_> {
         key: &wire::Key,
         recipient: Recipient,
         wanted: Option<IkId>,
-        right: u64,
+        mark: Mark,
     ) -> Result<Option<Arc<NodeKey>>, KeyError> {
         let unusable = || KeyError::Unavailable("the control plane's key is malformed".to_owned());
         let id = IkId::from_bytes(key.ik_id.as_slice().try_into().map_err(|_| unusable())?);
@@ -226,7 +232,7 @@ impl Fetch<'_> {
         if wanted.is_none() && active_until.is_none() {
             return Err(unusable());
         }
-        Ok(self.keys.insert(self.bucket.id, NodeKey { id, ik }, lives, active_until, Some(right)))
+        Ok(self.keys.insert(self.bucket.id, NodeKey { id, ik }, lives, active_until, mark))
     }
 }
 

@@ -22,6 +22,10 @@ pub struct Lives {
     pub unproved: Duration,
 }
 
+/// For so long after the control plane is back keys go on that are over: one after the other is asked for as it is used, instead of all
+/// at the same moment, of a control plane that may hold none.
+pub(super) const GRACE: Duration = Duration::from_secs(300);
+
 /// When a key ends, in the clock's monotonic time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
@@ -30,8 +34,9 @@ pub struct Ends {
 }
 
 impl Ends {
-    pub(super) fn at(self, cut_off: bool) -> Duration {
-        if cut_off { self.hard + self.unproved } else { self.hard }
+    /// Its end where keys go on until `extended`, however long that is: no later than with the unproved life.
+    pub(super) fn at(self, extended: Duration) -> Duration {
+        self.hard.max(extended.min(self.hard + self.unproved))
     }
 }
 
@@ -44,24 +49,60 @@ pub(super) struct Entry {
     pub(super) uses: u64,
     /// Served beyond its hard life: written down once.
     pub(super) degraded: bool,
+    /// Asked for again, and could not be had.
+    pub(super) unreached: bool,
 }
 
 impl Entry {
     pub(super) fn new(key: &Arc<NodeKey>, lives: Lives, now: Duration) -> Self {
-        Self { key: Arc::clone(key), lives, received: now, used: now, uses: 0, degraded: false }
+        Self {
+            key: Arc::clone(key),
+            lives,
+            received: now,
+            used: now,
+            uses: 0,
+            degraded: false,
+            unreached: false,
+        }
     }
 
     pub(super) fn ends(&self) -> Ends {
         Ends { hard: self.received + self.lives.hard, unproved: self.lives.unproved }
     }
 
-    pub(super) fn expiry(&self, cut_off: bool) -> (Duration, Eviction) {
-        let hard = self.ends().at(cut_off);
-        let idle = self.used + self.lives.idle;
-        if cut_off || hard <= idle { (hard, Eviction::Hard) } else { (idle, Eviction::Idle) }
+    /// Until when it goes on, for want of the control plane: for all keys until `extended`.
+    pub(super) fn extended(&self, extended: Duration) -> Duration {
+        if self.unreached { Duration::MAX } else { extended }
+    }
+
+    pub(super) fn expiry(&self, extended: Duration) -> (Duration, Eviction) {
+        let extended = self.extended(extended);
+        let hard = self.ends().at(extended);
+        // What could not be fetched again is not dropped for being unused.
+        let idle = (self.used + self.lives.idle).max(extended);
+        if hard <= idle { (hard, Eviction::Hard) } else { (idle, Eviction::Idle) }
     }
 
     pub(super) fn is_stale(&self, now: Duration) -> bool {
         self.received + self.lives.soft <= now || self.uses > USES
+    }
+}
+
+/// What the cache had.
+pub(super) enum Cached {
+    Fresh(Arc<NodeKey>),
+    Stale(Arc<NodeKey>),
+    /// Beyond its hard life.
+    Degraded(Arc<NodeKey>),
+    Missing,
+}
+
+impl Cached {
+    /// The same, used beyond what it was given for.
+    pub(super) fn degraded(self) -> Self {
+        match self {
+            Self::Fresh(key) | Self::Stale(key) => Self::Degraded(key),
+            other => other,
+        }
     }
 }

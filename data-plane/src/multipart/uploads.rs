@@ -48,6 +48,7 @@ pub type Place = (BucketId, String, String);
 struct Entry {
     upload: Arc<OpenUpload>,
     used: Duration,
+    ik: IkId,
     mark: Mark,
     ends: Ends,
 }
@@ -69,7 +70,7 @@ impl Uploads {
     pub fn get(&self, place: &Place) -> Option<Arc<OpenUpload>> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.get_mut(place)?;
-        if !self.keys.holds(place.0, entry.mark, entry.ends) {
+        if !self.keys.holds(place.0, entry.ik, entry.mark, entry.ends) {
             entries.remove(place);
             return None;
         }
@@ -82,7 +83,7 @@ impl Uploads {
     pub fn insert(&self, bucket: BucketId, key: &str, upload: Arc<OpenUpload>, ik: IkId, mark: Mark) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         // Under the lock: whoever takes something back tells the keys first, and then goes through the entries.
-        let Some(ends) = self.keys.ends(bucket, ik).filter(|ends| self.keys.holds(bucket, mark, *ends))
+        let Some(ends) = self.keys.ends(bucket, ik).filter(|ends| self.keys.holds(bucket, ik, mark, *ends))
         else {
             return;
         };
@@ -93,7 +94,7 @@ impl Uploads {
             }
         }
         let place = (bucket, key.to_owned(), upload.upload_id.clone());
-        entries.insert(place, Entry { upload, used: self.clock.monotonic(), mark, ends });
+        entries.insert(place, Entry { upload, used: self.clock.monotonic(), ik, mark, ends });
     }
 
     /// Forgets an upload that is over.
@@ -106,7 +107,7 @@ impl Uploads {
     pub fn evict(&self) {
         let now = self.clock.monotonic();
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).retain(|(bucket, ..), entry| {
-            entry.used + IDLE > now && self.keys.holds(*bucket, entry.mark, entry.ends)
+            entry.used + IDLE > now && self.keys.holds(*bucket, entry.ik, entry.mark, entry.ends)
         });
     }
 

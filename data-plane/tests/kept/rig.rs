@@ -133,7 +133,7 @@ async fn node(config: Config, clock: Arc<dyn Clock>, snapshot: wire::Snapshot) -
         backend.create_bucket(&bucket.backend_bucket).await.unwrap();
         let key = NodeKey { id: IkId::random().unwrap(), ik: Ik::generate().unwrap() };
         let lives = Lives { soft: DECADE, hard: DECADE, idle: DECADE, unproved: Duration::ZERO };
-        keys.insert(bucket.id, key, lives, Some(u64::MAX), Some(0)).unwrap();
+        keys.insert(bucket.id, key, lives, Some(u64::MAX), keys.mark(bucket.id)).unwrap();
     }
     node
 }

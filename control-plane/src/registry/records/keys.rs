@@ -34,6 +34,28 @@ pub struct TenantRecord {
     /// Goes up when what nodes were given of its keys is void.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub keys: u64,
+    /// A longer [`Self::unproved_life`] that it had, as long as a node that did not hear of the change may go by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longer: Option<Longer>,
+}
+
+/// An unproved life of before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Longer {
+    /// Seconds.
+    pub life: u64,
+    /// Unix seconds at which nobody holds anything by it.
+    pub until: u64,
+}
+
+impl TenantRecord {
+    /// The longest unproved life that a node may go by at `now`.
+    #[must_use]
+    pub fn longest_life(&self, now: u64) -> u64 {
+        let longer = self.longer.filter(|longer| now < longer.until);
+        longer.map_or(self.unproved_life, |longer| longer.life.max(self.unproved_life))
+    }
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
@@ -143,7 +165,7 @@ impl Record for TenantRecord {
         let TenantV1 { id, name, kek, created, unproved_life } = previous;
         // Its versions come to light with the first work on its IKs.
         let keks = vec![KekUse::new(&kek)];
-        Self { id, name, kek, created, unproved_life, generation: 0, keks, cut: None, keys: 0 }
+        Self { id, name, kek, created, unproved_life, generation: 0, keks, cut: None, keys: 0, longer: None }
     }
 }
 

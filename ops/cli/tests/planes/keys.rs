@@ -60,9 +60,8 @@ fn cache() -> Cache {
     let (keys, requests) = Keys::new(Arc::clone(&clock) as Arc<dyn Clock>, Arc::new(Metrics::new().unwrap()));
     let (bucket, id) = (bucket(), IkId::random().unwrap());
     let until = clock.unix() + 86_400;
-    let key = keys
-        .insert(bucket.id, NodeKey { id, ik: Ik::generate().unwrap() }, LIVES, Some(until), Some(0))
-        .unwrap();
+    let key = NodeKey { id, ik: Ik::generate().unwrap() };
+    let key = keys.insert(bucket.id, key, LIVES, Some(until), keys.mark(bucket.id)).unwrap();
     let held = Arc::downgrade(&key);
     Cache { clock, keys, requests, bucket, id, held }
 }
@@ -113,15 +112,36 @@ async fn a_key_goes_on_to_the_end_of_its_unproved_life_while_the_control_plane_i
 }
 
 #[actix_rt::test]
-async fn a_key_beyond_its_hour_goes_when_the_control_plane_is_back() {
-    let cache = cache();
+async fn a_key_beyond_its_hour_is_asked_for_when_the_control_plane_is_back_and_goes_unless_it_comes() {
+    let mut cache = cache();
     cache.keys.cut_off(true);
     cache.clock.advance(2 * 60 * MINUTE);
-    cache.keys.evict();
-    assert_eq!(cache.keys.len(), 1);
     cache.keys.cut_off(false);
+    assert_eq!(cache.keys.evict(), Some(5 * MINUTE));
+    assert_eq!(cache.keys.get(&cache.bucket, cache.id).await.unwrap().id, cache.id, "it was thrown away");
+    assert!(cache.requests.try_recv().is_ok(), "nobody was asked");
+    // A reconnection meanwhile makes it no longer.
+    cache.clock.advance(4 * MINUTE);
+    cache.keys.cut_off(false);
+    cache.clock.advance(MINUTE);
     cache.keys.evict();
     assert!(cache.held.upgrade().is_none(), "the key is still in memory");
+}
+
+#[actix_rt::test]
+async fn the_key_for_new_objects_goes_on_for_a_day_after_its_own() {
+    let cache = cache();
+    let lives = Lives { unproved: Duration::from_secs(7 * 86_400), ..LIVES };
+    let (until, mark) = (cache.clock.unix() + 60, cache.keys.mark(cache.bucket.id));
+    let key = NodeKey { id: cache.id, ik: Ik::generate().unwrap() };
+    cache.keys.insert(cache.bucket.id, key, lives, Some(until), mark).unwrap();
+    cache.keys.cut_off(true);
+    cache.clock.advance(MINUTE + Duration::from_secs(86_399));
+    assert_eq!(cache.keys.active(&cache.bucket).await.unwrap().id, cache.id);
+    cache.clock.advance(Duration::from_secs(1));
+    let waiting = cache.keys.active(&cache.bucket);
+    assert!(futures_util::poll!(std::pin::pin!(waiting)).is_pending(), "it is used beyond that");
+    assert_eq!(cache.keys.get(&cache.bucket, cache.id).await.unwrap().id, cache.id, "reading goes on");
 }
 
 #[actix_rt::test]
@@ -129,7 +149,7 @@ async fn without_an_unproved_life_a_key_goes_with_its_hour_also_while_the_contro
     let cache = cache();
     let lives = Lives { unproved: Duration::ZERO, ..LIVES };
     let key = NodeKey { id: cache.id, ik: Ik::generate().unwrap() };
-    cache.keys.insert(cache.bucket.id, key, lives, None, Some(0)).unwrap();
+    cache.keys.insert(cache.bucket.id, key, lives, None, cache.keys.mark(cache.bucket.id)).unwrap();
     cache.keys.cut_off(true);
     cache.clock.advance(60 * MINUTE);
     cache.keys.evict();
@@ -152,7 +172,7 @@ async fn a_full_cache_drops_the_keys_that_were_used_longest_ago() {
     let cache = cache();
     let insert = || {
         let key = NodeKey { id: IkId::random().unwrap(), ik: Ik::generate().unwrap() };
-        cache.keys.insert(cache.bucket.id, key, LIVES, None, Some(0)).unwrap().id
+        cache.keys.insert(cache.bucket.id, key, LIVES, None, cache.keys.mark(cache.bucket.id)).unwrap().id
     };
     let ids: Vec<_> = (0..65_535).map(|_| insert()).collect();
     cache.clock.advance(Duration::from_secs(1));
@@ -205,6 +225,7 @@ async fn an_uploads_key_goes_with_what_the_control_plane_refuses() {
     for refuse in [
         (|cache: &Cache| cache.keys.revoke(cache.bucket.id, cache.id)) as fn(&Cache),
         |cache| cache.keys.revoke_active(cache.bucket.id),
+        |cache| cache.keys.refuse_all(),
         |cache| drop(cache.keys.set_rights([(cache.bucket.id, Some(1))].into())),
         |cache| drop(cache.keys.set_rights([(cache.bucket.id, None)].into())),
     ] {
@@ -219,7 +240,8 @@ async fn an_uploads_key_goes_with_what_the_control_plane_refuses() {
         assert!(uploads.is_empty());
     }
     keep(&uploads);
-    assert!(uploads.get(&place).is_some());
+    cache.keys.revoke(cache.bucket.id, IkId::random().unwrap());
+    assert!(uploads.get(&place).is_some(), "it goes with another key");
 }
 
 #[actix_rt::test]
@@ -253,6 +275,30 @@ async fn a_node_that_loses_its_control_plane_keeps_its_keys_and_one_that_is_refu
 }
 
 #[actix_rt::test]
+async fn a_node_that_was_revoked_while_it_was_cut_off_is_told_so_when_it_is_back() {
+    let world = World::new();
+    let control = world.control().await;
+    let client = tenant(&control).await;
+    let endpoint = format!("https://{}", control.grpc_addr());
+    let node = world.node(endpoint.clone(), identity(&issue(&control, "one").await)).await;
+    let client = client.at(node.address());
+    client.put("/bucket", "").await.ok();
+    client.create_upload("/bucket/large").await;
+    let port = control.grpc_addr().port();
+    control.stop().await;
+    until("the stream's end", async || node.node().keys.is_cut_off()).await;
+    assert!(!node.node().keys.is_empty());
+    let elsewhere = world.control().await;
+    elsewhere.registry().revoke_node("one").unwrap();
+    elsewhere.stop().await;
+    let control = world.control_at(port).await;
+    let keys = &node.node().keys;
+    until("the refusal", async || keys.is_empty() && node.node().uploads.is_empty()).await;
+    node.stop().await;
+    control.stop().await;
+}
+
+#[actix_rt::test]
 async fn an_expired_key_is_not_given_out_before_the_timer_has_come() {
     let mut cache = cache();
     cache.clock.advance(60 * MINUTE);
@@ -272,7 +318,8 @@ async fn the_timer_zeroizes_a_key_that_nobody_touches() {
     // The timer sleeps over an empty cache: taking a key in must wake it.
     tokio::task::yield_now().await;
     let key = NodeKey { id: IkId::random().unwrap(), ik: Ik::generate().unwrap() };
-    let held = Arc::downgrade(&keys.insert(BucketId::random().unwrap(), key, short, None, Some(0)).unwrap());
+    let bucket = BucketId::random().unwrap();
+    let held = Arc::downgrade(&keys.insert(bucket, key, short, None, keys.mark(bucket)).unwrap());
     until("the key's end", async || keys.is_empty()).await;
     assert!(held.upgrade().is_none());
     timer.abort();
