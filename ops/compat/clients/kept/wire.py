@@ -153,6 +153,19 @@ def describe(raw: bytes, headers: dict[str, str], files: Files) -> dict:
     return described | {"sha256": hashlib.sha256(raw).hexdigest()}
 
 
+def raw_of(described: dict, headers: dict[str, str], files: Files) -> bytes:
+    """The bytes of a body that `describe` said this of."""
+    if "file" in described:
+        at = described.get("from", 0)
+        content = files.by_size[described["file"]][at:at + described.get("length", described["file"])]
+    else:
+        content = described["text"].encode() if "text" in described else base64.b64decode(described["base64"])
+    if "frames" in described:
+        content = framed(content, lengths(described["frames"]), described.get("trailers", []), "bare" in described,
+                         headers["x-amz-content-sha256"], headers)
+    return chunked(content, lengths(described["chunks"])) if "chunks" in described else content
+
+
 def dechunked(raw: bytes) -> tuple[bytes, list[int]]:
     pieces, lengths, at = [], [], 0
     while True:
@@ -217,3 +230,7 @@ def framed(content: bytes, lengths: list[int], trailers: list[str], bare: bool, 
 
 def runs(lengths: list[int]) -> list[list[int]]:
     return [[length, len(list(same))] for length, same in itertools.groupby(lengths)]
+
+
+def lengths(described: list[list[int]]) -> list[int]:
+    return [length for length, count in described for _ in range(count)]
