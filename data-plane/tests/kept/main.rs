@@ -35,15 +35,21 @@ macro_rules! clients {
 }
 
 clients! {
+    aws_cli_v1 = "aws-cli-v1",
+    aws_cli_v2 = "aws-cli-v2-debian13",
     aws_sdk_go_v2 = "aws-sdk-go-v2",
     aws_sdk_js_v3 = "aws-sdk-js-v3",
     boto3 = "boto3",
+    duckdb = "duckdb",
+    litestream = "litestream",
     mc = "mc",
     minio_go = "minio-go",
     minio_py = "minio-py",
     obstore = "obstore",
     rclone = "rclone",
     restic = "restic-debian13",
+    s3cmd = "s3cmd",
+    s5cmd = "s5cmd",
 }
 
 /// What a reviewer can read, and a checkout can bear.
