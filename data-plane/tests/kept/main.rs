@@ -40,6 +40,7 @@ clients! {
     aws_sdk_go_v1 = "aws-sdk-go-v1",
     aws_sdk_go_v2 = "aws-sdk-go-v2",
     aws_sdk_java_v2 = "aws-sdk-java-v2-sync",
+    aws_sdk_java_v2_crt = "aws-sdk-java-v2-crt",
     aws_sdk_java_v2_netty = "aws-sdk-java-v2-netty",
     aws_sdk_js_v3 = "aws-sdk-js-v3",
     aws_sdk_ruby = "aws-sdk-ruby",
