@@ -35,15 +35,32 @@ macro_rules! clients {
 }
 
 clients! {
+    aws_cli_v1 = "aws-cli-v1",
+    aws_cli_v2 = "aws-cli-v2-debian13",
+    aws_sdk_go_v1 = "aws-sdk-go-v1",
     aws_sdk_go_v2 = "aws-sdk-go-v2",
+    aws_sdk_java_v2 = "aws-sdk-java-v2-sync",
+    aws_sdk_java_v2_crt = "aws-sdk-java-v2-crt",
+    aws_sdk_java_v2_netty = "aws-sdk-java-v2-netty",
     aws_sdk_js_v3 = "aws-sdk-js-v3",
+    aws_sdk_ruby = "aws-sdk-ruby",
+    aws_sdk_rust = "aws-sdk-rust",
     boto3 = "boto3",
+    duckdb = "duckdb",
+    hadoop_s3a = "hadoop-s3a",
+    litestream = "litestream",
     mc = "mc",
     minio_go = "minio-go",
+    minio_java = "minio-java",
+    minio_js = "minio-js",
     minio_py = "minio-py",
     obstore = "obstore",
+    pyarrow = "pyarrow",
     rclone = "rclone",
     restic = "restic-debian13",
+    s3cmd = "s3cmd",
+    s3fs = "s3fs",
+    s5cmd = "s5cmd",
 }
 
 /// What a reviewer can read, and a checkout can bear.

@@ -102,6 +102,9 @@ pub struct Body {
     /// They end in LF, and a CRLF follows them, as in AWS's own example.
     #[serde(default)]
     bare: bool,
+    /// The frames' lengths are in upper-case digits.
+    #[serde(default)]
+    upper: bool,
     /// HTTP's own chunks, in the same way.
     chunks: Option<Vec<(usize, usize)>>,
     /// SHA-256 of what was on the wire.
@@ -188,7 +191,8 @@ impl Body {
             let data;
             (data, left) = left.split_at(length);
             let signature = chain.as_mut().map(|chain| format!(";chunk-signature={}", chain.chunk(data)));
-            out.extend_from_slice(format!("{length:x}{}\r\n", signature.unwrap_or_default()).as_bytes());
+            let digits = if self.upper { format!("{length:X}") } else { format!("{length:x}") };
+            out.extend_from_slice(format!("{digits}{}\r\n", signature.unwrap_or_default()).as_bytes());
             if first == 0 {
                 first = out.len();
             }

@@ -4,11 +4,14 @@
   record.py boto3 mc                        by their drivers, over each of their schemes
   record.py boto3 --addressing path virtual in virtual-host style too
   record.py boto3 --scenario sizes names    only these scenarios
+  record.py aws-sdk-rust --second sizes     of what the second scheme adds only this
+  record.py s3fs --unlike boto3             what it sends that the recording of boto3 has not
   record.py --as restic --version 0.18.0 -- ops/compat/clients/kept/scripts/restic
                                             by a script of its own instead, which finds what it needs in its environment
 """
 
 import argparse
+import collections
 import contextlib
 import json
 import os
@@ -20,7 +23,7 @@ import tomllib
 import choice
 import proxy
 import rig
-from wire import ACCESS_KEY, SECRET_KEY, Files, Unexplained, describe
+from wire import ACCESS_KEY, SECRET_KEY, Files, Unexplained, describe, headers_of, raw_of
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import installer  # noqa: E402 - of the runner, beside this folder
@@ -36,9 +39,9 @@ SECONDS = 900
 
 
 def by_driver(client: manifest.Client, scenarios, order: dict):
-    """Runs a client's driver as run.py does; one that has only jobs, with these."""
+    """Runs a client's driver as run.py does; with its jobs, as small as it can make them, where it has nothing else or they are named."""
     place, _ = installer.install(client)
-    order = order | {"install": place, "scenarios": [name for name in scenarios if name in client.scenarios] or list(client.jobs)}
+    order = order | {"install": place, "small": True, "scenarios": [name for name in scenarios if name in client.asked] or list(client.jobs)}
     kept = installer.environment(client, place) | {"HOME": order["work"], "TMPDIR": order["work"]}
     done = subprocess.run([*hosts(order), client.driver], input=json.dumps(order) + "\n", stdout=subprocess.PIPE, text=True, cwd=order["work"],
                           timeout=client.seconds, env=kept)
@@ -110,8 +113,21 @@ def lines_of(seen: list[choice.Seen], kept: list[int], files: Files):
         yield line
 
 
-def record(program: str, name: str, version: str, sessions, files: Files, act):
-    shapes, out, sent, unexplained = set(), [{"client": name, "version": version}], 0, []
+def shapes_of(name: str, files: Files) -> set:
+    """The shapes that a recording has."""
+    shapes = set()
+    with open(os.path.join(RECORDINGS, f"{name}.jsonl")) as file:
+        for line in filter(lambda line: "head" in line, map(json.loads, file)):
+            exchange = proxy.Exchange(line["at"], "\r\n".join([*line["head"], "\r\n"]).encode("latin-1"), status=line["status"])
+            if "body" in line:
+                exchange.body = raw_of(line["body"], headers_of(exchange.head), files)
+            shapes |= set(choice.Seen(exchange, line["operation"]).shapes())
+    return shapes
+
+
+def record(program: str, name: str, version: str, sessions, unlike: list[str], files: Files, act):
+    shapes = set().union(*(shapes_of(other, files) for other in unlike))
+    out, sent, unexplained = [{"client": name, "version": version}], 0, []
     path = os.path.join(RECORDINGS, f"{name}.jsonl")
     os.makedirs(RECORDINGS, exist_ok=True)
     for scheme, addressing in sessions:
@@ -154,6 +170,8 @@ def main():
     parser.add_argument("--scheme", nargs="+", choices=("http", "https"))
     parser.add_argument("--addressing", nargs="+", choices=("path", "virtual"))
     parser.add_argument("--scenario", nargs="+", default=SCENARIOS)
+    parser.add_argument("--second", nargs="+", metavar="SCENARIO", help="only these where it was recorded over another scheme before")
+    parser.add_argument("--unlike", nargs="+", default=[], help="recordings of its kin: what they have is not kept again")
     parser.add_argument("--as", dest="name")
     parser.add_argument("--version")
     parser.add_argument("--front-end", help="the test program, where it is built already")
@@ -169,12 +187,13 @@ def main():
         if after:
             command = [os.path.abspath(after[0]), *after[1:]]
             sessions = [(scheme, addressing) for addressing in asked.addressing or ["path"] for scheme in asked.scheme or ["http", "https"]]
-            record(program, asked.name, asked.version, sessions, files, lambda order: by_script(command, order))
+            record(program, asked.name, asked.version, sessions, asked.unlike, files, lambda order: by_script(command, order))
         for client in map(manifest.parse, asked.clients):
             sessions = [(scheme, addressing) for addressing in asked.addressing or ["path"]
                         for scheme in asked.scheme or client.schemes]
-            record(program, client.folder, client.version, sessions, files,
-                   lambda order, client=client: by_driver(client, asked.scenario, order))
+            scenarios = collections.defaultdict(lambda: asked.second or asked.scenario, {sessions[0]: asked.scenario})
+            record(program, client.folder, client.version, sessions, asked.unlike, files,
+                   lambda order, client=client, of=scenarios: by_driver(client, of[order["scheme"], order["addressing"]], order))
 
 
 if __name__ == "__main__":

@@ -133,7 +133,7 @@ def describe(raw: bytes, headers: dict[str, str], files: Files) -> dict:
     if "chunked" in headers.get("transfer-encoding", "").lower():
         bytes_in_chunks, chunks = dechunked(raw)
     mode = headers.get("x-amz-content-sha256", "")
-    content, frames, trailers = bytes_in_chunks, None, []
+    content, frames = bytes_in_chunks, None
     if mode.startswith("STREAMING-"):
         content, frames, trailers = deframed(bytes_in_chunks)
     described = files.describe(content)
@@ -142,15 +142,30 @@ def describe(raw: bytes, headers: dict[str, str], files: Files) -> dict:
         # Trailers end in LF, and a CRLF follows them, as in AWS's own example: minio-go.
         described |= {"bare": True} if any(line.endswith("\n") for line in trailers) else {}
         trailers = [line.rstrip("\n") for line in trailers]
-        if framed(content, frames, trailers, "bare" in described, mode, headers) != bytes_in_chunks:
+        described |= {"trailers": trailers} if trailers else {}
+        # Lengths in upper-case digits: the SDKs for C++ and for Rust.
+        digits = ({}, {"upper": True})
+        said = next((described | each for each in digits if framed(content, described | each, headers) == bytes_in_chunks), None)
+        if said is None:
             raise Unexplained(f"aws-chunked otherwise than by its lengths: {bytes_in_chunks[:100]!r} … {bytes_in_chunks[-200:]!r}")
-    if trailers:
-        described["trailers"] = trailers
+        described = said
     if chunks is not None:
         described["chunks"] = runs(chunks)
         if chunked(bytes_in_chunks, chunks) != raw:
             raise Unexplained(f"chunked otherwise than by its lengths: {raw[:100]!r} … {raw[-100:]!r}")
     return described | {"sha256": hashlib.sha256(raw).hexdigest()}
+
+
+def raw_of(described: dict, headers: dict[str, str], files: Files) -> bytes:
+    """The bytes of a body that `describe` said this of."""
+    if "file" in described:
+        at = described.get("from", 0)
+        content = files.by_size[described["file"]][at:at + described.get("length", described["file"])]
+    else:
+        content = described["text"].encode() if "text" in described else base64.b64decode(described["base64"])
+    if "frames" in described:
+        content = framed(content, described, headers)
+    return chunked(content, lengths(described["chunks"])) if "chunks" in described else content
 
 
 def dechunked(raw: bytes) -> tuple[bytes, list[int]]:
@@ -186,7 +201,9 @@ def chunked(content: bytes, lengths: list[int]) -> bytes:
     return b"".join([*out, b"0\r\n\r\n"])
 
 
-def framed(content: bytes, lengths: list[int], trailers: list[str], bare: bool, mode: str, headers: dict[str, str]) -> bytes:
+def framed(content: bytes, described: dict, headers: dict[str, str]) -> bytes:
+    trailers, bare, digits = described.get("trailers", []), "bare" in described, "X" if "upper" in described else "x"
+    mode = headers["x-amz-content-sha256"]
     out, at, signed = [], 0, mode.startswith("STREAMING-AWS4-HMAC-SHA256")
     scope = re.search(r"Credential=[^/]+/([^,\s]+)", headers["authorization"])[1]
     previous = re.search(r"Signature=([0-9a-f]+)", headers["authorization"])[1]
@@ -201,12 +218,12 @@ def framed(content: bytes, lengths: list[int], trailers: list[str], bare: bool, 
         previous = hmac.digest(key, text.encode(), "sha256").hex()
         return previous
 
-    for length in [*lengths, 0]:
+    for length in [*lengths(described["frames"]), 0]:
         data = content[at:at + length]
         at += length
         digests = (hashlib.sha256(b"").hexdigest(), hashlib.sha256(data).hexdigest())
         extension = f";chunk-signature={sign('AWS4-HMAC-SHA256-PAYLOAD', *digests)}" if signed else ""
-        out += [f"{length:x}{extension}\r\n".encode(), data, b"\r\n" if length else b""]
+        out += [f"{length:{digits}}{extension}\r\n".encode(), data, b"\r\n" if length else b""]
     lines = [line + ("\n" if bare else "\r\n") for line in trailers] + (["\r\n"] if bare else [])
     if signed and mode.endswith("-TRAILER"):
         canonical = "".join(f"{line}\n" for line in trailers)
@@ -217,3 +234,7 @@ def framed(content: bytes, lengths: list[int], trailers: list[str], bare: bool, 
 
 def runs(lengths: list[int]) -> list[list[int]]:
     return [[length, len(list(same))] for length, same in itertools.groupby(lengths)]
+
+
+def lengths(described: list[list[int]]) -> list[int]:
+    return [length for length, count in described for _ in range(count)]
