@@ -301,13 +301,13 @@ impl Keys {
 
     /// A key, or the one for new objects, was asked for and could not be had: what is there of it goes on.
     fn unreached(&self, bucket: BucketId, wanted: Wanted) {
-        let mut state = self.lock();
+        let (mut state, now) = (self.lock(), self.clock.monotonic());
         let id = match wanted {
             Wanted::Id(id) => Some(id),
             Wanted::Active => state.active.get(&bucket).map(|active| active.id),
         };
         if let Some(entry) = id.and_then(|id| state.entries.get_mut(&(bucket, id))) {
-            entry.unreached = true;
+            entry.unreached(now);
         }
     }
 

@@ -49,8 +49,9 @@ pub(super) struct Entry {
     pub(super) uses: u64,
     /// Served beyond its hard life: written down once.
     pub(super) degraded: bool,
-    /// Asked for again, and could not be had.
-    pub(super) unreached: bool,
+    /// It was asked for again and could not be had: until when that lets it go on. No longer than [`GRACE`]: a key that nobody asks for is
+    /// one that nobody would hear was denied.
+    unreached: Duration,
 }
 
 impl Entry {
@@ -62,7 +63,7 @@ impl Entry {
             used: now,
             uses: 0,
             degraded: false,
-            unreached: false,
+            unreached: Duration::ZERO,
         }
     }
 
@@ -72,7 +73,12 @@ impl Entry {
 
     /// Until when it goes on, for want of the control plane: for all keys until `extended`.
     pub(super) fn extended(&self, extended: Duration) -> Duration {
-        if self.unreached { Duration::MAX } else { extended }
+        extended.max(self.unreached)
+    }
+
+    /// It was asked for again, and could not be had.
+    pub(super) fn unreached(&mut self, now: Duration) {
+        self.unreached = now + GRACE;
     }
 
     pub(super) fn expiry(&self, extended: Duration) -> (Duration, Eviction) {
@@ -104,5 +110,28 @@ impl Cached {
             Self::Fresh(key) | Self::Stale(key) => Self::Degraded(key),
             other => other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use sealgate_envelope::{Ik, IkId};
+
+    use super::*;
+
+    #[test]
+    fn a_key_that_could_not_be_had_goes_on_for_a_while_and_no_longer_than_it_may() {
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        let lives = Lives { soft: minutes(5), hard: minutes(60), idle: minutes(5), unproved: minutes(62) };
+        let key = Arc::new(NodeKey { id: IkId::random().unwrap(), ik: Ik::generate().unwrap() });
+        let mut entry = Entry::new(&key, lives, minutes(0));
+        entry.used = minutes(58);
+        assert_eq!(entry.expiry(Duration::ZERO).0, minutes(60));
+        entry.unreached(minutes(58));
+        assert_eq!(entry.expiry(Duration::ZERO).0, minutes(63), "for five minutes, and not for good");
+        entry.unreached(minutes(120));
+        assert_eq!(entry.expiry(Duration::ZERO).0, minutes(122), "beyond the unproved life");
     }
 }
