@@ -3,8 +3,11 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::sync::Notify;
@@ -16,6 +19,8 @@ pub const DAY: u64 = 86_400;
 pub trait Clock: Send + Sync + 'static {
     /// Unix seconds.
     fn now(&self) -> u64;
+    /// Seconds that only go forward, whatever the wall clock is set to; where they began is that clock's. For lives of keys.
+    fn steady(&self) -> u64;
     /// Ends when [`Self::now`] has reached `at`.
     fn sleep_until(&self, at: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
     /// Ends after so many seconds, however the wall clock is set meanwhile.
@@ -25,7 +30,14 @@ pub trait Clock: Send + Sync + 'static {
 /// The operating system's clock.
 pub struct SystemClock;
 
+/// When it was asked first, by either clock.
+static BEGAN: LazyLock<(Instant, u64)> = LazyLock::new(|| (Instant::now(), SystemClock.now()));
+
 impl Clock for SystemClock {
+    fn steady(&self) -> u64 {
+        BEGAN.1 + BEGAN.0.elapsed().as_secs()
+    }
+
     fn now(&self) -> u64 {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
     }
@@ -51,6 +63,8 @@ impl Clock for SystemClock {
 /// A clock that stands still until it is moved: for tests.
 pub struct ManualClock {
     now: AtomicU64,
+    /// How far the wall clock was set back.
+    back: AtomicU64,
     moved: Notify,
 }
 
@@ -58,7 +72,12 @@ impl ManualClock {
     /// A clock that shows `now` (Unix seconds).
     #[must_use]
     pub fn new(now: u64) -> Self {
-        Self { now: AtomicU64::new(now), moved: Notify::new() }
+        Self { now: AtomicU64::new(now), back: AtomicU64::new(0), moved: Notify::new() }
+    }
+
+    /// Sets the wall clock back. Time goes on from there.
+    pub fn set_back(&self, seconds: u64) {
+        self.back.fetch_add(seconds, Ordering::SeqCst);
     }
 
     /// Moves the clock forward and wakes whoever waits for a time that has come.
@@ -68,28 +87,37 @@ impl ManualClock {
     }
 }
 
+impl ManualClock {
+    async fn until(&self, come: impl Fn() -> bool) {
+        loop {
+            let moved = self.moved.notified();
+            tokio::pin!(moved);
+            // Registered before the time is read, so that no movement in between is missed.
+            moved.as_mut().enable();
+            if come() {
+                return;
+            }
+            moved.await;
+        }
+    }
+}
+
 impl Clock for ManualClock {
     fn now(&self) -> u64 {
+        self.steady() - self.back.load(Ordering::SeqCst)
+    }
+
+    fn steady(&self) -> u64 {
         self.now.load(Ordering::SeqCst)
     }
 
     fn sleep_until(&self, at: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(async move {
-            loop {
-                let moved = self.moved.notified();
-                tokio::pin!(moved);
-                // Registered before the time is read, so that no movement in between is missed.
-                moved.as_mut().enable();
-                if self.now() >= at {
-                    return;
-                }
-                moved.await;
-            }
-        })
+        Box::pin(self.until(move || self.now() >= at))
     }
 
     fn sleep(&self, seconds: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         // From now, not from when it is first polled.
-        self.sleep_until(self.now() + seconds)
+        let at = self.steady().saturating_add(seconds);
+        Box::pin(self.until(move || self.steady() >= at))
     }
 }

@@ -112,7 +112,8 @@ impl ControlPlane {
                 pushers.handle(),
                 Patient {
                     resilient,
-                    sample: Box::new(move |provider, refused| keys.sample(provider, refused)),
+                    sample: Box::new(move |provider, refused, out| keys.sample(provider, refused, out)),
+                    system_kek: registry.sealer().kek().to_owned(),
                     clock: Arc::clone(&clock),
                     metrics: Arc::clone(&metrics),
                     degraded: degraded.clone(),

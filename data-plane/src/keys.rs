@@ -64,15 +64,19 @@ pub struct Mark {
     revision: u64,
 }
 
-struct Active {
-    id: IkId,
-    until: u64,
+/// The key that a bucket's new objects are sealed under, in Unix seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Active {
+    /// When a newer one is asked for.
+    pub until: u64,
+    /// When it seals no more, also where no newer one can be had.
+    pub last: u64,
 }
 
 #[derive(Default)]
 struct State {
     entries: HashMap<(BucketId, IkId), Entry>,
-    active: HashMap<BucketId, Active>,
+    active: HashMap<BucketId, (IkId, Active)>,
     rights: HashMap<BucketId, Right>,
     /// Goes up with each key that the control plane denies.
     revision: u64,
@@ -117,9 +121,6 @@ impl State {
 
 /// What the config says of a bucket's keys: none, they are denied; a number that goes up when what was given before is void.
 type Right = Option<u64>;
-
-/// How long a bucket's key is used for new objects after its day, where no newer one can be had, in seconds.
-const PAST_ITS_DAY: u64 = 86_400;
 
 /// The node's keys: its cache, and the way to the control plane.
 pub struct Keys {
@@ -181,13 +182,13 @@ impl Keys {
     /// The bucket's key for new objects, and whether its day is over: who cannot ask for a newer one goes on with it for another.
     fn active_now(&self, bucket: BucketId) -> Option<(IkId, bool)> {
         let (state, now) = (self.lock(), self.clock.unix());
-        let active = state.active.get(&bucket)?;
+        let (id, active) = *state.active.get(&bucket)?;
         if now < active.until {
-            return Some((active.id, false));
+            return Some((id, false));
         }
-        let entry = state.entries.get(&(bucket, active.id))?;
+        let entry = state.entries.get(&(bucket, id))?;
         let goes_on = entry.extended(state.extended) > self.clock.monotonic();
-        (goes_on && now < active.until + PAST_ITS_DAY).then_some((active.id, true))
+        (goes_on && now < active.last).then_some((id, true))
     }
 
     /// A key by its id, for reading.
@@ -219,9 +220,8 @@ impl Keys {
                 Ok(key)
             }
             Cached::Stale(key) | Cached::Degraded(key) => {
-                // Refresh ahead: nobody waits for it, and a full queue only means that it is asked for later.
                 self.metrics.key_lookup(found);
-                let _ = self.requests.try_send(Request { bucket: Arc::clone(bucket), wanted, answer: None });
+                self.refresh(bucket, wanted, key.id);
                 Ok(key)
             }
             Cached::Missing => {
@@ -241,6 +241,15 @@ impl Keys {
                 };
                 self.failing(result)
             }
+        }
+    }
+
+    /// Asks for a key that is there again, ahead of its end: nobody waits for it, and a full queue only means that it is asked for
+    /// later. One that could not be had a moment ago is not asked for at each request.
+    fn refresh(&self, bucket: &Arc<Bucket>, wanted: Wanted, id: IkId) {
+        let now = self.clock.monotonic();
+        if !self.lock().entries.get(&(bucket.id, id)).is_some_and(|entry| entry.is_paused(now)) {
+            let _ = self.requests.try_send(Request { bucket: Arc::clone(bucket), wanted, answer: None });
         }
     }
 
@@ -304,7 +313,7 @@ impl Keys {
         let (mut state, now) = (self.lock(), self.clock.monotonic());
         let id = match wanted {
             Wanted::Id(id) => Some(id),
-            Wanted::Active => state.active.get(&bucket).map(|active| active.id),
+            Wanted::Active => state.active.get(&bucket).map(|(id, _)| *id),
         };
         if let Some(entry) = id.and_then(|id| state.entries.get_mut(&(bucket, id))) {
             entry.unreached(now);
@@ -349,14 +358,14 @@ impl Keys {
         void
     }
 
-    /// Takes in a key that the control plane gave. `active_until` (Unix seconds) makes it the bucket's key for writing.
+    /// Takes in a key that the control plane gave; `active` where it is the bucket's key for writing.
     /// None when what was taken back or denied since `mark`, from before it was asked for, may be this key.
     pub fn insert(
         &self,
         bucket: BucketId,
         key: NodeKey,
         lives: Lives,
-        active_until: Option<u64>,
+        active: Option<Active>,
         mark: Mark,
     ) -> Option<Arc<NodeKey>> {
         let now = self.clock.monotonic();
@@ -365,8 +374,8 @@ impl Keys {
         if !state.allows(bucket, key.id, mark) {
             return None;
         }
-        if let Some(until) = active_until {
-            state.active.insert(bucket, Active { id: key.id, until });
+        if let Some(active) = active {
+            state.active.insert(bucket, (key.id, active));
         }
         if !state.entries.contains_key(&(bucket, key.id)) {
             state.make_room(&self.metrics);
@@ -383,7 +392,7 @@ impl Keys {
         state.revision += 1;
         let revision = state.revision;
         state.denied.insert((bucket, id), revision);
-        if state.active.get(&bucket).is_some_and(|active| active.id == id) {
+        if state.active.get(&bucket).is_some_and(|(active, _)| *active == id) {
             state.active.remove(&bucket);
         }
         if state.entries.remove(&(bucket, id)).is_some() {
@@ -400,7 +409,7 @@ impl Keys {
 
     /// Drops the key that a bucket writes with.
     pub fn revoke_active(&self, bucket: BucketId) {
-        let active = self.lock().active.get(&bucket).map(|active| active.id);
+        let active = self.lock().active.get(&bucket).map(|(id, _)| *id);
         if let Some(id) = active {
             self.revoke(bucket, id);
         }
@@ -443,7 +452,7 @@ impl Keys {
             true
         });
         let State { entries, active, .. } = &mut *state;
-        active.retain(|bucket, active| entries.contains_key(&(*bucket, active.id)));
+        active.retain(|bucket, (id, _)| entries.contains_key(&(*bucket, *id)));
         next
     }
 

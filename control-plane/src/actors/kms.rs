@@ -47,14 +47,16 @@ pub(crate) struct Examined {
     pub(crate) last_success: Option<u64>,
 }
 
-/// What to examine a provider of this name with, and with none of these KEKs.
-type Sampler = Box<dyn Fn(&str, &HashSet<String>) -> Sample + Send + Sync>;
+/// What to examine a provider of this name with, and with none of these KEKs; and whether something of it is out.
+type Sampler = Box<dyn Fn(&str, &HashSet<String>, bool) -> Sample + Send + Sync>;
 
 /// What a provider's actor works with.
 pub(crate) struct Patient {
     pub(crate) resilient: Resilient,
     /// What to examine it with now.
     pub(crate) sample: Sampler,
+    /// The KEK that is everybody's.
+    pub(crate) system_kek: String,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) degraded: watch::Sender<Degraded>,
@@ -127,7 +129,8 @@ pub(crate) fn look_after(arbiter: ArbiterHandle, patient: Patient) -> Result<Wat
 impl KmsActor {
     fn examine(&mut self, ctx: &mut Context<Self>) {
         let patient = Arc::clone(&self.patient);
-        let sample = (patient.sample)(patient.resilient.provider(), &self.refused);
+        let out = !patient.resilient.healthy();
+        let sample = (patient.sample)(patient.resilient.provider(), &self.refused, out);
         if matches!(sample, Sample::Nothing) {
             // There is no other one: whether it is still refused shows with the next.
             self.refused.clear();
@@ -151,8 +154,10 @@ impl KmsActor {
     /// What an examination's result says about the provider: that it refuses one tenant's KEK is its answer, so it works. The next is
     /// made with another's, where there is one; the system's KEK is everybody's.
     fn judged(&mut self, sample: &Sample, result: Result<(), KmsError>) -> Result<(), KmsError> {
-        let (Sample::Record { kek, .. }, Err(error)) = (sample, &result) else { return result };
-        if error.is_transient() {
+        let (Sample::Record { kek, .. } | Sample::Kek(kek), Err(error)) = (sample, &result) else {
+            return result;
+        };
+        if error.is_transient() || *kek == self.patient.system_kek {
             return result;
         }
         let provider = self.patient.resilient.provider();
@@ -241,7 +246,8 @@ mod tests {
         let resilient = Resilient::new("kms", Vec::new(), &[], Settings::default(), Arc::new(Silent));
         let patient = Patient {
             resilient,
-            sample: Box::new(|_, _| Sample::Nothing),
+            sample: Box::new(|_, _, _| Sample::Nothing),
+            system_kek: "kms/system".to_owned(),
             clock: Arc::new(ManualClock::new(1)),
             metrics: Arc::new(Metrics::new().unwrap()),
             degraded: watch::Sender::new(Degraded::new()),
@@ -261,5 +267,7 @@ mod tests {
         assert!(actor.refused.is_empty());
         assert_eq!(actor.judged(&record, denied()), Ok(()));
         assert_eq!(actor.refused, HashSet::from(["kms/t".to_owned()]), "the next is made with another one's");
+        assert_eq!(actor.judged(&Sample::Kek("kms/u".to_owned()), denied()), Ok(()));
+        assert!(actor.refused.contains("kms/u"));
     }
 }

@@ -169,6 +169,7 @@ fn key(answered: &Answered, bucket: BucketId, recipient: &[u8]) -> Result<v1::Ke
             .map_err(|_| Error::Invalid("the recipient is no X25519 public key".to_owned()))?,
         state: state.into(),
         active_until: answered.active_until,
+        active_last: answered.active_last,
         soft_seconds: hard.min(u32::try_from(SOFT).unwrap_or(u32::MAX)),
         hard_seconds: hard,
         // While its KMS is away no key goes for being unused: it could not be fetched again.

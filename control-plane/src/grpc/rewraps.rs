@@ -93,6 +93,7 @@ impl RewrapsService {
                 .map_err(|_| Error::Invalid("the recipient is no X25519 public key".to_owned()))?,
             state: v1::KeyState::DecryptOnly.into(),
             active_until: 0,
+            active_last: 0,
             soft_seconds: HELD,
             hard_seconds: HELD,
             idle_seconds: HELD,

@@ -1,7 +1,7 @@
 //! The IK cache: bounded in number, and thereby in bytes, in time and in uses; zeroized at the moment when the time is over.
 //!
-//! Time is that of the last proof of the KEK version: one Decrypt under it extends every IK that it wraps. Nothing here
-//! waits for anybody; the timer that evicts is in `unwrapper`.
+//! Time is that of the last proof of the KEK version: one Decrypt under it extends every IK that it wraps. It is the clock's
+//! steady time, which nobody can set back. Nothing here waits for anybody; the timers that prove and evict are in `unwrapper`.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -17,8 +17,10 @@ use crate::metrics::{Eviction, Metrics};
 const MAX_KEYS: usize = 1_000_000;
 /// After so many answers out of the cache a KEK version is proved again, whatever the time.
 const MAX_GIVEN: u64 = 1 << 20;
-/// IKs that nobody asked for go with the second hour.
+/// IKs that nobody asked for go, in seconds: when their KEK version has just been proved, so never while they could not be had again.
 const UNUSED: u64 = 3_600;
+/// How long a proof that failed is not tried again, in seconds.
+const RETRY: u64 = 30;
 
 /// A KEK reference and version.
 pub(super) type KekVersion = (String, String);
@@ -43,16 +45,28 @@ pub(super) struct Proof {
     sample: Arc<IkRecord>,
     /// How many times one that it wraps was given out since.
     given: u64,
+    /// It failed: not before then again.
+    retry: u64,
+    /// Its hour was over before anybody could try to prove it, as when the machine was suspended: since when that is known.
+    spared: Option<u64>,
 }
 
 impl Proof {
     fn new(at: u64, sample: &IkRecord) -> Self {
-        Self { at, degraded: false, sample: Arc::new(sample.clone()), given: 0 }
+        Self { at, degraded: false, sample: Arc::new(sample.clone()), given: 0, retry: 0, spared: None }
+    }
+
+    /// Until when what it wraps is kept although its hour is over: for as long as the proof may take that decides.
+    fn spares(&mut self, now: u64) -> u64 {
+        if now < self.at + HARD || self.degraded {
+            return 0;
+        }
+        *self.spared.get_or_insert(now) + RETRY
     }
 
     /// From when on it has to be proved again.
     fn due(&self) -> u64 {
-        if self.given >= MAX_GIVEN { self.at } else { self.at + super::PROVE_AFTER }
+        if self.given >= MAX_GIVEN { self.retry } else { self.retry.max(self.at + super::PROVE_AFTER) }
     }
 }
 
@@ -105,7 +119,8 @@ impl Cache {
         Some(Held { ik, kek, hard_until, degraded, proved: proof.at, used_up })
     }
 
-    /// Takes up an IK that its KMS has just unwrapped or wrapped: which proves the KEK version.
+    /// Takes up an IK that its KMS has just unwrapped or wrapped: which proves the KEK version. Gives when the KEK
+    /// version is to be proved again, and when the IK is over.
     pub(super) fn insert(
         &mut self,
         name: KeyName,
@@ -114,15 +129,18 @@ impl Cache {
         sample: &IkRecord,
         unproved_life: u64,
         now: u64,
-    ) {
+    ) -> (u64, u64) {
         if self.cut.contains(&sample.context.tenant) || self.barred.contains(&name) {
-            return;
+            return (u64::MAX, u64::MAX);
         }
         let unproved_life = self.lives.get(&sample.context.tenant).copied().unwrap_or(unproved_life);
         self.make_room(MAX_KEYS);
         let at = self.proofs.get(&kek).map_or(now, |proof| proof.at.max(now));
-        self.proofs.insert(kek.clone(), Proof::new(at, sample));
+        let proof = Proof::new(at, sample);
+        let times = (proof.due(), proof.at + HARD);
+        self.proofs.insert(kek.clone(), proof);
         self.keys.insert(name, Cached { ik, kek, unproved_life, used: now });
+        times
     }
 
     /// In a full cache the keys that were used longest ago go, a sixteenth of them: not every key that comes in has to look at all.
@@ -147,20 +165,22 @@ impl Cache {
         self.metrics.evicted(reason, before - self.keys.len());
     }
 
-    /// It was opened again; counts from when that was asked for.
+    /// It was opened again; counts from when that was asked for. What nobody has asked for goes now, when it can be had again.
     pub(super) fn proved(&mut self, kek: &KekVersion, asked: u64) {
-        if let Some(proof) = self.proofs.get_mut(kek) {
-            (proof.at, proof.degraded, proof.given) = (proof.at.max(asked), false, 0);
-        }
+        let Some(proof) = self.proofs.get_mut(kek) else { return };
+        (proof.at, proof.degraded, proof.given, proof.retry) = (proof.at.max(asked), false, 0, 0);
+        proof.spared = None;
+        self.retain(Eviction::Idle, |_, cached| cached.kek != *kek || asked < cached.used + UNUSED);
+        self.forget_proofs();
     }
 
     pub(super) fn unproved(&self) -> usize {
         self.proofs.values().filter(|proof| proof.degraded).count()
     }
 
-    pub(super) fn unreachable(&mut self, kek: &KekVersion) {
+    pub(super) fn unreachable(&mut self, kek: &KekVersion, now: u64) {
         if let Some(proof) = self.proofs.get_mut(kek) {
-            proof.degraded = true;
+            (proof.degraded, proof.retry) = (true, now + RETRY);
         }
     }
 
@@ -210,19 +230,27 @@ impl Cache {
         cached.kek = kek;
     }
 
-    /// Drops what is over or unused at `now`.
-    pub(super) fn evict(&mut self, now: u64) {
-        let proofs = std::mem::take(&mut self.proofs);
+    /// Drops what is over at `now`, and says when the next is.
+    pub(super) fn evict(&mut self, now: u64) -> Option<u64> {
+        let mut proofs = std::mem::take(&mut self.proofs);
+        let mut next: Option<u64> = None;
         self.retain(Eviction::Hard, |_, cached| {
-            proofs.get(&cached.kek).is_some_and(|proof| now < hard_until(cached, proof))
-        });
-        self.retain(Eviction::Idle, |_, cached| {
-            // While the KMS is away nothing is dropped for being idle: it could not be fetched again.
-            now < cached.used + UNUSED || proofs.get(&cached.kek).is_some_and(|proof| proof.degraded)
+            let Some(proof) = proofs.get_mut(&cached.kek) else { return false };
+            let end = hard_until(cached, proof).max(proof.spares(now));
+            if now < end {
+                next = Some(next.map_or(end, |next| next.min(end)));
+            }
+            now < end
         });
         self.proofs = proofs;
-        let keys = &self.keys;
-        self.proofs.retain(|kek, _| keys.values().any(|cached| cached.kek == *kek));
+        self.forget_proofs();
+        next
+    }
+
+    /// Forgets KEK versions under which nothing is held.
+    fn forget_proofs(&mut self) {
+        let used: HashSet<&KekVersion> = self.keys.values().map(|cached| &cached.kek).collect();
+        self.proofs.retain(|kek, _| used.contains(kek));
     }
 
     /// The KEK versions to prove again at `now`, each with a record to open.
@@ -231,18 +259,9 @@ impl Cache {
         due.map(|(kek, proof)| (kek.clone(), Arc::clone(&proof.sample))).collect()
     }
 
-    /// When something has to be done next: a proof (a failed one is repeated after `retry` seconds) or an eviction.
-    pub(super) fn next(&self, now: u64, retry: u64) -> Option<u64> {
-        let proofs = self.proofs.values().map(|proof| {
-            let due = proof.due();
-            if due <= now { now + retry } else { due }
-        });
-        let ends = self.keys.values().filter_map(|cached| {
-            let proof = self.proofs.get(&cached.kek)?;
-            let hard = hard_until(cached, proof);
-            Some(if proof.degraded { hard } else { hard.min(cached.used + UNUSED) })
-        });
-        proofs.chain(ends).min()
+    /// When the next is to be proved.
+    pub(super) fn next(&self) -> Option<u64> {
+        self.proofs.values().map(Proof::due).min()
     }
 
     /// How many IKs hang on a provider, and its KEK versions that were not proved when they should have been.
@@ -350,9 +369,35 @@ mod tests {
         let (mut cache, metrics) = with_keys(0..2);
         cache.proved(&("kms/key".to_owned(), "1".to_owned()), NOW + UNUSED - 1);
         assert!(cache.get(name(1), NOW + UNUSED - 1).is_some());
-        cache.evict(NOW + UNUSED);
+        cache.proved(&("kms/key".to_owned(), "1".to_owned()), NOW + UNUSED);
         assert!(evicted(&metrics, "idle", 1) && cache.len() == 1);
-        cache.evict(NOW + UNUSED - 1 + HARD);
+        assert_eq!(cache.evict(NOW + UNUSED + HARD - 1), Some(NOW + UNUSED + HARD));
+        // Nobody tried to prove it meanwhile, and nobody does.
+        assert_eq!(cache.evict(NOW + UNUSED + HARD), Some(NOW + UNUSED + HARD + RETRY));
+        assert!(cache.get(name(1), NOW + UNUSED + HARD).is_none());
+        assert_eq!(cache.evict(NOW + UNUSED + HARD + RETRY), None);
         assert!(evicted(&metrics, "hard", 1) && cache.len() == 0);
+    }
+
+    #[test]
+    fn what_nobody_asks_for_stays_while_it_could_not_be_had_again() {
+        let (mut cache, _) = with_keys(0..1);
+        let kek = ("kms/key".to_owned(), "1".to_owned());
+        // Proved late, and then its KMS is away, which nobody knows before the next proof.
+        assert!(cache.get(name(0), NOW + UNUSED - 1).is_some());
+        cache.proved(&kek, NOW + UNUSED);
+        let last = NOW + 2 * UNUSED - 1;
+        assert_eq!((cache.evict(last), cache.len()), (Some(NOW + UNUSED + HARD), 1));
+        assert!(cache.get(name(0), last).is_some());
+    }
+
+    #[test]
+    fn a_proof_that_failed_is_not_tried_again_at_once_whatever_comes_in() {
+        let (mut cache, _) = with_keys(0..1);
+        let (kek, due) = (("kms/key".to_owned(), "1".to_owned()), NOW + super::super::PROVE_AFTER);
+        assert_eq!((cache.due(due - 1).len(), cache.due(due).len(), cache.next()), (0, 1, Some(due)));
+        cache.unreachable(&kek, due);
+        assert_eq!((cache.due(due + RETRY - 1).len(), cache.next()), (0, Some(due + RETRY)));
+        assert_eq!(cache.due(due + RETRY).len(), 1);
     }
 }

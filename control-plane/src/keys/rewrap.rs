@@ -4,12 +4,16 @@
 //! done when its entry says so, and doing one twice harms nobody. Work waits while its tenant's keys are cut off, and while
 //! the KMS does not answer; each tenant's is a task of its own, so that one KMS holds up nobody else's.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use sealgate_envelope::{IkId, TenantId};
 use sealgate_kms::Kms;
-use tokio::task::JoinSet;
+use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{
     KeyService,
@@ -27,6 +31,9 @@ use crate::{
 
 /// Records that the KMS works on at once.
 const BATCH: usize = 16;
+/// Records of all tenants that are wrapped anew at once towards one KMS provider: a part of what its layer lets through, so that
+/// whoever rotates a hundred tenants sends no reader away.
+const AT_ONCE: usize = 16;
 /// After this a KMS that did not answer is asked again, first; twice as long each time, up to a minute.
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_MOST: Duration = Duration::from_secs(60);
@@ -114,24 +121,25 @@ impl KeyService {
                 Ok(false) => self.stretch(tenant).await,
                 Err(error) => Err(error),
             };
-            let wait = match went {
+            let (wait, failed) = match went {
                 Ok(Went::Done) => return,
                 Ok(Went::On) => {
                     retry = RETRY;
                     continue;
                 }
-                Ok(Went::Wait(wait)) => wait,
+                Ok(Went::Wait(wait)) => (wait, false),
                 Err(Error::Denied(_) | Error::NotFound(_)) => return,
                 Err(error) => {
                     tracing::warn!(%tenant, %error, "the work on a tenant's keys waits");
-                    retry
+                    (retry, true)
                 }
             };
             retry = (retry * 2).min(RETRY_MOST);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                Ok(()) = changes.changed() => {}
-                Ok(()) = reports.changed() => {}
+                // No news of anything else brings back a KMS that did not answer.
+                Ok(()) = changes.changed(), if !failed => {}
+                Ok(()) = reports.changed(), if !failed => {}
             }
         }
     }
@@ -152,12 +160,16 @@ impl KeyService {
         let outdated: Vec<Found> =
             found.into_iter().filter(|found| found.entry.generation < generation).collect();
         let mut job = job;
+        let turns = self.turns(&tenant.kek);
         for batch in outdated.chunks(BATCH.min(job.rate as usize)) {
-            let asked = self.clock.now();
+            let asked = self.clock.steady();
             let pace = Duration::from_secs_f64(batch.len() as f64 / f64::from(job.rate));
             let started = tokio::time::Instant::now();
-            let answers =
-                join_all(batch.iter().map(|found| self.unwrapper.rewrap(&found.record, &tenant.kek))).await;
+            let answers = batch.iter().map(|found| async {
+                let _turn = turns.acquire().await;
+                self.unwrapper.rewrap(&found.record, &tenant.kek).await
+            });
+            let answers = join_all(answers).await;
             let mut done = Vec::new();
             let mut away = None;
             for (found, answer) in batch.iter().zip(answers) {
@@ -194,6 +206,14 @@ impl KeyService {
         }
         self.commit_batch(job, Vec::new(), 0).await?;
         Ok(Went::On)
+    }
+
+    /// The turns of work towards the provider of a KEK.
+    fn turns(&self, kek: &str) -> Arc<Semaphore> {
+        let provider = kek.split_once('/').map_or(kek, |(provider, _)| provider);
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = turns.entry(provider.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE)));
+        Arc::clone(own)
     }
 
     async fn commit_batch(

@@ -7,6 +7,7 @@ use std::{
 
 use sealgate_envelope::{BucketId, IkContext, IkId, IkRecord};
 use sealgate_kms::{Kms, Sample};
+use tokio::sync::Semaphore;
 
 use super::{
     ACTIVE_GRACE, ACTIVE_LIFE, GRACE_PORTION, HARD, PROVE_AFTER,
@@ -35,6 +36,8 @@ pub(crate) struct Answered {
     pub(crate) id: IkId,
     pub(crate) state: IkState,
     pub(crate) active_until: u64,
+    /// When the key seals nothing new any more, whatever happens; Unix seconds.
+    pub(crate) active_last: u64,
     /// Seconds that it may be held from now on.
     pub(crate) hard_seconds: u64,
     /// Seconds after these for which a node that is cut off may go on.
@@ -54,6 +57,8 @@ pub(crate) struct KeyService {
     pub(super) clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     making: Mutex<HashMap<BucketId, Arc<tokio::sync::Mutex<()>>>>,
+    /// Of the work in the background, by provider.
+    pub(super) turns: Mutex<HashMap<String, Arc<Semaphore>>>,
     unopened: Unopened,
     pub(super) looks: Looks,
     pub(super) reports: Reports,
@@ -75,6 +80,7 @@ impl KeyService {
             clock,
             metrics,
             making: Mutex::new(HashMap::new()),
+            turns: Mutex::new(HashMap::new()),
             unopened: Unopened::default(),
             looks: Looks::default(),
             reports: Reports::default(),
@@ -102,8 +108,8 @@ impl KeyService {
     }
 
     /// What a KMS provider is examined with: the system KEK where it holds it, else a record that it has opened before, under a KEK
-    /// that it has not `refused` lately.
-    pub(crate) fn sample(&self, provider: &str, refused: &HashSet<String>) -> Sample {
+    /// that it has not `refused` lately. When something of it is `out` and nobody's key is in memory, a tenant's KEK.
+    pub(crate) fn sample(&self, provider: &str, refused: &HashSet<String>, out: bool) -> Sample {
         let kek = self.registry.sealer().kek();
         if kek.split_once('/').is_some_and(|(of, _)| of == provider) {
             return Sample::Kek(kek.to_owned());
@@ -114,7 +120,8 @@ impl KeyService {
             let (kek, version) = (context.kek.clone(), context.kek_version.clone());
             Some(Sample::Record { kek, version, context: context.to_bytes().ok()?, wrapped: wrapped.clone() })
         });
-        sample.unwrap_or(Sample::Nothing)
+        let spare = || if out { self.registry.kek_of(provider, refused).map(Sample::Kek) } else { None };
+        sample.or_else(spare).unwrap_or(Sample::Nothing)
     }
 
     /// How many KEK versions could not be proved when they should have been.
@@ -367,7 +374,7 @@ impl KeyService {
         // Once more: while the KMS was asked, an operator may have cut it off.
         self.registry.tenant(bucket.tenant)?.usable()?;
         self.usable(&self.entry(bucket.id, id).await?)?;
-        let now = self.clock.now();
+        let (now, wall) = (self.clock.steady(), self.clock.now());
         if held.degraded {
             tracing::warn!(target: "audit", bucket = %bucket.id, ik = %id, kek = held.kek.0, "served unproved");
             self.metrics.degraded();
@@ -379,14 +386,23 @@ impl KeyService {
         // A proof that was tried early, and failed, makes nothing longer.
         let portion = if held.degraded { portion } else { portion.min(held.proved + HARD - now) };
         // Past its day it goes on for want of a new one: nodes ask again soon, and not at each write.
+        let active_last = created + ACTIVE_LIFE + ACTIVE_GRACE;
         let active_until = match created + ACTIVE_LIFE {
-            end if now < end => end,
-            end => (now + GRACE_PORTION).min(end + ACTIVE_GRACE),
+            end if wall < end => end,
+            _ => (wall + GRACE_PORTION).min(active_last),
         };
         let hard_seconds = left.min(portion);
         let last = held.proved + HARD + owner.unproved_life;
         let unproved_seconds = last.saturating_sub(now + hard_seconds);
-        Ok(Answered { held, id, state: entry.state, active_until, hard_seconds, unproved_seconds })
+        Ok(Answered {
+            held,
+            id,
+            state: entry.state,
+            active_until,
+            active_last,
+            hard_seconds,
+            unproved_seconds,
+        })
     }
 
     fn making(&self, bucket: BucketId) -> Arc<tokio::sync::Mutex<()>> {

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -26,8 +29,8 @@ use crate::{
 /// How long a call may take at the very most. The layer around a remote KMS ends it after 1.5 s; this is for a [`Kms`] without
 /// that layer, and within what a node waits.
 const KMS_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the timer waits before it asks a KMS again that did not answer.
-const RETRY: u64 = 30;
+/// What a timer sleeps at most: a machine that was suspended sees soon that time went on.
+const STEP: u64 = 10;
 /// Proofs at a time.
 const PROOFS: usize = 16;
 
@@ -39,13 +42,50 @@ pub(crate) struct Unwrapper {
     metrics: Arc<Metrics>,
     cache: Mutex<Cache>,
     flights: Mutex<HashMap<KeyName, Flight>>,
-    changed: Notify,
+    to_prove: Timer,
+    to_evict: Timer,
+}
+
+/// A task that looks into the cache at a time that it knows, or when it is told that something is due before.
+#[derive(Default)]
+struct Timer {
+    told: Notify,
+    at: AtomicU64,
+}
+
+impl Timer {
+    /// When it looks the next time. To be called under the cache's lock: what comes in afterwards compares with it.
+    fn set(&self, next: Option<u64>) -> u64 {
+        let next = next.unwrap_or(u64::MAX);
+        self.at.store(next, Ordering::SeqCst);
+        next
+    }
+
+    /// Something is due then.
+    fn due(&self, at: u64) {
+        if at < self.at.load(Ordering::SeqCst) {
+            self.told.notify_one();
+        }
+    }
+
+    async fn wait(&self, at: u64, clock: &dyn Clock) {
+        loop {
+            let left = at.saturating_sub(clock.steady());
+            if left == 0 {
+                return;
+            }
+            tokio::select! {
+                () = clock.sleep(left.min(STEP)) => {}
+                () = self.told.notified() => return,
+            }
+        }
+    }
 }
 
 impl Unwrapper {
     pub(super) fn new(kms: Arc<dyn Kms>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         let (cache, flights) = (Mutex::new(Cache::new(Arc::clone(&metrics))), Mutex::new(HashMap::new()));
-        Self { kms, clock, metrics, cache, flights, changed: Notify::new() }
+        Self { kms, clock, metrics, cache, flights, to_prove: Timer::default(), to_evict: Timer::default() }
     }
 
     /// The IK of a record, from the cache or the KMS.
@@ -84,7 +124,7 @@ impl Unwrapper {
         let bytes = context.to_bytes()?;
         self.metrics.kms(KmsCall::Unwrap);
         // A proof counts from when it was asked for: what the KMS decided, it decided no earlier.
-        let asked = self.clock.now();
+        let asked = self.clock.steady();
         let call = self.kms.unwrap(&context.kek, &context.kek_version, &bytes, &record.wrapped);
         let ik = bounded(call).await;
         let version = self.kms.version_of(&context.kek, &context.kek_version, &record.wrapped);
@@ -92,8 +132,11 @@ impl Unwrapper {
         match ik {
             Ok(ik) => {
                 let name = (context.bucket, context.ik);
-                lock(&self.cache).insert(name, Arc::new(ik), kek, record, owner.unproved_life, asked);
-                self.changed.notify_one();
+                let mut cache = lock(&self.cache);
+                let (due, over) = cache.insert(name, Arc::new(ik), kek, record, owner.unproved_life, asked);
+                drop(cache);
+                self.to_prove.due(due);
+                self.to_evict.due(over);
                 Ok(())
             }
             Err(error) => {
@@ -160,7 +203,13 @@ impl Unwrapper {
         let context = &rewrapped.record.context;
         let kek = (context.kek.clone(), rewrapped.version.clone());
         lock(&self.cache).rebind((context.bucket, context.ik), kek, &rewrapped.record, asked);
-        self.changed.notify_one();
+        self.changed();
+    }
+
+    /// Something is to be done at another time than the timers know.
+    fn changed(&self) {
+        self.to_prove.told.notify_one();
+        self.to_evict.told.notify_one();
     }
 
     pub(super) fn bar(&self, name: KeyName, barred: bool) {
@@ -174,7 +223,7 @@ impl Unwrapper {
     /// The IKs of a tenant have another unproved life.
     pub(super) fn live(&self, tenant: TenantId, buckets: &HashSet<BucketId>, unproved_life: u64) {
         lock(&self.cache).live(tenant, buckets, unproved_life);
-        self.changed.notify_one();
+        self.changed();
     }
 
     /// Whether the KMS opens a record, which then is one that it wrapped itself for just this context. Nothing is kept.
@@ -195,9 +244,9 @@ impl Unwrapper {
     }
 
     fn cached(&self, name: KeyName) -> Option<Held> {
-        let held = lock(&self.cache).get(name, self.clock.now());
+        let held = lock(&self.cache).get(name, self.clock.steady());
         if held.as_ref().is_some_and(|held| held.used_up) {
-            self.changed.notify_one();
+            self.to_prove.told.notify_one();
         }
         held
     }
@@ -226,33 +275,41 @@ impl Unwrapper {
         lock(&self.cache).unproved()
     }
 
-    /// Proves KEK versions again and evicts, until the control plane stops.
+    /// Proves KEK versions again and evicts, until the control plane stops. A KMS that is slow holds up no eviction.
     pub(super) async fn keep(self: Arc<Self>) {
+        tokio::join!(self.keep_proved(), self.keep_evicted());
+    }
+
+    async fn keep_proved(self: &Arc<Self>) {
         loop {
-            let now = self.clock.now();
-            let due = lock(&self.cache).due(now);
+            let due = lock(&self.cache).due(self.clock.steady());
             // Side by side: one KMS that is slow must not let another's proofs come too late.
             let proofs = stream::iter(due).map(|(kek, sample)| {
-                let this = Arc::clone(&self);
+                let this = Arc::clone(self);
                 async move { this.prove(&kek, &sample).await }
             });
             proofs.buffer_unordered(PROOFS).collect::<()>().await;
-            let now = self.clock.now();
+            let next = {
+                let cache = lock(&self.cache);
+                self.to_prove.set(cache.next())
+            };
+            self.to_prove.wait(next, &*self.clock).await;
+        }
+    }
+
+    async fn keep_evicted(&self) {
+        loop {
             let next = {
                 let mut cache = lock(&self.cache);
-                cache.evict(now);
-                cache.next(now, RETRY).unwrap_or(u64::MAX)
+                self.to_evict.set(cache.evict(self.clock.steady()))
             };
-            tokio::select! {
-                () = self.clock.sleep_until(next) => {}
-                () = self.changed.notified() => {}
-            }
+            self.to_evict.wait(next, &*self.clock).await;
         }
     }
 
     async fn prove(&self, kek: &KekVersion, sample: &IkRecord) {
         self.metrics.kms(KmsCall::Prove);
-        let asked = self.clock.now();
+        let asked = self.clock.steady();
         let context = &sample.context;
         let opened = async {
             let bytes = context.to_bytes().map_err(|_| KmsError::BadCiphertext)?;
@@ -269,7 +326,7 @@ impl Unwrapper {
             // Also what is not understood: only a refusal takes keys away.
             Err(error) => {
                 tracing::warn!(target: "audit", kek = kek.0, %error, "a KEK cannot be proved: keys go on unproved");
-                cache.unreachable(kek);
+                cache.unreachable(kek, self.clock.steady());
             }
         }
     }

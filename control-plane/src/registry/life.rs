@@ -6,7 +6,7 @@
 //! record is committed, nodes place it, a listing shows it, only then the old copy goes; and a KEK version is free to be
 //! destroyed when all of this was seen.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use sealgate_envelope::{BucketId, IkId, IkRecord, TenantId};
 use sealgate_store::{MAX_OPS, Op, decode, encode};
@@ -305,6 +305,14 @@ impl Registry {
             found.push(("the system".to_owned(), id, system.to_owned()));
         }
         found
+    }
+
+    /// A KEK that a KMS provider holds for a tenant, and none of these.
+    pub(crate) fn kek_of(&self, provider: &str, but: &HashSet<String>) -> Option<String> {
+        let state = self.state();
+        let mut keks = state.tenants.values().filter(|tenant| tenant.cut.is_none()).map(|tenant| &tenant.kek);
+        let of = |kek: &str| kek.split_once('/').is_some_and(|(of, _)| of == provider);
+        keks.find(|kek| of(kek) && !but.contains(*kek)).cloned()
     }
 
     pub(super) fn put_tenant(&self, record: &TenantRecord, urgent: bool) -> Result<Version, Error> {

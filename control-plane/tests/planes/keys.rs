@@ -151,6 +151,11 @@ async fn without_the_kms_the_active_key_goes_on_for_a_day_and_no_longer() {
     let going_on = node.placed_key(bucket).await;
     assert_eq!(going_on.ik_id, old.ik_id, "degraded, not refused");
     assert_eq!(going_on.active_until, now() + 87_000 + 60, "else the node would ask at each write");
+    assert_eq!(
+        going_on.active_last,
+        now() + 2 * 86_400,
+        "else a node that is cut off would go on for another day"
+    );
     world.clock.advance(3_000);
     until_status(&world, |status| status["keks_unproved"] == 1).await;
     world.clock.advance(2 * 86_400 - 90_000 - 30);
@@ -179,6 +184,9 @@ async fn a_held_key_is_proved_hourly_goes_on_unproved_and_ends() {
     world.clock.advance(600);
     let renewed = node.get(bucket, &key.ik_id).await.unwrap();
     assert_eq!((renewed.ik, renewed.hard_seconds), (key.ik, 3_000), "one proof extended it");
+    // Whoever sets the clock back makes no life longer.
+    world.clock.set_back(500);
+    assert_eq!(node.get(bucket, &key.ik_id).await.unwrap().hard_seconds, 3_000);
 
     world.kms.set_failure(Some(KmsError::Unavailable(Cause::Server, "test".to_owned())));
     world.clock.advance(2_400);

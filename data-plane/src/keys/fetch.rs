@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{KeyError, Keys, Lives, Mark, NodeKey, Request, Wanted};
+use super::{Active, KeyError, Keys, Lives, Mark, NodeKey, Request, Wanted};
 use crate::backend::{Backend, BackendError, Conditions, GetOptions, PutOptions};
 use crate::control::ControlPlane;
 use crate::snapshot::Bucket;
@@ -224,15 +224,17 @@ impl Fetch<'_> {
             idle: Duration::from_secs(key.idle_seconds.into()),
             unproved: Duration::from_secs(key.unproved_seconds.into()),
         };
-        let active_until = match key.state() {
-            wire::KeyState::Active if wanted.is_none() => Some(key.active_until),
+        let active = match key.state() {
+            wire::KeyState::Active if wanted.is_none() => {
+                Some(Active { until: key.active_until, last: key.active_last })
+            }
             wire::KeyState::Active | wire::KeyState::DecryptOnly => None,
             wire::KeyState::Unspecified => return Err(unusable()),
         };
-        if wanted.is_none() && active_until.is_none() {
+        if wanted.is_none() && active.is_none() {
             return Err(unusable());
         }
-        Ok(self.keys.insert(self.bucket.id, NodeKey { id, ik }, lives, active_until, mark))
+        Ok(self.keys.insert(self.bucket.id, NodeKey { id, ik }, lives, active, mark))
     }
 }
 

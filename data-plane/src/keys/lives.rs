@@ -26,6 +26,9 @@ pub struct Lives {
 /// at the same moment, of a control plane that may hold none.
 pub(super) const GRACE: Duration = Duration::from_secs(300);
 
+/// For so long it is not asked for again when it could not be had, however many use it.
+const PAUSE: Duration = Duration::from_secs(5);
+
 /// When a key ends, in the clock's monotonic time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
@@ -79,6 +82,11 @@ impl Entry {
     /// It was asked for again, and could not be had.
     pub(super) fn unreached(&mut self, now: Duration) {
         self.unreached = now + GRACE;
+    }
+
+    /// Whether that was a moment ago.
+    pub(super) fn is_paused(&self, now: Duration) -> bool {
+        now + GRACE < self.unreached + PAUSE
     }
 
     pub(super) fn expiry(&self, extended: Duration) -> (Duration, Eviction) {

@@ -14,7 +14,7 @@ use sealgate_data_plane::backend::fs::FsBackend;
 use sealgate_data_plane::clock::Clock;
 use sealgate_data_plane::config::{BackendConfig, Config, ControlPlaneConfig};
 use sealgate_data_plane::control::{ControlPlane, NodeIdentity};
-use sealgate_data_plane::keys::{Keys, Lives, NodeKey};
+use sealgate_data_plane::keys::{Active, Keys, Lives, NodeKey};
 use sealgate_data_plane::metrics::Metrics;
 use sealgate_data_plane::node::Node;
 use sealgate_data_plane::server;
@@ -132,8 +132,9 @@ async fn node(config: Config, clock: Arc<dyn Clock>, snapshot: wire::Snapshot) -
     for bucket in node.snapshot().unwrap().buckets() {
         backend.create_bucket(&bucket.backend_bucket).await.unwrap();
         let key = NodeKey { id: IkId::random().unwrap(), ik: Ik::generate().unwrap() };
+        let active = Active { until: u64::MAX, last: u64::MAX };
         let lives = Lives { soft: DECADE, hard: DECADE, idle: DECADE, unproved: Duration::ZERO };
-        keys.insert(bucket.id, key, lives, Some(u64::MAX), keys.mark(bucket.id)).unwrap();
+        keys.insert(bucket.id, key, lives, Some(active), keys.mark(bucket.id)).unwrap();
     }
     node
 }

@@ -35,13 +35,31 @@ pub(super) struct Address {
 }
 
 /// Until it is dropped, callers' probes stay away.
-pub(super) struct LookedAfter<'a>(&'a Address);
+pub(super) struct LookedAfter<'a> {
+    address: &'a Address,
+    /// What callers need not find out: by the operations' numbers.
+    covered: [bool; Operation::ALL.len()],
+}
+
+impl LookedAfter<'_> {
+    /// The operation was probed, if it was out.
+    pub(super) fn probed(&mut self, operation: Operation) {
+        if let Some(covered) = self.covered.get_mut(operation as usize) {
+            *covered = true;
+        }
+    }
+
+    /// It says of itself that it does not work, whatever is asked.
+    pub(super) fn not_ready(&mut self) {
+        self.covered = [true; Operation::ALL.len()];
+    }
+}
 
 impl Drop for LookedAfter<'_> {
     fn drop(&mut self) {
-        let now = self.0.start.elapsed();
-        let mut known = self.0.lock();
-        (known.looking, known.looked) = (None, Some(now));
+        let now = self.address.start.elapsed();
+        let mut known = self.address.lock();
+        (known.looking, known.looked) = (None, self.covered.map(|covered| covered.then_some(now)));
     }
 }
 
@@ -49,8 +67,8 @@ struct Known {
     breakers: [Breaker; Operation::ALL.len()],
     /// It is being looked after, at the longest until then: callers' probes do not come between.
     looking: Option<Duration>,
-    /// When it was looked after last.
-    looked: Option<Duration>,
+    /// When it was looked after last, each operation: what nobody could probe is left to callers, or it would never close.
+    looked: [Option<Duration>; Operation::ALL.len()],
     standby: Option<Instant>,
     succeeded: Option<Instant>,
     failed: Option<(Instant, String)>,
@@ -60,8 +78,8 @@ impl Address {
     pub(super) fn new(kms: Arc<dyn Kms>, label: String, settings: &BreakerSettings, seed: u64) -> Self {
         let breakers =
             Operation::ALL.map(|operation| Breaker::new(settings.clone(), seed ^ operation as u64));
-        let known =
-            Known { breakers, looking: None, looked: None, standby: None, succeeded: None, failed: None };
+        let looked = [None; Operation::ALL.len()];
+        let known = Known { breakers, looking: None, looked, standby: None, succeeded: None, failed: None };
         Self { kms, label, start: Instant::now(), known: Mutex::new(known) }
     }
 
@@ -93,7 +111,7 @@ impl Address {
             return None;
         }
         known.looking = Some(now + LOOKING);
-        Some(LookedAfter(self))
+        Some(LookedAfter { address: self, covered: [false; Operation::ALL.len()] })
     }
 
     /// What [`Self::admit`] would refuse with now.
@@ -191,7 +209,8 @@ impl Known {
 
     fn refuses(&self, operation: Operation, now: Duration) -> Option<Duration> {
         let breaker = self.breaker(operation)?;
-        let looked = || self.looked.is_some_and(|at| now < at + LOOKED_AFTER);
+        let looked = self.looked.get(operation as usize).copied().flatten();
+        let looked = || looked.is_some_and(|at| now < at + LOOKED_AFTER);
         let busy = || self.probed(now) || self.looking.is_some_and(|until| now < until) || looked();
         breaker.refuses(now).or_else(|| (breaker.phase() != Phase::Closed && busy()).then_some(AFTER_PROBE))
     }

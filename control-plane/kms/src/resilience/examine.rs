@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     Layer,
+    address::LookedAfter,
     observer::{Kind, Operation},
 };
 use crate::{Cause, Kms as _, KmsError, Resilient};
@@ -64,11 +65,13 @@ impl Resilient {
         let mut fit = Vec::new();
         for (number, address) in layer.addresses.iter().enumerate() {
             // A caller's probe that is under way finds out by itself.
-            let Some(_looked_after) = address.look_after() else { continue };
+            let Some(mut looked_after) = address.look_after() else { continue };
             let ready = layer.look(number).await;
             if ready.is_ok() {
-                layer.probe_all(number, sample).await;
+                layer.probe_all(number, sample, &mut looked_after).await;
                 fit.push(number);
+            } else {
+                looked_after.not_ready();
             }
             if any.is_err() {
                 any = ready;
@@ -112,37 +115,34 @@ impl Layer {
         ready
     }
 
-    /// Probes the operations of an address whose breakers are not closed, until they are or one fails.
-    async fn probe_all(&self, number: usize, sample: &Sample) {
+    /// Probes the operations of an address whose breakers are not closed, until they are or one fails. What the sample has nothing
+    /// for is left to callers.
+    async fn probe_all(&self, number: usize, sample: &Sample, done: &mut LookedAfter<'_>) {
         let Some(address) = self.addresses.get(number) else { return };
         // A change of a KEK is nothing to try out.
         if Operation::ON_KEYS.into_iter().all(|operation| address.closed(operation)) {
             return;
         }
-        match sample {
-            Sample::Kek(kek) => {
-                self.probes(Operation::CurrentVersion, number, |kms| kms.current_version(kek)).await;
-                // The parts for an unwrap, by whichever address gives them.
-                let Ok(key) = random() else { return };
-                let Ok(version) = self.call(Operation::CurrentVersion, |kms| kms.current_version(kek)).await
-                else {
-                    return;
-                };
-                self.probes(Operation::Wrap, number, |kms| kms.wrap(kek, &version, CONTEXT, &key)).await;
-                if address.closed(Operation::Unwrap) {
-                    return;
-                }
-                let wrapped = self.call(Operation::Wrap, |kms| kms.wrap(kek, &version, CONTEXT, &key)).await;
-                let Ok(wrapped) = wrapped else { return };
-                self.probes(Operation::Unwrap, number, |kms| kms.unwrap(kek, &version, CONTEXT, &wrapped))
-                    .await;
-            }
-            Sample::Record { kek, version, context, wrapped } => {
-                self.probes(Operation::Unwrap, number, |kms| kms.unwrap(kek, version, context, wrapped))
-                    .await;
-            }
-            Sample::Nothing => {}
+        if let Sample::Record { kek, version, context, wrapped } = sample {
+            done.probed(Operation::Unwrap);
+            self.probes(Operation::Unwrap, number, |kms| kms.unwrap(kek, version, context, wrapped)).await;
         }
+        let (Sample::Kek(kek) | Sample::Record { kek, .. }) = sample else { return };
+        done.probed(Operation::CurrentVersion);
+        self.probes(Operation::CurrentVersion, number, |kms| kms.current_version(kek)).await;
+        // The parts for the others, by whichever address gives them.
+        let Ok(key) = random() else { return };
+        let version = self.call(Operation::CurrentVersion, |kms| kms.current_version(kek)).await;
+        let Ok(version) = version else { return };
+        done.probed(Operation::Wrap);
+        self.probes(Operation::Wrap, number, |kms| kms.wrap(kek, &version, CONTEXT, &key)).await;
+        if address.closed(Operation::Unwrap) || matches!(sample, Sample::Record { .. }) {
+            return;
+        }
+        let wrapped = self.call(Operation::Wrap, |kms| kms.wrap(kek, &version, CONTEXT, &key)).await;
+        let Ok(wrapped) = wrapped else { return };
+        done.probed(Operation::Unwrap);
+        self.probes(Operation::Unwrap, number, |kms| kms.unwrap(kek, &version, CONTEXT, &wrapped)).await;
     }
 
     /// A hedge or a second attempt says that an address was slow or out for a moment, and the one that helped may be in another

@@ -99,16 +99,64 @@ async fn without_callers_the_examination_closes_every_breaker() {
     assert!(operations.into_iter().all(|operation| phase(&kms, 0, operation) == Phase::Closed));
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_examination_finds_what_does_not_open() {
-    let address = Address::good();
-    let (kms, _) = layer(&[&address]);
-    let record = |wrapped: &[u8]| Sample::Record {
+fn record(wrapped: &[u8]) -> Sample {
+    Sample::Record {
         kek: "kms/key".to_owned(),
         version: "1".to_owned(),
         context: b"context".to_vec(),
         wrapped: wrapped.to_vec(),
-    };
+    }
+}
+
+/// Opens the breakers of all operations.
+async fn break_all(kms: &Resilient) {
+    let ik = sealgate_envelope::Ik::generate().unwrap();
+    for _ in 0..30 {
+        let _ = kms.current_version("kms/key").await;
+        let _ = kms.wrap("kms/key", "1", b"", &ik).await;
+        let _ = unwrap(kms).await;
+        let _ = kms.rotate("kms/key").await;
+    }
+    assert!(Operation::ALL.into_iter().all(|operation| phase(kms, 0, operation) == Phase::Open));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_closes_every_breaker_that_keys_need() {
+    let address = Address::new(|_, _| Act::Fail(failure(Cause::Connect)));
+    let (kms, _) = layer(&[&address]);
+    break_all(&kms).await;
+    address.set(|_, _| Act::Answer);
+    kms.examine(&record(&[7; 32])).await.unwrap();
+    assert!(kms.healthy());
+    assert!(Operation::ON_KEYS.into_iter().all(|operation| phase(&kms, 0, operation) == Phase::Closed));
+}
+
+/// An examination that has nothing to probe with, or that never tries what manages keys, must not keep off those who call.
+#[tokio::test(start_paused = true)]
+async fn what_an_examination_cannot_probe_is_left_to_callers() {
+    let address = Address::new(|_, _| Act::Fail(failure(Cause::Connect)));
+    let (kms, _) = layer(&[&address]);
+    break_all(&kms).await;
+    let ik = sealgate_envelope::Ik::generate().unwrap();
+    address.set(|_, _| Act::Answer);
+    let back = Instant::now();
+    while !kms.healthy() || phase(&kms, 0, Operation::Manage) != Phase::Closed {
+        let _ = kms.examine(&Sample::Nothing).await;
+        for _ in 0..40 {
+            let _ = kms.current_version("kms/key").await;
+            let _ = kms.wrap("kms/key", "1", b"", &ik).await;
+            let _ = unwrap(&kms).await;
+            let _ = kms.rotate("kms/key").await;
+            tokio::time::sleep(ms(100)).await;
+        }
+        assert!(back.elapsed() <= Duration::from_secs(10), "{:?}: {:?}", back.elapsed(), kms.view());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_examination_finds_what_does_not_open() {
+    let address = Address::good();
+    let (kms, _) = layer(&[&address]);
     assert_eq!(kms.examine(&record(&[7; 32])).await, Ok(()));
     assert_eq!(kms.examine(&record(b"short")).await, Err(KmsError::BadCiphertext));
     assert_eq!(kms.examine(&Sample::Nothing).await, Ok(()));

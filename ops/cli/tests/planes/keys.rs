@@ -1,14 +1,19 @@
 //! The lives of intermediate keys on a node.
 
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use sealgate_data_plane::clock::{Clock, ManualClock, SystemClock};
-use sealgate_data_plane::keys::{KeyError, Keys, Lives, NodeKey, Request};
+use sealgate_data_plane::control::ControlPlane;
+use sealgate_data_plane::keys::{Active, KeyError, Keys, Lives, NodeKey, Request, fetch};
 use sealgate_data_plane::metrics::Metrics;
 use sealgate_data_plane::multipart::uploads::{OpenUpload, Place, Uploads};
 use sealgate_data_plane::snapshot::{Bucket, BucketState};
+use sealgate_data_plane::worker::Backends;
 use sealgate_envelope::hidden::RecordName;
 use sealgate_envelope::{BucketId, GatewayId, Ik, IkId, ObjectKeys, Suite, TenantId};
 use tokio::sync::mpsc::Receiver;
@@ -59,9 +64,10 @@ fn cache() -> Cache {
     let clock = ManualClock::at(1_800_000_000);
     let (keys, requests) = Keys::new(Arc::clone(&clock) as Arc<dyn Clock>, Arc::new(Metrics::new().unwrap()));
     let (bucket, id) = (bucket(), IkId::random().unwrap());
-    let until = clock.unix() + 86_400;
+    let day = clock.unix() + 86_400;
+    let active = Active { until: day, last: day + 86_400 };
     let key = NodeKey { id, ik: Ik::generate().unwrap() };
-    let key = keys.insert(bucket.id, key, LIVES, Some(until), keys.mark(bucket.id)).unwrap();
+    let key = keys.insert(bucket.id, key, LIVES, Some(active), keys.mark(bucket.id)).unwrap();
     let held = Arc::downgrade(&key);
     Cache { clock, keys, requests, bucket, id, held }
 }
@@ -129,19 +135,69 @@ async fn a_key_beyond_its_hour_is_asked_for_when_the_control_plane_is_back_and_g
 }
 
 #[actix_rt::test]
-async fn the_key_for_new_objects_goes_on_for_a_day_after_its_own() {
+async fn the_key_for_new_objects_goes_on_after_its_day_to_the_time_that_was_given_and_no_longer() {
     let cache = cache();
     let lives = Lives { unproved: Duration::from_secs(7 * 86_400), ..LIVES };
-    let (until, mark) = (cache.clock.unix() + 60, cache.keys.mark(cache.bucket.id));
+    // The control plane has made it longer already.
+    let (day, mark) = (cache.clock.unix() + 60, cache.keys.mark(cache.bucket.id));
+    let active = Active { until: day, last: day + 3_600 };
     let key = NodeKey { id: cache.id, ik: Ik::generate().unwrap() };
-    cache.keys.insert(cache.bucket.id, key, lives, Some(until), mark).unwrap();
+    cache.keys.insert(cache.bucket.id, key, lives, Some(active), mark).unwrap();
     cache.keys.cut_off(true);
-    cache.clock.advance(MINUTE + Duration::from_secs(86_399));
+    cache.clock.advance(MINUTE + Duration::from_secs(3_599));
     assert_eq!(cache.keys.active(&cache.bucket).await.unwrap().id, cache.id);
     cache.clock.advance(Duration::from_secs(1));
     let waiting = cache.keys.active(&cache.bucket);
     assert!(futures_util::poll!(std::pin::pin!(waiting)).is_pending(), "it is used beyond that");
     assert_eq!(cache.keys.get(&cache.bucket, cache.id).await.unwrap().id, cache.id, "reading goes on");
+}
+
+/// Takes connections, counts them and ends them: a control plane that cannot be had.
+async fn hangs_up() -> (String, Arc<AtomicUsize>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("https://{}", listener.local_addr().unwrap());
+    let taken = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&taken);
+    actix_rt::spawn(async move {
+        while listener.accept().await.is_ok() {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    (endpoint, taken)
+}
+
+#[actix_rt::test]
+async fn a_key_that_could_not_be_had_goes_on_and_is_not_asked_for_at_each_use() {
+    let (world, cache) = (World::new(), cache());
+    let control = world.control().await;
+    let identity = identity(&issue(&control, "one").await);
+    control.stop().await;
+    let (endpoint, asked) = hangs_up().await;
+    let control = ControlPlane::new(&endpoint, "localhost", &identity).unwrap();
+    let backends = Rc::new(Backends::open(&BTreeMap::new()).unwrap());
+    let fetching = fetch::run(Arc::clone(&cache.keys), control, backends, cache.requests);
+    let fetching = actix_rt::spawn(fetching);
+    // Its hour is over, and the timer has not come yet.
+    cache.clock.advance(60 * MINUTE);
+    assert!(matches!(cache.keys.get(&cache.bucket, cache.id).await, Err(KeyError::Unavailable(_))));
+    let before = asked.load(Ordering::SeqCst);
+    assert!(before > 0);
+    for _ in 0..100 {
+        assert_eq!(cache.keys.get(&cache.bucket, cache.id).await.unwrap().id, cache.id);
+    }
+    // Somebody else's is answered after those.
+    assert!(cache.keys.get(&cache.bucket, IkId::random().unwrap()).await.is_err());
+    let others = asked.load(Ordering::SeqCst) - before;
+    assert!(
+        others <= before,
+        "{others} connections for one key that was not asked for before, {before} for the first"
+    );
+    cache.clock.advance(5 * MINUTE - Duration::from_secs(1));
+    assert_eq!(cache.keys.evict(), Some(Duration::from_secs(1)));
+    let before = asked.load(Ordering::SeqCst);
+    cache.keys.get(&cache.bucket, cache.id).await.unwrap();
+    until("it is asked for again", async || asked.load(Ordering::SeqCst) > before).await;
+    fetching.abort();
 }
 
 #[actix_rt::test]
