@@ -4,6 +4,8 @@ import time
 
 import faultproxy as fault
 from rows import CALL_SECONDS, OPEN_SECONDS, Load, at_once, row, served, unavailable, until_open
+from scene import OLD
+from world import wait
 
 # Ways to be down; slow is so too, since it takes longer than an attempt may. With `half` it is down half of the time.
 WAYS = {"refuse": fault.REFUSE, "hang": fault.HANG, "slow": fault.SLOW, "reset": fault.RESET, "cut": fault.CUT, "errors": fault.ANSWER}
@@ -141,3 +143,36 @@ def flapping_every_seven_seconds(scene):
     scene.figure("decrypts that reached the KMS / unwraps wanted", f"{sent} / {wanted:.0f}")
     assert got, "nothing was served while the KMS was there"
     assert sent <= 1.1 * wanted + 1, "amplification"
+
+
+@row(ci=("restarted",), seconds=180, held=False, restarted=True)
+def a_provider_without_the_systems_key_recovers(scene, restarted):
+    """Down, a provider that does not hold the system's KEK (`restarted`: and nothing of it is in the control plane's memory): back within 10 s."""
+    held, cold = scene.pair(nodes=2).book("held"), scene.book("cold")
+    new = [scene.book(f"new-{number}", 0) for number in range(2)]
+    scene.cold()
+    for node in range(2):
+        served(held.get("object-0", client=scene.world.client(node)), what="GET, which warms the node")
+    served(held.put("object-0"), what="PUT, which finds the active key")
+    scene.proxies[0].set(fault.REFUSE)
+    if restarted:
+        scene.world.control.restart()
+    until_open(scene, cold)
+    # A bucket's first key is made of two calls, of which the first fails.
+    wait(20, lambda: new[0].put("first").status == 503 and OLD in out(scene, "current_version"), "its other breaker opens")
+    for node in range(2):
+        served(held.get("object-0", client=scene.world.client(node)), what="GET with the key on the node")
+    served(held.put("more"), what="PUT with the key on the node")
+    scene.proxies[0].set(fault.PASS)
+    scene.figure("served again after, s", scene.recovers(cold))
+    began = time.monotonic()
+    for book in new:
+        wait(10, lambda book=book: book.put("first").status == 200, f"the first key of {book.bucket} is made")
+    scene.figure("new keys made after, s more", time.monotonic() - began)
+    wait(15, lambda: scene.control_metric("kms_healthy", provider=OLD) == 1, "it is healthy")
+
+
+def out(scene, operation: str) -> set[str]:
+    """The providers with a breaker of this operation that is not closed."""
+    return {one["provider"] for one in scene.world.api("GET", "/v1/kms")["providers"] for address in one["addresses"]
+            for breaker in address["breakers"] if breaker["operation"] == operation and breaker["state"] != "closed"}

@@ -17,6 +17,7 @@ import json
 import os
 import random
 import resource
+import statistics
 import sys
 import threading
 import time
@@ -174,10 +175,15 @@ def resident_kib(process: int) -> int:
 
 
 def grown(name: str, samples: list[int]) -> list[str]:
-    """Whether the last fifth's lowest is above the second fifth's highest, with room."""
-    fifth = max(1, len(samples) // 5)
-    before, after = max(samples[fifth:2 * fifth] or samples), min(samples[-fifth:])
+    """Whether the last fifth is above the second with room, by their medians: uploads under way make single samples differ by more."""
+    before, after = (round(statistics.median(fifth)) for fifth in fifths(samples)[1::3])
     return [f"{name} grew from {before} to {after} KiB"] if after > before + ROOM_KIB else []
+
+
+def fifths(samples: list[int]) -> list[list[int]]:
+    """The samples in five parts of equal length, the last ones of a few samples."""
+    length = max(1, len(samples) // 5)
+    return [samples[-length:] if part == 4 else samples[part * length:(part + 1) * length] or samples for part in range(5)]
 
 
 def without_locked_memory():
@@ -227,9 +233,8 @@ def main() -> int:
         counts = sum((client.by_fault for client in clients), collections.Counter())
         for way in sorted({way for way, _ in counts}):
             stage.figure(f"answers during {way}", {what: count for (broken, what), count in sorted(counts.items()) if broken == way})
-        stage.figure("memory, MiB: second fifth's highest / last fifth's lowest / highest",
-                     {name: [max(seen[len(seen) // 5:2 * len(seen) // 5 or 1]) >> 10, min(seen[-(len(seen) // 5 or 1):]) >> 10, max(seen) >> 10]
-                      for name, seen in samples.items()})
+        stage.figure("memory, MiB: medians of five parts of the time", {name: [round(statistics.median(fifth)) >> 10 for fifth in fifths(seen)]
+                                                                   for name, seen in samples.items()})
         for client in clients:
             client.book.client = stage.world.client()
     finally:
