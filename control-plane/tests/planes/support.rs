@@ -41,6 +41,9 @@ pub fn now() -> u64 {
 pub struct CountingKms {
     inner: LocalKms,
     pub unwraps: AtomicUsize,
+    /// Unwraps under way, and the most that there were.
+    pub unwrapping: AtomicUsize,
+    pub most_unwrapping: AtomicUsize,
     pub wraps: AtomicUsize,
     /// Of whatever may fail.
     pub calls: AtomicUsize,
@@ -51,6 +54,15 @@ pub struct CountingKms {
     pub gate: Semaphore,
     /// While it is true, what was wrapped is not handed out.
     held: tokio::sync::watch::Sender<bool>,
+}
+
+/// Counts down when it is dropped, also by a caller who waits no longer.
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl CountingKms {
@@ -89,6 +101,8 @@ impl Kms for CountingKms {
     }
     async fn unwrap(&self, kek: &str, version: &str, context: &[u8], wrapped: &[u8]) -> Result<Ik, KmsError> {
         self.unwraps.fetch_add(1, Ordering::SeqCst);
+        self.most_unwrapping.fetch_max(self.unwrapping.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        let _under_way = UnderWay(&self.unwrapping);
         drop(self.gate.acquire().await);
         self.fail()?;
         self.inner.unwrap(kek, version, context, wrapped).await
@@ -150,6 +164,8 @@ async fn start_on(
     let kms = Arc::new(CountingKms {
         inner: LocalKms::open_or_create(&keyring.keyring, &keyring.unlock.read().unwrap()).unwrap(),
         unwraps: AtomicUsize::new(0),
+        unwrapping: AtomicUsize::new(0),
+        most_unwrapping: AtomicUsize::new(0),
         wraps: AtomicUsize::new(0),
         calls: AtomicUsize::new(0),
         failure: Mutex::new(None),

@@ -1,5 +1,7 @@
 //! What is changed about a tenant after it was made, and how long nodes that nobody hears of may hold its keys.
 
+use std::sync::atomic::Ordering;
+
 use sealgate_control_plane::Clock as _;
 use sealgate_control_plane::registry::records::Tenants;
 use sealgate_kms::{Cause, KmsError};
@@ -173,5 +175,39 @@ async fn a_node_that_was_revoked_long_ago_holds_nothing() {
     let path = format!("/v1/buckets/bucket/keys/{}/compromised", hex::encode(&key.ik_id));
     let (_, told) = ask(&world, "POST", &path, json!({})).await;
     assert_eq!((&told["revoked"], told["certain_at"].as_u64()), (&json!([]), Some(now() + LIFE)), "{told}");
+    world.handle.stop().await;
+}
+
+/// Whoever rotates the KEKs of all tenants at once takes no more of the KMS than for one: readers find room.
+#[actix_rt::test]
+async fn work_on_many_tenants_asks_the_kms_for_sixteen_records_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = start(dir.path()).await;
+    let node = world.node("n1", Tenants::All).await;
+    let mut tenants = Vec::new();
+    for number in 0..20 {
+        let (id, _, bucket) =
+            world.tenant_with_bucket(&format!("t{number}"), &format!("bucket-{number}")).await;
+        node.placed_key(bucket).await;
+        tenants.push(id);
+    }
+    world.kms.most_unwrapping.store(0, Ordering::SeqCst);
+    let before = world.kms.unwraps.load(Ordering::SeqCst);
+    let gate = world.kms.gate.acquire_many(1000).await.unwrap();
+    for id in &tenants {
+        world.handle.registry().begin_rewrap(*id, &format!("local/tenant-{id}"), 1_000).unwrap();
+    }
+    // Until all have had their turn: the first sixteen wait for an answer as long as a call may take.
+    while world.kms.unwraps.load(Ordering::SeqCst) < before + 20 {
+        tokio::task::yield_now().await;
+    }
+    drop(gate);
+    for number in 0..20 {
+        let path = format!("/v1/tenants/t{number}/kek");
+        while ask(&world, "GET", &path, json!({})).await.1["work"]["rewrapped"] != 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(world.kms.most_unwrapping.load(Ordering::SeqCst), 16);
     world.handle.stop().await;
 }
