@@ -8,12 +8,12 @@ use std::time::Instant;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
-use sealgate_envelope::{TenantId, hidden};
+use sealgate_envelope::TenantId;
 use sealgate_policies as policies;
 use tracing::{info, warn};
 
 use crate::auth::{self, Authenticated, SignatureVersion, authenticate, known};
-use crate::backend::{Backend, Capabilities};
+use crate::backend::Backend;
 use crate::body::{BodyPlan, ClientBody};
 use crate::objects::post::Posted;
 use crate::pipeline::source::{Feed, Source};
@@ -27,6 +27,9 @@ use crate::snapshot::{Bucket, BucketState, Credential, Snapshot};
 use crate::worker::Worker;
 use crate::writes::{Write, let_in};
 use crate::{access_log, buckets, copy, cors, forwarding, listing, multipart, objects, versions};
+
+mod names;
+pub use names::{refuse_folded, refuse_hidden};
 
 /// HostId of errors and `x-amz-id-2` of every answer.
 pub const HOST_ID: &str = "sealgate";
@@ -302,45 +305,6 @@ fn guard(request: &S3Request) -> Result<(), S3Error> {
     }
 }
 
-/// Refuses a key that the gateway keeps for itself.
-///
-/// # Errors
-/// AccessDenied, with a text that says why.
-pub fn refuse_hidden(key: &str) -> Result<(), S3Error> {
-    if hidden::could_be_hidden(key) {
-        return Err(S3Error::with(
-            Code::AccessDenied,
-            "Keys that begin with .sealgate/ are reserved for the gateway. Use another name.",
-        ));
-    }
-    Ok(())
-}
-
-/// Refuses a key that the backend would take for another one.
-///
-/// # Errors
-/// InvalidArgument, with a text that says why.
-pub fn refuse_folded(key: &str, backend: &dyn Backend) -> Result<(), S3Error> {
-    match folded(key, backend.capabilities()) {
-        Some(text) => Err(S3Error::invalid_argument("Key", key, text)),
-        None => Ok(()),
-    }
-}
-
-/// What a backend with these capabilities would do to a key, as a text for its client; None when it keeps the key as it is.
-fn folded(key: &str, capabilities: &Capabilities) -> Option<&'static str> {
-    let path = key.strip_suffix('/').unwrap_or(key);
-    if capabilities.folds_keys && path.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        return Some(
-            "The storage behind the gateway takes keys with empty, \".\" or \"..\" components for other keys.",
-        );
-    }
-    if capabilities.folds_backslashes && key.contains('\\') {
-        return Some("The storage behind the gateway takes keys with a backslash for other keys.");
-    }
-    None
-}
-
 fn refuse(error: &S3Error, parts: &Parts, request_id: &str) -> Reply {
     if error.status().is_server_error() && error.status() != StatusCode::NOT_IMPLEMENTED {
         warn!(request_id, code = %error.code(), message = error.message(), "a request failed");
@@ -473,27 +437,4 @@ impl Admitted {
 /// An answer without body and headers, as many operations give.
 pub fn no_content() -> Reply {
     reply::with(StatusCode::NO_CONTENT, ReplyBody::Empty)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::folded;
-    use crate::backend::s3::ServerKind;
-
-    /// A key that a storage takes for another one would overwrite that one's object.
-    #[test]
-    fn keys_that_a_storage_folds_are_refused_there_only() {
-        let refused = |server: ServerKind, key: &str| folded(key, &server.capabilities()).is_some();
-        for server in [ServerKind::SeaweedFs, ServerKind::Generic] {
-            for key in ["a\\b", "\\", "a//b", "./a", "a/..", "/"] {
-                assert!(refused(server, key), "{server:?} {key}");
-            }
-        }
-        for key in ["a\\b", "a\\", "a/b", "a/"] {
-            assert!(!refused(ServerKind::VersityGw, key), "{key}");
-            assert!(!refused(ServerKind::Aws, key), "{key}");
-        }
-        assert!(refused(ServerKind::VersityGw, "a//b"));
-        assert!(!refused(ServerKind::SeaweedFs, "a/b/"));
-    }
 }
