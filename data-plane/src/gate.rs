@@ -41,6 +41,8 @@ const MAX_HEADER_BYTES: usize = 16 << 10;
 pub struct Admitted {
     /// This thread.
     pub worker: Rc<Worker>,
+    /// The id that the answer carries, and an error in it.
+    pub request_id: String,
     /// The config that the request keeps to.
     pub snapshot: Arc<Snapshot>,
     /// The request in S3's terms.
@@ -68,7 +70,7 @@ pub async fn handle(worker: Rc<Worker>, request: Request<Incoming>) -> Reply {
     let unasked = parts.headers.contains_key(header::EXPECT) && body.is_end_stream();
     let mut operation = "Unknown";
     let body = ClientBody::new(body, &parts.headers);
-    let mut reply = match serve(Rc::clone(&worker), &parts, body, &mut operation).await {
+    let mut reply = match serve(Rc::clone(&worker), &parts, body, &request_id, &mut operation).await {
         Ok(reply) => reply,
         Err(error) => {
             access_log::note(|noted| noted.error = Some(error.code_text().to_owned()));
@@ -97,6 +99,7 @@ async fn serve(
     worker: Rc<Worker>,
     parts: &Parts,
     body: ClientBody,
+    request_id: &str,
     operation_name: &mut &'static str,
 ) -> Result<Reply, S3Error> {
     let size: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
@@ -122,7 +125,7 @@ async fn serve(
         // A form is signed within its body.
         *operation_name = Operation::PostObject.name();
         let config = Arc::clone(&snapshot);
-        let posted = Posted { worker, snapshot, request, parts, now };
+        let posted = Posted { worker, snapshot, request, request_id, parts, now };
         let keys = |id: &str, date: &str, region: &str| known::signing_key(&config, now, id, date, region);
         return objects::post::post(posted, body, keys).await;
     }
@@ -152,25 +155,35 @@ async fn serve(
     if authenticated.version() == SignatureVersion::V2 && authenticated.presigned() {
         auth::forget_sigv2(&mut request, &parts.headers);
     }
-    let operation = route(&request, &parts.headers)?;
+    let mut headers = parts.headers.clone();
+    let operation = route(&request, &headers)?;
     *operation_name = operation.name();
     let access = operation.needed_action();
     let mut allowed = authorise(&snapshot, &credential, &request, &operation, access, now)?;
-    if access != Access::Configure && needs_configure(&parts.headers) {
+    if access != Access::Configure && needs_configure(&headers) {
         allowed = authorise(&snapshot, &credential, &request, &operation, Access::Configure, now)?;
     }
-    expected_owner(&credential, &parts.headers)?;
+    expected_owner(&credential, &headers)?;
     guard(&request)?;
-    encryption::check(&operation, &parts.headers, worker.node.config.tls.is_some())?;
-    created::check(&operation, &parts.headers, now)?;
-    let mut headers = parts.headers.clone();
+    encryption::check(&operation, &headers, worker.node.config.tls.is_some())?;
+    created::check(&operation, &headers, now)?;
     // As S3: nothing can have been modified since a moment that is still to come.
     if Conditions::since_the_future(&headers, i64::try_from(now).unwrap_or(i64::MAX)) {
         headers.remove(header::IF_MODIFIED_SINCE);
     }
     let write = let_in(&worker.node, &snapshot, &request, &operation)?;
-    let admitted =
-        Rc::new(Admitted { worker, snapshot, request, headers, authenticated, credential, allowed, write });
+    let request_id = request_id.to_owned();
+    let admitted = Rc::new(Admitted {
+        worker,
+        request_id,
+        snapshot,
+        request,
+        headers,
+        authenticated,
+        credential,
+        allowed,
+        write,
+    });
     match operation {
         Operation::ListBuckets => buckets::list(&admitted),
         Operation::CreateBucket => buckets::create(&admitted, body).await,
