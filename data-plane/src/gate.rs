@@ -20,7 +20,7 @@ use crate::pipeline::source::{Feed, Source};
 use crate::reply::{self, Reply, ReplyBody};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::headers::conditions::Conditions;
-use crate::s3::headers::{created, encryption};
+use crate::s3::headers::{created, encryption, hoisted};
 use crate::s3::request::S3Request;
 use crate::s3::route::{self, Access, Operation, needs_configure, route};
 use crate::snapshot::{Bucket, BucketState, Credential, Snapshot};
@@ -156,6 +156,10 @@ async fn serve(
         auth::forget_sigv2(&mut request, &parts.headers);
     }
     let mut headers = parts.headers.clone();
+    if authenticated.version() == SignatureVersion::V4 && authenticated.presigned() {
+        // Before anything is decided by the headers: what the query adds is asked for no less.
+        hoisted::merge(&mut request, &mut headers)?;
+    }
     let operation = route(&request, &headers)?;
     *operation_name = operation.name();
     let access = operation.needed_action();
