@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::gate::Admitted;
 use crate::late;
 use crate::reply::Reply;
 use crate::s3::error::{Code, S3Error};
@@ -35,7 +36,7 @@ thread_local! {
 /// # Errors
 /// SlowDown when too many are under way; those of `work`.
 async fn answer(
-    path: String,
+    admitted: &Admitted,
     work: impl Future<Output = Result<Reply, S3Error>> + 'static,
 ) -> Result<Reply, S3Error> {
     let slot = slot()?;
@@ -44,7 +45,7 @@ async fn answer(
         drop(slot);
         done
     };
-    late::answer(path, work).await
+    late::answer(admitted.request.raw_path.clone(), admitted.request_id.clone(), work).await
 }
 
 fn slot() -> Result<OwnedSemaphorePermit, S3Error> {

@@ -8,25 +8,28 @@ use std::time::Instant;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
-use sealgate_envelope::{TenantId, hidden};
+use sealgate_envelope::TenantId;
 use sealgate_policies as policies;
 use tracing::{info, warn};
 
 use crate::auth::{self, Authenticated, SignatureVersion, authenticate, known};
-use crate::backend::{Backend, Capabilities};
+use crate::backend::Backend;
 use crate::body::{BodyPlan, ClientBody};
 use crate::objects::post::Posted;
 use crate::pipeline::source::{Feed, Source};
 use crate::reply::{self, Reply, ReplyBody};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::headers::conditions::Conditions;
-use crate::s3::headers::{created, encryption};
+use crate::s3::headers::{created, encryption, hoisted};
 use crate::s3::request::S3Request;
 use crate::s3::route::{self, Access, Operation, needs_configure, route};
 use crate::snapshot::{Bucket, BucketState, Credential, Snapshot};
 use crate::worker::Worker;
 use crate::writes::{Write, let_in};
 use crate::{access_log, buckets, copy, cors, forwarding, listing, multipart, objects, versions};
+
+mod names;
+pub use names::{refuse_folded, refuse_hidden};
 
 /// HostId of errors and `x-amz-id-2` of every answer.
 pub const HOST_ID: &str = "sealgate";
@@ -38,6 +41,8 @@ const MAX_HEADER_BYTES: usize = 16 << 10;
 pub struct Admitted {
     /// This thread.
     pub worker: Rc<Worker>,
+    /// The id that the answer carries, and an error in it.
+    pub request_id: String,
     /// The config that the request keeps to.
     pub snapshot: Arc<Snapshot>,
     /// The request in S3's terms.
@@ -65,7 +70,7 @@ pub async fn handle(worker: Rc<Worker>, request: Request<Incoming>) -> Reply {
     let unasked = parts.headers.contains_key(header::EXPECT) && body.is_end_stream();
     let mut operation = "Unknown";
     let body = ClientBody::new(body, &parts.headers);
-    let mut reply = match serve(Rc::clone(&worker), &parts, body, &mut operation).await {
+    let mut reply = match serve(Rc::clone(&worker), &parts, body, &request_id, &mut operation).await {
         Ok(reply) => reply,
         Err(error) => {
             access_log::note(|noted| noted.error = Some(error.code_text().to_owned()));
@@ -94,6 +99,7 @@ async fn serve(
     worker: Rc<Worker>,
     parts: &Parts,
     body: ClientBody,
+    request_id: &str,
     operation_name: &mut &'static str,
 ) -> Result<Reply, S3Error> {
     let size: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
@@ -119,7 +125,7 @@ async fn serve(
         // A form is signed within its body.
         *operation_name = Operation::PostObject.name();
         let config = Arc::clone(&snapshot);
-        let posted = Posted { worker, snapshot, request, parts, now };
+        let posted = Posted { worker, snapshot, request, request_id, parts, now };
         let keys = |id: &str, date: &str, region: &str| known::signing_key(&config, now, id, date, region);
         return objects::post::post(posted, body, keys).await;
     }
@@ -149,25 +155,39 @@ async fn serve(
     if authenticated.version() == SignatureVersion::V2 && authenticated.presigned() {
         auth::forget_sigv2(&mut request, &parts.headers);
     }
-    let operation = route(&request, &parts.headers)?;
+    let mut headers = parts.headers.clone();
+    if authenticated.version() == SignatureVersion::V4 && authenticated.presigned() {
+        // Before anything is decided by the headers: what the query adds is asked for no less.
+        hoisted::merge(&mut request, &mut headers)?;
+    }
+    let operation = route(&request, &headers)?;
     *operation_name = operation.name();
     let access = operation.needed_action();
     let mut allowed = authorise(&snapshot, &credential, &request, &operation, access, now)?;
-    if access != Access::Configure && needs_configure(&parts.headers) {
+    if access != Access::Configure && needs_configure(&headers) {
         allowed = authorise(&snapshot, &credential, &request, &operation, Access::Configure, now)?;
     }
-    expected_owner(&credential, &parts.headers)?;
+    expected_owner(&credential, &headers)?;
     guard(&request)?;
-    encryption::check(&operation, &parts.headers, worker.node.config.tls.is_some())?;
-    created::check(&operation, &parts.headers, now)?;
-    let mut headers = parts.headers.clone();
+    encryption::check(&operation, &headers, worker.node.config.tls.is_some())?;
+    created::check(&operation, &headers, now)?;
     // As S3: nothing can have been modified since a moment that is still to come.
     if Conditions::since_the_future(&headers, i64::try_from(now).unwrap_or(i64::MAX)) {
         headers.remove(header::IF_MODIFIED_SINCE);
     }
     let write = let_in(&worker.node, &snapshot, &request, &operation)?;
-    let admitted =
-        Rc::new(Admitted { worker, snapshot, request, headers, authenticated, credential, allowed, write });
+    let request_id = request_id.to_owned();
+    let admitted = Rc::new(Admitted {
+        worker,
+        request_id,
+        snapshot,
+        request,
+        headers,
+        authenticated,
+        credential,
+        allowed,
+        write,
+    });
     match operation {
         Operation::ListBuckets => buckets::list(&admitted),
         Operation::CreateBucket => buckets::create(&admitted, body).await,
@@ -302,45 +322,6 @@ fn guard(request: &S3Request) -> Result<(), S3Error> {
     }
 }
 
-/// Refuses a key that the gateway keeps for itself.
-///
-/// # Errors
-/// AccessDenied, with a text that says why.
-pub fn refuse_hidden(key: &str) -> Result<(), S3Error> {
-    if hidden::could_be_hidden(key) {
-        return Err(S3Error::with(
-            Code::AccessDenied,
-            "Keys that begin with .sealgate/ are reserved for the gateway. Use another name.",
-        ));
-    }
-    Ok(())
-}
-
-/// Refuses a key that the backend would take for another one.
-///
-/// # Errors
-/// InvalidArgument, with a text that says why.
-pub fn refuse_folded(key: &str, backend: &dyn Backend) -> Result<(), S3Error> {
-    match folded(key, backend.capabilities()) {
-        Some(text) => Err(S3Error::invalid_argument("Key", key, text)),
-        None => Ok(()),
-    }
-}
-
-/// What a backend with these capabilities would do to a key, as a text for its client; None when it keeps the key as it is.
-fn folded(key: &str, capabilities: &Capabilities) -> Option<&'static str> {
-    let path = key.strip_suffix('/').unwrap_or(key);
-    if capabilities.folds_keys && path.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        return Some(
-            "The storage behind the gateway takes keys with empty, \".\" or \"..\" components for other keys.",
-        );
-    }
-    if capabilities.folds_backslashes && key.contains('\\') {
-        return Some("The storage behind the gateway takes keys with a backslash for other keys.");
-    }
-    None
-}
-
 fn refuse(error: &S3Error, parts: &Parts, request_id: &str) -> Reply {
     if error.status().is_server_error() && error.status() != StatusCode::NOT_IMPLEMENTED {
         warn!(request_id, code = %error.code(), message = error.message(), "a request failed");
@@ -473,27 +454,4 @@ impl Admitted {
 /// An answer without body and headers, as many operations give.
 pub fn no_content() -> Reply {
     reply::with(StatusCode::NO_CONTENT, ReplyBody::Empty)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::folded;
-    use crate::backend::s3::ServerKind;
-
-    /// A key that a storage takes for another one would overwrite that one's object.
-    #[test]
-    fn keys_that_a_storage_folds_are_refused_there_only() {
-        let refused = |server: ServerKind, key: &str| folded(key, &server.capabilities()).is_some();
-        for server in [ServerKind::SeaweedFs, ServerKind::Generic] {
-            for key in ["a\\b", "\\", "a//b", "./a", "a/..", "/"] {
-                assert!(refused(server, key), "{server:?} {key}");
-            }
-        }
-        for key in ["a\\b", "a\\", "a/b", "a/"] {
-            assert!(!refused(ServerKind::VersityGw, key), "{key}");
-            assert!(!refused(ServerKind::Aws, key), "{key}");
-        }
-        assert!(refused(ServerKind::VersityGw, "a//b"));
-        assert!(!refused(ServerKind::SeaweedFs, "a/b/"));
-    }
 }

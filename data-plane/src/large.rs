@@ -16,8 +16,8 @@ use futures_util::{StreamExt as _, stream};
 use tracing::warn;
 
 use crate::backend::{
-    Backend, BackendError, ByteStream, Conditions, CopySource, GetOptions, LengthMismatch, PutOptions,
-    PutOutcome, StreamError, Upload,
+    Backend, BackendError, ByteStream, Capabilities, Conditions, CopySource, GetOptions, LengthMismatch,
+    PutOptions, PutOutcome, StreamError, Upload,
 };
 use crate::objects::sealed::ENVELOPE_NAME;
 
@@ -98,8 +98,7 @@ impl Large<'_> {
 
     /// Parts of one length.
     fn spans(&self) -> Vec<(u16, u64, u64)> {
-        let capabilities = self.backend.capabilities();
-        let most = capabilities.max_part.min(capabilities.max_put).min(MOST);
+        let most = longest(self.size, self.backend.capabilities());
         (1..).zip(spans(self.size, most)).map(|(number, (first, last))| (number, first, last)).collect()
     }
 
@@ -172,6 +171,19 @@ impl Large<'_> {
     }
 }
 
+/// The most stored bytes that can be made in one step: in one request, or in parts.
+#[must_use]
+pub fn most(capabilities: &Capabilities) -> u64 {
+    let parts = capabilities.max_part.saturating_mul(capabilities.max_part_number.into());
+    capabilities.max_object.min(parts).max(capabilities.max_put)
+}
+
+/// The longest part of a body of so many bytes: no longer than it has to be for the parts to have numbers.
+fn longest(size: u64, capabilities: &Capabilities) -> u64 {
+    let needed = size.div_ceil(capabilities.max_part_number.max(1).into());
+    capabilities.max_part.min(capabilities.max_put.min(MOST).max(needed))
+}
+
 /// An error in terms of the client's request: the upload is not the client's, so somebody aborted it, or deletes the bucket.
 fn ours(failed: BackendError) -> BackendError {
     match failed.is("NoSuchUpload") {
@@ -216,7 +228,8 @@ fn cut(rest: Rc<RefCell<Option<Rest>>>, length: u64) -> ByteStream {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
-    use super::{Rest, cut, spans};
+    use super::{Rest, cut, longest, most, spans};
+    use crate::backend::s3::ServerKind;
     use bytes::Bytes;
     use futures_util::{FutureExt as _, StreamExt as _, stream};
     use std::cell::RefCell;
@@ -248,6 +261,24 @@ mod tests {
                 next = last + 1;
             }
             assert_eq!(next, size);
+        }
+    }
+
+    /// S3 itself copies 5 GiB at once; beyond it is only a matter of more parts, up to its largest object.
+    #[test]
+    fn what_can_be_an_object_can_be_copied() {
+        for server in [ServerKind::Aws, ServerKind::SeaweedFs, ServerKind::VersityGw, ServerKind::Minio] {
+            let capabilities = server.capabilities();
+            for size in [(5 << 30) + 1, 6 << 30, 1 << 40, 5 << 40, most(&capabilities)] {
+                assert!(size <= most(&capabilities), "{server:?} {size}");
+                let spans: Vec<_> = spans(size, longest(size, &capabilities)).collect();
+                assert!(spans.len() <= usize::from(capabilities.max_part_number), "{server:?} {size}");
+                assert!(
+                    spans.iter().all(|(first, last)| last - first < capabilities.max_part),
+                    "{server:?} {size}"
+                );
+            }
+            assert!(most(&capabilities) <= capabilities.max_object, "{server:?}");
         }
     }
 

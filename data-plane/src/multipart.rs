@@ -17,4 +17,5 @@ pub mod list;
 pub mod notes;
 pub mod part;
 pub mod plain;
+pub mod sums;
 pub mod uploads;

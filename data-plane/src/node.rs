@@ -108,6 +108,11 @@ impl Node {
         self.kms_degraded.load_full()
     }
 
+    /// Where a client reaches this node, by the host that it named.
+    pub fn url(&self, host: &str) -> String {
+        format!("{}://{host}", if self.config.tls.is_some() { "https" } else { "http" })
+    }
+
     /// The snapshot that the node runs on. A request takes it once and keeps to it.
     pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
         self.snapshot.load_full()

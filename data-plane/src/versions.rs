@@ -57,7 +57,7 @@ pub async fn list(admitted: &Admitted) -> Result<Reply, S3Error> {
         delimiter: asked.delimiter,
         key_marker: key_marker.to_owned(),
         version_id_marker: version_id_marker.to_owned(),
-        max_keys: asked.max_keys.into(),
+        max_keys: asked.max_keys.min(MAX_KEYS).into(),
         encoding: asked.encoding,
         next,
         entries,

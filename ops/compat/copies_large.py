@@ -129,3 +129,25 @@ def a_version_of_it(t):
     answer = there.s3.copy_object(Bucket=bucket, Key="of-a-version", CopySource=source)
     equal(answer["CopySourceVersionId"], first["VersionId"], "the source's version")
     holds(there, "of-a-version", answer["CopyObjectResult"]["ETag"], bucket)
+
+
+@case(seconds=900, sizes=("acceptance",))
+def more_than_five_gib(t):
+    """Really so many: S3 refuses to copy them at once, and the storage can copy parts of them."""
+    piece, count = data(64 << 20, "piece"), 81
+    size = count * len(piece)
+    t.put("piece", piece)
+    place = {"Bucket": t.bucket, "Key": "huge"}
+    upload = {**place, "UploadId": t.s3.create_multipart_upload(**place)["UploadId"]}
+    etags = [t.s3.upload_part_copy(**upload, PartNumber=number, CopySource={"Bucket": t.bucket, "Key": "piece"})["CopyPartResult"]["ETag"]
+             for number in range(1, count + 1)]
+    t.s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, start=1)]})
+    # What is found after 20 s comes with a 200.
+    made = t.s3.copy_object(Bucket=t.bucket, Key="huge-copy", CopySource=place)["CopyObjectResult"]
+    head = t.s3.head_object(Bucket=t.bucket, Key="huge-copy")
+    equal((head["ContentLength"], head["ETag"]), (size, made["ETag"]), "length and ETag")
+    for first in (0, size // 2 - 5, (5 << 30) - 5, size - 10):
+        found = t.get("huge-copy", Range=f"bytes={first}-{first + 9}")
+        equal(found, b"".join(piece[(first + at) % len(piece):][:1] for at in range(10)), f"bytes from {first}")
+    for key in ("huge", "huge-copy"):
+        t.s3.delete_object(Bucket=t.bucket, Key=key)

@@ -1,12 +1,15 @@
 """`sealgate export --decrypt`: a bucket written out in plain, into a directory and to an S3 server."""
 
+import concurrent.futures
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import secrets
 import subprocess
 import tempfile
+import threading
 import time
 
 import decryptor
@@ -14,7 +17,8 @@ import raw_copies
 import recovery
 import s3_forward
 import secrecy
-from cases import case, data, equal, true
+import proxy
+from cases import case, data, equal, true, within
 
 SECONDS = 300
 
@@ -34,11 +38,11 @@ class Export:
         server = self.t.target.backend
         return kept | ({"SEALGATE_TO_ACCESS_KEY_ID": server.access_key, "SEALGATE_TO_SECRET_ACCESS_KEY": server.secret_key} if server else {})
 
-    def run(self, status=0) -> tuple[dict, dict]:
-        """Runs it to this exit status; gives its summary, and what failed by key."""
+    def run(self, *statuses) -> tuple[dict, dict]:
+        """Runs it to one of these exit statuses, 0 by default; gives its summary, and what failed by key."""
         done = subprocess.run(self.command(), cwd=self.directory, env=self.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
                               timeout=240)
-        equal(done.returncode, status, f"exit status of the export: {done.stderr}{done.stdout[-500:]}")
+        within(done.returncode, statuses or (0,), f"exit status of the export: {done.stderr}{done.stdout[-500:]}")
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         return lines[-1], {line["failed"]: line for line in lines if "error" in line}
 
@@ -103,7 +107,7 @@ def into_a_directory_and_again(t):
         for lost, summary in (("key",), (1, 0)), (("key", "begins"), (0, 1)):
             with open(export.manifest, "w") as file:
                 file.writelines(json.dumps(line) + "\n" for line in lines if not any(line.get(name) == "described" for name in lost))
-            found, _ = export.run(status=summary[1])
+            found, _ = export.run(summary[1])
             equal((found["objects"], found["failed"]), summary, f"what became of an object without {lost} in the manifest")
         with open(f"{directory}/out/objects/described", "rb") as file:
             equal(file.read(), b"described", "what was there before")
@@ -121,7 +125,7 @@ def keys_that_are_no_file_names_are_named_and_leave_nothing(t):
         outside = ("../escaped", "a/../../escaped", "/absolute", "double//slash", "./dot", "x" * 300)
         for key in ("fine", "fine/below", "Fine", "folder/", "folder/in", *outside):
             t.put(key, b"" if key.endswith("/") else key.encode())
-        summary, failed = Export(t, directory, "out").run(status=1)
+        summary, failed = Export(t, directory, "out").run(1)
         # `fine` and `fine/below` cannot both be: which of the two is there is a matter of order.
         lost = set(failed) - set(outside)
         true(lost in ({"fine"}, {"fine/below"}), f"refused beside those: {lost}")
@@ -148,7 +152,7 @@ def what_is_damaged_is_named_and_not_written(t):
             byte = file.read(1)[0]
             file.seek(100_000)
             file.write(bytes([byte ^ 1]))
-        summary, failed = Export(t, directory, "out").run(status=4)
+        summary, failed = Export(t, directory, "out").run(4)
         equal((summary["objects"], list(failed), failed["second"]["error"]), (1, ["second"], "integrity"), "what failed")
         equal(sorted(os.listdir(f"{directory}/out/objects")), ["first"], "what is there: nothing of the damaged one")
 
@@ -165,7 +169,7 @@ def what_the_gateway_cannot_read_is_named_and_the_others_go_on(t):
         (new,) = [entry.path for entry in raw_copies.bodies(place) if entry.path not in known]
         os.remove(new)
         os.mkdir(new)
-        summary, failed = Export(t, directory, "out").run(status=1)
+        summary, failed = Export(t, directory, "out").run(1)
         equal((summary["objects"], {key: line["error"] for key, line in failed.items()}), (2, {"a": "unavailable"}), "what failed")
         # All of them: the run does not try a whole bucket in vain.
         known = {entry.path for entry in raw_copies.bodies(place)}
@@ -175,7 +179,7 @@ def what_the_gateway_cannot_read_is_named_and_the_others_go_on(t):
             if entry.path not in known:
                 os.remove(entry.path)
                 os.mkdir(entry.path)
-        summary, failed = Export(t, directory, "out").run(status=6)
+        summary, failed = Export(t, directory, "out").run(6)
         true(20 <= len(failed) < 31 and summary["failed"] == len(failed), f"what failed before it ended: {summary} {sorted(failed)}")
 
 
@@ -244,11 +248,11 @@ def all_versions_to_an_s3_server(t):
         t.put("again", b"one")
         t.s3.delete_object(Bucket=t.bucket, Key="again")
         t.put("again", b"two")
-        export.run(status=2)
+        export.run(2)
         server.put_bucket_versioning(Bucket=there, **enabled)
         if t.target.backend.name == "versitygw":
             # It lists delete markers behind all versions of a page. Nothing is exported rather than something in a wrong order.
-            equal(export.run(status=1)[0]["objects"], 0, "objects exported in an order that nobody knows")
+            equal(export.run(1)[0]["objects"], 0, "objects exported in an order that nobody knows")
             return
         equal(export.run()[0]["objects"], 7, "versions and markers exported")
         t.put("kept", b"third")
@@ -261,3 +265,143 @@ def all_versions_to_an_s3_server(t):
         equal(bodies, {"kept": [b"third", b"second", b"first"], "gone": [b"before"], "again": [b"two", b"one"]}, "versions, the newest first")
         equal([marker["Key"] for marker in found["DeleteMarkers"] if marker["IsLatest"]], ["gone"], "what is deleted there")
         equal(sorted(entry["Key"] for entry in server.list_objects_v2(Bucket=there)["Contents"]), ["again", "kept"], "what is current there")
+
+
+@contextlib.contextmanager
+def writers(t, keys, deletes=False):
+    """Overwrites these keys by turns while the block runs; gives the lengths of what each got, in order. No two bodies are of one length."""
+    ends, lengths, written = threading.Event(), itertools.count(1), {key: [] for key in keys}
+
+    def write(mine):
+        client = t.client()
+        for number in itertools.count():
+            for key in mine:
+                if ends.is_set():
+                    return
+                if deletes and number % 3 == 2:
+                    client.delete_object(Bucket=t.bucket, Key=key)
+                    continue
+                length = next(lengths)
+                # Noted before: the export may see it before its writer is answered.
+                written[key].append(length)
+                client.put_object(Bucket=t.bucket, Key=key, Body=body_of(key, length))
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        running = [pool.submit(write, keys[first::4]) for first in range(4)]
+        try:
+            yield written
+        finally:
+            ends.set()
+        for each in running:
+            each.result()
+
+
+def body_of(key, length) -> bytes:
+    """Tells whose it is, and how long."""
+    return (f"{key} {length} ".encode() * (length // 8 + 1))[:length]
+
+
+@case(seconds=SECONDS)
+def into_a_directory_beside_writers_on_every_key(t):
+    """What is exported is what somebody wrote, whole; what was overwritten under it is named; another run brings the rest."""
+    with bucket(t) as directory:
+        still = {f"still/{number}": data(100_000, number) for number in range(30)}
+        hot = [f"hot/{number}" for number in range(30)]
+        for key, body in still.items():
+            t.put(key, body)
+        before = 500_000
+        for key in hot:
+            t.put(key, body_of(key, before))
+        export = Export(t, directory, "out")
+        with writers(t, hot) as written:
+            summary, failed = export.run(0, 1)
+        true(sum(map(len, written.values())) > 0, "the writers wrote nothing beside it")
+        true(set(failed) <= set(hot), f"failed: {sorted(failed)}")
+        equal(summary["objects"] + summary["failed"], len(still) + len(hot), "objects of the first run: each once, or named")
+        found = export.written()
+        equal(set(found) | set(failed), set(still) | set(hot), "keys that were there before it began")
+        for key in set(hot) & set(found):
+            with open(f"{directory}/out/objects/{key}", "rb") as file:
+                there = file.read()
+            true(len(there) in (before, *written[key]) and there == body_of(key, len(there)), f"{key} is nothing that anybody wrote")
+        changed = {key for key in hot if key in failed or found[key]["size"] != (written[key] or [before])[-1]}
+        equal(export.run()[0]["objects"], len(changed), "objects of the second run")
+        equal(export.run()[0]["objects"], 0, "objects of the third run")
+        wanted = still | {key: body_of(key, (written[key] or [before])[-1]) for key in hot}
+        for key, body in wanted.items():
+            with open(f"{directory}/out/objects/{key}", "rb") as file:
+                true(file.read() == body, f"{key} after the last run")
+
+
+def versions_of(client, name) -> dict[str, list[int]]:
+    """The lengths of each key's versions, the oldest first; and under `key (deleted)` how many markers it has."""
+    found = {}
+    for page in client.get_paginator("list_object_versions").paginate(Bucket=name):
+        for version in page.get("Versions", []):
+            found.setdefault(version["Key"], []).insert(0, version["Size"])
+        for marker in page.get("DeleteMarkers", []):
+            found.setdefault(f"{marker['Key']} (deleted)", []).append(0)
+    return found
+
+
+@contextlib.contextmanager
+def versioned(t, directory, through=None):
+    """An export of all versions from the case's bucket to one on the server, maybe through a proxy, a client there, and the bucket's name."""
+    server, there = secrecy.backend_client(t.target.backend), f"plain-{secrets.token_hex(6)}"
+    enabled = {"VersioningConfiguration": {"Status": "Enabled"}}
+    s3_forward.answered(lambda: t.s3.put_bucket_versioning(Bucket=t.bucket, **enabled))
+    server.create_bucket(Bucket=there)
+    server.put_bucket_versioning(Bucket=there, **enabled)
+    yield Export(t, directory, f"s3://{there}", "--to-endpoint-url", through or t.target.backend.endpoint, "--to-region", t.target.backend.region,
+                 "--manifest", "manifest", "--all-versions"), server, there
+
+
+@case(seconds=SECONDS, only="server")
+def all_versions_beside_writers_on_every_key(t):
+    """Every version that was there before is exported once, and so is, by the next run, every one that came meanwhile, in their order."""
+    with bucket(t) as directory, contextlib.suppress(s3_forward.Lacking), versioned(t, directory) as (export, server, there):
+        keys = [f"key-{number}" for number in range(12)]
+        for key in keys:
+            for length in (100_000, 100_001, 100_002):
+                t.put(key, body_of(key, length))
+        # versitygw lists delete markers apart from versions.
+        with writers(t, keys, deletes=t.target.backend.name != "versitygw") as written:
+            summary, failed = export.run()
+        true(sum(map(len, written.values())) > 0, "the writers wrote nothing beside it")
+        first = versions_of(server, there)
+        for key in keys:
+            equal(first[key][:3], [100_000, 100_001, 100_002], f"versions of {key} that were there before")
+            equal(first[key][3:], written[key][:len(first[key]) - 3], f"versions of {key} that came meanwhile")
+        wanted = versions_of(t.s3, t.bucket)
+        equal({key: wanted[key][3:] for key in keys}, written, "what the writers wrote, in the source")
+        entries = sum(map(len, wanted.values()))
+        equal(export.run()[0] | {"bytes": 0}, {"objects": entries - summary["objects"], "bytes": 0, "there": summary["objects"], "failed": 0}, "the second run")
+        equal(versions_of(server, there), wanted, "versions and markers there")
+        equal(export.run()[0]["objects"], 0, "objects of the third run")
+
+
+@case(seconds=SECONDS, only="server")
+def a_version_whose_answer_was_lost_is_there_once(t):
+    lying = proxy.Proxy(t.target.backend.endpoint)
+    lost = []
+
+    def lose(exchange):
+        exchange.forward()
+        exchange.reset()
+
+    def rule(request):
+        # Each is stored; two answers in three are lost. The second version is like the first.
+        if request.method != "PUT":
+            return None
+        lost.append(request.path)
+        return lose if len(lost) % 3 else None
+
+    with bucket(t) as directory, contextlib.closing(lying), contextlib.suppress(s3_forward.Lacking):
+        with versioned(t, directory, lying.endpoint) as (export, server, there), lying.lying(rule):
+            # Up to 256 KiB the client of the storage itself may send a body again.
+            for length in (300_000, 300_000, 300_001):
+                t.put("key", body_of("key", length))
+            summary, _ = export.run()
+            true(lying.touched, "no answer was lost")
+            equal(summary["objects"], 3, "versions exported")
+            equal(versions_of(server, there), {"key": [300_000, 300_000, 300_001]}, "versions there")

@@ -112,14 +112,23 @@ def made(at: Operator):
     secrecy.backend_client(at.t.target.backend).create_bucket(Bucket=at.copy)
 
 
-@case(seconds=SECONDS, only="server")
-def rclone_from_bucket_to_bucket_keeps_all(t):
+def by_rclone(t, *options: str):
     with operator(t) as (at, wanted):
         made(at)
-        rclone(at, "copy", f"store:{at.original()}", f"store:{at.copy}")
+        rclone(at, "copy", *options, f"store:{at.original()}", f"store:{at.copy}")
         at.take_over()
         reads(t, wanted)
         at.run(block("verify"))
+
+
+@case(seconds=SECONDS, only="server")
+def rclone_from_bucket_to_bucket_keeps_all(t):
+    by_rclone(t)
+
+
+@case(seconds=SECONDS, only="server")
+def rclone_from_bucket_to_bucket_with_metadata_keeps_all(t):
+    by_rclone(t, "--metadata")
 
 
 @case(seconds=SECONDS, sizes=LONG, only="server")

@@ -57,6 +57,53 @@ def altered(change):
 
 
 @case
+def a_storage_that_looks_at_the_range_before_conditions(t):
+    """RFC 9110 and S3 look at conditions first; the servers here do too."""
+    found, proxy = table(t)
+    context = t.proxied.context
+    etag = context.s3.head_object(Bucket=context.bucket, Key="single")["ETag"]
+
+    def unsatisfiable(exchange):
+        answer = exchange.forward()
+        true(answer.status in (304, 412, 416), f"the storage answers {answer.status}")
+        answer.status, answer.body = 416, b"<Error><Code>InvalidRange</Code><Message>The requested range is not satisfiable</Message></Error>"
+        answer.set("content-length", str(len(answer.body)))
+        exchange.tell(answer)
+
+    def rule(request):
+        return unsatisfiable if request.method == "GET" and request.path.endswith("/single") and "range" in request.headers else None
+
+    with proxy.lying(rule):
+        for headers, status in (({"if-none-match": etag}, 304), ({"if-match": '"0123456789abcdef0123456789abcdef-0"'}, 412), ({"if-match": etag}, 416)):
+            seen = found.wire.fetch("GET", context.path("single"), (), {"range": "bytes=99999999-", **headers})
+            equal(seen.status, status, f"a range beyond the end with {headers}")
+        true(len(proxy.touched) >= 3, "the proxy told no lie")
+
+
+@case
+def the_storage_class_of_an_upload_is_the_storages_word(t):
+    """The servers here say STANDARD, or nothing, whatever an upload was created with."""
+    table(t)
+    context = t.proxied.context
+    place = {"Bucket": context.bucket, "Key": "classed"}
+    upload = context.s3.create_multipart_upload(**place)["UploadId"]
+
+    def colder(exchange):
+        answer = exchange.forward()
+        answer.body = re.sub(rb"<StorageClass>[A-Z]*</StorageClass>", b"", answer.body)
+        answer.body = answer.body.replace(b"</UploadId>", b"</UploadId><StorageClass>STANDARD_IA</StorageClass>")
+        answer.set("content-length", str(len(answer.body)))
+        exchange.tell(answer)
+
+    with t.proxied.proxy.lying(lambda request: colder if request.method == "GET" and {"uploads", "uploadId"} & set(request.query) else None):
+        found = context.s3.list_parts(**place, UploadId=upload)["StorageClass"]
+        equal(found, "STANDARD_IA", "ListParts' class")
+        uploads = context.s3.list_multipart_uploads(Bucket=context.bucket)["Uploads"]
+        equal([entry["StorageClass"] for entry in uploads if entry["UploadId"] == upload], ["STANDARD_IA"], "ListMultipartUploads' class")
+    context.s3.abort_multipart_upload(**place, UploadId=upload)
+
+
+@case
 def a_flip_in_an_answer_under_the_same_etag(t):
     for key in ("small", "single", "attempts", "multi"):
         for place in (0.0, 0.5, 0.999):

@@ -44,6 +44,17 @@ def table(t) -> Table:
     return t.table
 
 
+@cases.case
+def complete_tells_where_the_object_is(t):
+    over_tls = table(t).t
+    place = {"Bucket": t.bucket, "Key": "located"}
+    upload = {**place, "UploadId": over_tls.s3.create_multipart_upload(**place)["UploadId"]}
+    etag = over_tls.s3.upload_part(**upload, PartNumber=1, Body=b"x")["ETag"]
+    made = over_tls.s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]})
+    cases.equal(made["Location"], f"{over_tls.target.endpoint}/{t.bucket}/located", "Location")
+    cases.true(made["Location"].startswith("https://"), f"no TLS in {made['Location']}")
+
+
 def begins(row) -> bool:
     """Whether an answer to a whole GET has a status line, whatever follows."""
     return "422" != row.whole or row.warm is not None

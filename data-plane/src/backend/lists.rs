@@ -75,6 +75,8 @@ pub struct PartPage {
     pub parts: Vec<PartEntry>,
     /// The part number after which the next page begins.
     pub next: Option<u16>,
+    /// The storage class of the object that they become, where the backend tells it.
+    pub storage_class: Option<String>,
 }
 
 /// An upload in progress, as the backend lists it.

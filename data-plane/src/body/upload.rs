@@ -51,12 +51,7 @@ impl UploadChecksum {
     /// InvalidRequest for an unknown algorithm or type, a type without an algorithm, a full-object checksum that parts
     /// cannot be combined into, and a composite CRC64NVME, which S3 does not have.
     pub fn from_headers(headers: &HeaderMap) -> Result<Option<UploadChecksum>, S3Error> {
-        let kind = match single(headers, "x-amz-checksum-type")? {
-            None => None,
-            Some(text) if text.eq_ignore_ascii_case("FULL_OBJECT") => Some(ChecksumType::FullObject),
-            Some(text) if text.eq_ignore_ascii_case("COMPOSITE") => Some(ChecksumType::Composite),
-            Some(_) => return Err(invalid("Value for x-amz-checksum-type header is invalid.")),
-        };
+        let kind = told_type(headers)?;
         let Some(name) = single(headers, "x-amz-checksum-algorithm")? else {
             return match kind {
                 None => Ok(None),
@@ -86,6 +81,19 @@ impl UploadChecksum {
             (Some(kind), _) => kind,
         };
         Ok(Some(UploadChecksum { algorithm, kind }))
+    }
+}
+
+/// The type that a request tells.
+///
+/// # Errors
+/// InvalidRequest for one that S3 does not know.
+pub fn told_type(headers: &HeaderMap) -> Result<Option<ChecksumType>, S3Error> {
+    match single(headers, "x-amz-checksum-type")? {
+        None => Ok(None),
+        Some(text) if text.eq_ignore_ascii_case("FULL_OBJECT") => Ok(Some(ChecksumType::FullObject)),
+        Some(text) if text.eq_ignore_ascii_case("COMPOSITE") => Ok(Some(ChecksumType::Composite)),
+        Some(_) => Err(invalid("Value for x-amz-checksum-type header is invalid.")),
     }
 }
 

@@ -10,9 +10,6 @@ use crate::s3::request::{check_bucket_name, check_key};
 use crate::s3::route::COPY_SOURCE;
 use crate::s3::uri::{Plus, decode};
 
-/// The most bytes of plaintext that S3 copies in one request.
-pub const MOST: u64 = 5 << 30;
-
 /// What begins the version in a copy source.
 const VERSION: &str = "?versionId=";
 

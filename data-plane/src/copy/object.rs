@@ -18,7 +18,7 @@ use crate::body::{Algorithm, BodyPlan, Checksum};
 use crate::etags;
 use crate::gate::Admitted;
 use crate::landings::Landing;
-use crate::large::Large;
+use crate::large::{self, Large};
 use crate::multipart::notes::from_format;
 use crate::objects::described;
 use crate::objects::put::{
@@ -48,8 +48,8 @@ const NOT_COPIED: &[&str] =
 /// # Errors
 /// In S3's terms. What is found after 20 s is in the body of a 200, as S3 does.
 pub async fn copy(admitted: &Rc<Admitted>) -> Result<Reply, S3Error> {
-    let (path, admitted) = (admitted.request.raw_path.clone(), Rc::clone(admitted));
-    super::answer(path, async move { run(&admitted).await }).await
+    let working = Rc::clone(admitted);
+    super::answer(admitted, async move { run(&working).await }).await
 }
 
 /// What the request wants, read once.
@@ -176,7 +176,11 @@ impl Copying<'_> {
         let conditional = self.asked.conditions == Conditions::default() || keeps_conditions;
         let same_backend = source.bucket.backend == self.bucket.backend;
         // What a storage that ignores the pin copies may be another object by then: over the target, under a wrong envelope.
-        if !capabilities.pinned_copies || !conditional || !same_backend || !self.fits(source.meta.size) {
+        if !capabilities.pinned_copies
+            || !conditional
+            || !same_backend
+            || source.meta.size > large::most(capabilities)
+        {
             return false;
         }
         match &source.sealed {
@@ -187,11 +191,6 @@ impl Copying<'_> {
                 encrypted && !marker && sealed.keys.is_some()
             }
         }
-    }
-
-    /// Whether so many stored bytes can be made in one step: in one request, or what S3 copies in one.
-    fn fits(&self, stored: u64) -> bool {
-        stored <= self.backend.capabilities().max_put || self.source.size() <= asked::MOST
     }
 
     /// The body, if it is larger than one request of the storage takes.
@@ -290,8 +289,8 @@ impl Copying<'_> {
         let capabilities = self.backend.capabilities();
         let length = self.source.size();
         let stored = stored_len(encrypted, length)
-            .filter(|stored| self.fits(*stored))
-            .ok_or_else(|| asked::too_large(capabilities.max_put))?;
+            .filter(|stored| *stored <= large::most(capabilities))
+            .ok_or_else(|| asked::too_large(large::most(capabilities)))?;
         let large = self.large(stored);
         let keeps_conditions = match large {
             Some(_) => capabilities.conditional_complete,

@@ -29,8 +29,8 @@ const ATTEMPTS: usize = 3;
 /// # Errors
 /// In S3's terms; nothing is stored then. What is found after 20 s is in the body of a 200, as S3 does.
 pub async fn copy(admitted: &Rc<Admitted>) -> Result<Reply, S3Error> {
-    let (path, admitted) = (admitted.request.raw_path.clone(), Rc::clone(admitted));
-    super::answer(path, async move { run(&admitted).await }).await
+    let working = Rc::clone(admitted);
+    super::answer(admitted, async move { run(&working).await }).await
 }
 
 async fn run(admitted: &Rc<Admitted>) -> Result<Reply, S3Error> {

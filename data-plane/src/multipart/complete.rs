@@ -14,6 +14,7 @@ use super::gateway_part::{self, Stashed};
 use super::notes::{self, Notes, algorithm, from_format, to_format};
 use super::part::GATEWAY_PART;
 use super::plain;
+use super::sums::{Told, is_the_parts};
 use super::uploads::{OpenUpload, load};
 use crate::backend::{Backend, BackendError, Conditions, GetOptions, PartEntry as BackendPart, PutOutcome};
 use crate::body::ClientBody;
@@ -46,7 +47,8 @@ pub async fn complete(admitted: &Rc<Admitted>, body: ClientBody) -> Result<Reply
     let document = admitted.complete_document(body, MAX_DOCUMENT).await?;
     let parts = parse_complete(&document)?;
     check_headers(admitted)?;
-    late::answer(admitted.request.raw_path.clone(), finish(Rc::clone(admitted), parts)).await
+    let (path, id) = (admitted.request.raw_path.clone(), admitted.request_id.clone());
+    late::answer(path, id, finish(Rc::clone(admitted), parts)).await
 }
 
 /// Holds what the headers say of the object against S3's rules, before its parts are looked at.
@@ -70,8 +72,16 @@ async fn finish(admitted: Rc<Admitted>, parts: Vec<CompletedPart>) -> Result<Rep
     }
     let upload_id = admitted.request.query.get("uploadId").unwrap_or_default();
     let upload = load(&admitted, &bucket, &backend, key, upload_id).await?;
-    let completing =
-        Completing { admitted: &admitted, bucket: &bucket, backend: &backend, key, upload: &upload, parts };
+    let told = Told::from(&admitted, upload.checksum, parts.len())?;
+    let completing = Completing {
+        admitted: &admitted,
+        bucket: &bucket,
+        backend: &backend,
+        key,
+        upload: &upload,
+        parts,
+        told,
+    };
     let (outcome, checksum) = completing.run().await?;
     admitted.worker.node.uploads.remove(bucket.id, key, upload_id);
     if let Err(error) = notes::remove(&backend, &bucket.work_bucket, &upload).await {
@@ -95,7 +105,7 @@ fn completed(
     outcome: &PutOutcome,
 ) -> Result<Reply, S3Error> {
     let host = admitted.header("host").unwrap_or_default();
-    let location = format!("http://{host}{}", admitted.request.raw_path);
+    let location = format!("{}{}", admitted.worker.node.url(host), admitted.request.raw_path);
     let document = completed_document(&location, admitted.request.need_bucket()?, key, etag, checksum);
     let mut reply = reply::xml(StatusCode::OK, document);
     if let Some(version) = &outcome.version_id {
@@ -119,6 +129,7 @@ struct Completing<'a> {
     key: &'a str,
     upload: &'a OpenUpload,
     parts: Vec<CompletedPart>,
+    told: Told,
 }
 
 type Done = (PutOutcome, Option<(Checksum, bool)>);
@@ -293,12 +304,8 @@ impl Completing<'_> {
             } else {
                 backend_parts.push((part.number, backend_etag.clone()));
             }
-            if let Some(sent) = &part.checksum {
-                let known =
-                    note.checksums.iter().filter_map(from_format).find(|c| c.algorithm() == sent.algorithm());
-                if known.is_some_and(|known| known != *sent) {
-                    return Err(invalid());
-                }
+            if !is_the_parts(part, note).map_err(PlanError::Refused)? {
+                return Err(invalid());
             }
             let wanted = self.upload.checksum.map(|(code, _)| code);
             entries.push(PartEntry {
@@ -313,7 +320,7 @@ impl Completing<'_> {
             });
         }
         let plaintext_len = entries.iter().map(|entry| entry.size).sum();
-        let checksum = self.full_checksum(&entries).map_err(PlanError::Refused)?;
+        let checksum = self.told.object(self.upload.checksum, &entries).map_err(PlanError::Refused)?;
         let checksums = checksum
             .iter()
             .filter_map(|(checksum, composite)| {
@@ -322,37 +329,6 @@ impl Completing<'_> {
             .collect();
         let trailer = TrailerPlain { plaintext_len, parts: entries, checksums };
         Ok(Plan { trailer, backend_parts, stashed, checksum })
-    }
-
-    /// The object's checksum from its parts', and whether it is a composite.
-    fn full_checksum(&self, entries: &[PartEntry]) -> Result<Option<(Checksum, bool)>, S3Error> {
-        let Some((code, kind)) = self.upload.checksum else { return Ok(None) };
-        let missing = || S3Error::with(Code::InvalidRequest, "A part of this upload has no checksum.");
-        let parts: Vec<Checksum> = entries
-            .iter()
-            .map(|entry| entry.checksum.as_ref().and_then(from_format).ok_or_else(missing))
-            .collect::<Result<_, _>>()?;
-        let made = match kind {
-            ChecksumType::Composite => Checksum::composite(algorithm(code), &parts),
-            ChecksumType::FullObject => {
-                let mut sizes = entries.iter().map(|entry| entry.size);
-                let mut parts = parts.into_iter();
-                sizes.next();
-                parts.next().and_then(|first| {
-                    parts.zip(sizes).try_fold(first, |whole, (part, size)| whole.combine(&part, size))
-                })
-            }
-        };
-        let made = made.ok_or_else(missing)?;
-        let composite = kind == ChecksumType::Composite;
-        if object_checksum(&self.admitted.headers)?.is_some_and(|sent| sent != made) {
-            let text = format!(
-                "The {} you specified did not match the calculated checksum.",
-                algorithm(code).name()
-            );
-            return Err(S3Error::with(Code::BadDigest, text));
-        }
-        Ok(Some((made, composite)))
     }
 
     fn check_sizes(&self, plan: &Plan) -> Result<(), S3Error> {
@@ -438,6 +414,9 @@ impl Completing<'_> {
             .checksums()
             .first()
             .and_then(|full| Some((from_format(&full.checksum)?, full.composite)));
+        if !self.told.is(checksum.as_ref().map(|(checksum, _)| checksum)) {
+            return Err(refused);
+        }
         let outcome =
             PutOutcome { etag: meta.etag, version_id: meta.version_id, headers: http::HeaderMap::new() };
         Ok((outcome, checksum))

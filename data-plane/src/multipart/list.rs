@@ -1,16 +1,20 @@
 //! ListParts, ListMultipartUploads and AbortMultipartUpload.
 
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use futures_util::{StreamExt as _, stream};
 use http::StatusCode;
 use sealgate_envelope::upload_record::ChecksumType;
-use sealgate_envelope::{Note, hidden};
+use sealgate_envelope::{ChecksumCode, Note, hidden};
 
 use super::notes::{self, Notes, from_format};
 use super::part::GATEWAY_PART;
 use super::plain;
 use super::uploads::load;
-use crate::backend::{PartEntry as BackendPart, UploadListOptions};
+use crate::backend::{Backend, PartEntry as BackendPart, UploadEntry as BackendUpload, UploadListOptions};
+use crate::body::Algorithm;
 use crate::gate::{Admitted, no_content};
 use crate::listing::{owner, page_size};
 use crate::reply::{self, Reply};
@@ -18,6 +22,10 @@ use crate::s3::error::S3Error;
 use crate::s3::timestamp::unix_millis;
 use crate::s3::xml::uploads::{PartEntry, PartList, UploadEntry, UploadList, list_parts, list_uploads};
 use crate::s3::xml::writer::KeyEncoding;
+use crate::snapshot::Bucket;
+
+/// Upload records that one listing reads at a time.
+const RECORDS_AT_ONCE: usize = 16;
 
 /// Answers AbortMultipartUpload.
 ///
@@ -55,7 +63,8 @@ pub async fn parts(admitted: &Admitted) -> Result<Reply, S3Error> {
     let marker: u16 = page_size(query, "part-number-marker", 0)?.try_into().unwrap_or(u16::MAX);
     let most = page_size(query, "max-parts", 1_000)?.min(1_000);
     let failed = |error| admitted.backend_failed(error);
-    let stored = notes::all_parts(&backend, &bucket.backend_bucket, key, upload_id).await.map_err(failed)?;
+    let stored = notes::all_listed(&backend, &bucket.backend_bucket, key, upload_id).await.map_err(failed)?;
+    let (stored, storage_class) = (stored.parts, stored.storage_class);
     let (mut listed, checksum) = if bucket.encrypts(key) {
         let upload = load(admitted, &bucket, &backend, key, upload_id).await?;
         let notes = Notes::read(&backend, &bucket.work_bucket, &upload).await.map_err(failed)?;
@@ -71,10 +80,11 @@ pub async fn parts(admitted: &Admitted) -> Result<Reply, S3Error> {
         upload_id,
         encoding: KeyEncoding::parse(query.get("encoding-type"))?,
         owner: &owner(admitted),
+        storage_class: storage_class.as_deref().unwrap_or("STANDARD"),
         marker,
         next_marker: listed.last().filter(|_| truncated).map(|part| part.number),
         max_parts: most.into(),
-        checksum: checksum.map(|(code, kind)| (notes::algorithm(code), kind == ChecksumType::FullObject)),
+        checksum: checksum.map(shown),
         parts: listed,
     });
     Ok(reply::xml(StatusCode::OK, document))
@@ -100,15 +110,8 @@ pub async fn uploads(admitted: &Admitted) -> Result<Reply, S3Error> {
         .map_err(|error| admitted.backend_failed(error))?;
     page.uploads.retain(|upload| !hidden::is_hidden(upload.key.as_bytes()));
     page.common_prefixes.retain(|prefix| !hidden::is_hidden(prefix.as_bytes()));
-    let uploads = page
-        .uploads
-        .into_iter()
-        .map(|upload| UploadEntry {
-            key: upload.key,
-            upload_id: upload.upload_id,
-            initiated: unix_millis(upload.initiated),
-        })
-        .collect();
+    let uploads = stream::iter(page.uploads).map(|upload| entry_of(admitted, &bucket, &backend, upload));
+    let uploads: Vec<_> = uploads.buffered(RECORDS_AT_ONCE).collect().await;
     let document = list_uploads(&UploadList {
         bucket: admitted.request.need_bucket()?,
         prefix: &options.prefix,
@@ -123,6 +126,31 @@ pub async fn uploads(admitted: &Admitted) -> Result<Reply, S3Error> {
         common_prefixes: page.common_prefixes,
     });
     Ok(reply::xml(StatusCode::OK, document))
+}
+
+/// An upload as it is listed: what its checksum is to be only its record tells. One that cannot be read leaves it out.
+async fn entry_of(
+    admitted: &Admitted,
+    bucket: &Arc<Bucket>,
+    backend: &Rc<dyn Backend>,
+    upload: BackendUpload,
+) -> UploadEntry {
+    let opened = match bucket.encrypts(&upload.key) {
+        true => load(admitted, bucket, backend, &upload.key, &upload.upload_id).await.ok(),
+        false => None,
+    };
+    UploadEntry {
+        initiated: unix_millis(upload.initiated),
+        storage_class: upload.storage_class,
+        checksum: opened.and_then(|opened| opened.checksum).map(shown),
+        key: upload.key,
+        upload_id: upload.upload_id,
+    }
+}
+
+/// An upload's algorithm, and whether it is for the full object.
+fn shown((code, kind): (ChecksumCode, ChecksumType)) -> (Algorithm, bool) {
+    (notes::algorithm(code), kind == ChecksumType::FullObject)
 }
 
 /// The parts that have a note, after a marker; of several attempts at one, the newest that has.

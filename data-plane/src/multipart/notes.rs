@@ -8,7 +8,7 @@ use sealgate_envelope::hidden::HiddenName;
 use sealgate_envelope::{Checksum, ChecksumCode, Note};
 
 use super::uploads::OpenUpload;
-use crate::backend::{Backend, BackendError, DeleteKey, ListFrom, ListOptions, PartEntry};
+use crate::backend::{Backend, BackendError, DeleteKey, ListFrom, ListOptions, PartEntry, PartPage};
 use crate::body::checksum::{self, Algorithm};
 use crate::versions::purge::purge;
 
@@ -99,15 +99,29 @@ pub async fn all_parts(
     key: &str,
     upload_id: &str,
 ) -> Result<Vec<PartEntry>, BackendError> {
-    let mut parts = Vec::new();
+    Ok(all_listed(backend, bucket, key, upload_id).await?.parts)
+}
+
+/// The same as one page, with what else the backend tells.
+///
+/// # Errors
+/// The backend's.
+pub async fn all_listed(
+    backend: &Rc<dyn Backend>,
+    bucket: &str,
+    key: &str,
+    upload_id: &str,
+) -> Result<PartPage, BackendError> {
+    let mut all = PartPage::default();
     let mut after = 0;
     loop {
         let page = backend.list_parts(bucket, key, upload_id, after, 1_000).await?;
-        parts.extend(page.parts);
+        all.parts.extend(page.parts);
+        all.storage_class = all.storage_class.or(page.storage_class);
         match page.next {
             Some(next) if next > after => after = next,
             Some(_) => return Err(BackendError::Protocol("ListParts does not advance".to_owned())),
-            None => return Ok(parts),
+            None => return Ok(all),
         }
     }
 }

@@ -400,6 +400,8 @@ impl Read<'_> {
             .head(&self.bucket.backend_bucket, self.key, options)
             .await
             .map_err(|error| self.admitted.backend_failed(error))?;
+        // Not every server holds them before it looks at the range.
+        etags::check_read(&self.admitted.headers, &meta, true)?;
         let sealed = sealed::open(self.admitted, self.bucket, self.backend.as_ref(), self.key, &meta).await?;
         match self.span(wanted, &sealed, None) {
             // There is such a range after all: it is another object's.

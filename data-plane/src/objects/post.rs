@@ -58,6 +58,8 @@ pub struct Posted<'a> {
     pub request: S3Request,
     /// Its head.
     pub parts: &'a Parts,
+    /// The id that the answer carries.
+    pub request_id: &'a str,
     /// Unix seconds.
     pub now: u64,
 }
@@ -71,7 +73,7 @@ pub async fn post(
     mut body: ClientBody,
     lookup: impl FnMut(&str, &str, &str) -> Lookup,
 ) -> Result<Reply, S3Error> {
-    let Posted { worker, snapshot, mut request, parts, now } = posted;
+    let Posted { worker, snapshot, mut request, parts, request_id, now } = posted;
     let bucket = request.need_bucket()?.to_owned();
     let length = content_length(&parts.headers)?;
     let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -113,8 +115,17 @@ pub async fn post(
     let plan = BodyPlan::for_form(&headers, length)?;
     request.key = Some(key.clone());
     let write = let_in(&worker.node, &snapshot, &request, &Operation::PostObject)?;
-    let admitted =
-        Rc::new(Admitted { worker, snapshot, request, headers, authenticated, credential, allowed, write });
+    let admitted = Rc::new(Admitted {
+        worker,
+        request_id: request_id.to_owned(),
+        snapshot,
+        request,
+        headers,
+        authenticated,
+        credential,
+        allowed,
+        write,
+    });
     let stored = put::store(&admitted, Feed::Form(file), plan).await?;
     let location = location(&admitted, parts, &bucket, &key);
     Ok(answer(stored, &form.fields, &bucket, &key, &location))
@@ -164,9 +175,7 @@ fn object_headers(fields: &Fields) -> Result<HeaderMap, S3Error> {
 
 /// Where the object is to be had, as far as the request tells.
 fn location(admitted: &Admitted, parts: &Parts, bucket: &str, key: &str) -> String {
-    let secure = admitted.worker.node.config.tls.is_some();
-    let mut location = if secure { "https://" } else { "http://" }.to_owned();
-    location.push_str(host(parts).unwrap_or_default());
+    let mut location = admitted.worker.node.url(host(parts).unwrap_or_default());
     let path = parts.uri.path();
     // In path style the bucket stands in the path, else in the host.
     if path.trim_matches('/') == bucket {

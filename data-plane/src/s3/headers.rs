@@ -5,6 +5,7 @@ pub mod attributes;
 pub mod conditions;
 pub mod created;
 pub mod encryption;
+pub mod hoisted;
 pub mod metadata;
 pub mod overrides;
 pub mod range;

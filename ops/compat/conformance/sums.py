@@ -5,7 +5,7 @@ import base64
 import checksums
 import sigv4
 from cases import case, data, equal, raises, refused, true, variants
-from conformance.support import FIVE
+from conformance.support import FIVE, parsed, texts
 
 BODY = data(10_000, "sums")
 PARTS = {1: data(FIVE, "sum 1"), 2: data(3333, "sum 2")}
@@ -17,7 +17,7 @@ KNOWN = {
 }
 SHORT = {name.lower(): name for name in checksums.DIGESTS}
 # The algorithms that S3 combines over parts, and those that it also knows of the whole object.
-COMPOSITE = ("CRC32", "CRC32C", "SHA1", "SHA256")
+COMPOSITE = tuple(name for name in checksums.DIGESTS if name != "CRC64NVME")
 FULL = ("CRC32", "CRC32C", "CRC64NVME")
 
 
@@ -109,6 +109,46 @@ def none_on_a_range(t):
     equal((answer.status, answer.headers["x-amz-checksum-crc32"]), (206, None), "answer")
 
 
+@variants(**SHORT)
+def a_part_with_a_trailer_of(t, algorithm):
+    upload = RawUpload(t, f"trailed/{algorithm}", algorithm)
+    answer = upload.part(1, BODY, trailer=True)
+    equal((answer.status, answer.headers[checksums.header(algorithm)]), (200, value(algorithm, BODY)), f"answer {answer}")
+    refused(upload.part(2, BODY, trailer=True, told=value(algorithm, b"other")), 400, "BadDigest")
+    upload.abort()
+
+
+class RawUpload:
+    """The same as [`Upload`], for algorithms that boto3 does not know, and for what it would not send."""
+
+    def __init__(self, t, key, algorithm=None):
+        self.t, self.key, self.algorithm, self.parts = t, key, algorithm, []
+        answer = t.raw.request("POST", t.path(key), [("uploads", "")], {"x-amz-checksum-algorithm": algorithm} if algorithm else {})
+        (self.id,) = texts(parsed(answer), "UploadId")
+
+    def part(self, number, body, trailer=False, told=None, algorithm=None):
+        """Sent with its checksum, if the upload has an algorithm or this one is named."""
+        algorithm = algorithm or self.algorithm
+        told = {checksums.header(algorithm): told or value(algorithm, body)} if algorithm else {}
+        framing = sigv4.Framing(sigv4.STREAM_UNSIGNED_TRAILER, trailers=tuple(told.items())) if trailer else None
+        answer = self.t.raw.request("PUT", self.t.path(self.key), [("partNumber", str(number)), ("uploadId", self.id)], {} if trailer else told, body,
+                                    framing=framing)
+        self.parts.append((number, answer.etag, algorithm and (algorithm, value(algorithm, body))))
+        return answer
+
+    def complete(self, headers=None, listed=True):
+        """With the parts' checksums in the list, unless they are not to be there."""
+        def sum_of(told):
+            return f"<Checksum{told[0]}>{told[1]}</Checksum{told[0]}>" if told and listed else ""
+
+        parts = "".join(f"<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag>{sum_of(told)}</Part>" for number, etag, told in self.parts)
+        body = f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
+        return self.t.raw.request("POST", self.t.path(self.key), [("uploadId", self.id)], headers or {}, body)
+
+    def abort(self):
+        self.t.raw.request("DELETE", self.t.path(self.key), [("uploadId", self.id)])
+
+
 class Upload:
     """An upload created with an algorithm; its parts are sent with theirs."""
 
@@ -140,11 +180,11 @@ def composite(algorithm) -> str:
 
 @variants(**{name.lower(): name for name in COMPOSITE})
 def composite_of_parts(t, algorithm):
-    upload = Upload(t, f"composite/{algorithm}", algorithm)
+    upload = RawUpload(t, f"composite/{algorithm}", algorithm)
     for number, body in PARTS.items():
-        upload.part(number, body)
-    answer = upload.complete()
-    equal((answer[f"Checksum{algorithm}"], answer.get("ChecksumType")), (composite(algorithm), "COMPOSITE"), "Complete's checksum")
+        equal(upload.part(number, body).status, 200, f"status of part {number}")
+    answer = parsed(upload.complete())
+    equal((texts(answer, f"Checksum{algorithm}"), texts(answer, "ChecksumType")), ([composite(algorithm)], ["COMPOSITE"]), "Complete's checksum")
     equal(shown(t, f"composite/{algorithm}", algorithm), composite(algorithm), "HEAD's checksum")
 
 
@@ -248,6 +288,73 @@ def complete_with_the_checksum_of_the_whole(t):
     upload.part(1, b"whole")
     answer = upload.complete(ChecksumType="FULL_OBJECT", ChecksumCRC64NVME=value("CRC64NVME", b"whole"))
     equal(answer["ChecksumCRC64NVME"], value("CRC64NVME", b"whole"), "checksum")
+
+
+def none_stored(t, upload, answer, *codes):
+    """Refused, and no object came of it."""
+    refused(answer, 400, *codes)
+    equal(t.keys(upload.key), [], "keys")
+    upload.abort()
+
+
+@case
+def complete_with_a_wrong_checksum_of_the_whole_that_nobody_announced(t):
+    # AWS: an upload without an algorithm has a CRC64NVME of the whole, which S3 makes itself.
+    upload = RawUpload(t, "unannounced")
+    upload.part(1, b"x")
+    answer = upload.complete({"x-amz-checksum-crc64nvme": "AAAAAAAAAAA=", "x-amz-checksum-type": "FULL_OBJECT"})
+    none_stored(t, upload, answer, "BadDigest", "InvalidRequest")
+
+
+@case
+def complete_with_a_wrong_checksum_of_parts_that_had_theirs(t):
+    upload = RawUpload(t, "unannounced-parts")
+    for number, body in PARTS.items():
+        upload.part(number, body, algorithm="CRC64NVME")
+    none_stored(t, upload, upload.complete({"x-amz-checksum-crc64nvme": value("CRC64NVME", b"other")}), "BadDigest")
+
+
+@case
+def complete_with_the_checksum_of_parts_that_had_theirs(t):
+    upload = RawUpload(t, "unannounced-right")
+    for number, body in PARTS.items():
+        upload.part(number, body, algorithm="CRC64NVME")
+    told = {"x-amz-checksum-crc64nvme": value("CRC64NVME", WHOLE), "x-amz-checksum-type": "FULL_OBJECT"}
+    equal(texts(parsed(upload.complete(told)), "ChecksumCRC64NVME"), [value("CRC64NVME", WHOLE)], "Complete's checksum")
+    equal(shown(t, upload.key, "CRC64NVME"), value("CRC64NVME", WHOLE), "HEAD's checksum")
+
+
+@case
+def complete_with_a_checksum_of_a_part_that_came_without(t):
+    upload = RawUpload(t, "listed-only")
+    upload.part(1, b"x")
+    upload.parts = [(1, upload.parts[0][1], ("SHA256", value("SHA256", b"y")))]
+    none_stored(t, upload, upload.complete(), "InvalidRequest", "InvalidPart", "BadDigest")
+
+
+@case
+def complete_with_an_algorithm_that_is_not_the_uploads(t):
+    upload = RawUpload(t, "another-algorithm", "SHA256")
+    upload.part(1, b"x")
+    none_stored(t, upload, upload.complete({"x-amz-checksum-crc32": value("CRC32", b"x")}), "InvalidRequest", "BadDigest")
+
+
+@variants(composite_of_a_whole=("CRC64NVME", "COMPOSITE"), whole_of_a_composite=("SHA256", "FULL_OBJECT"), none_that_is_known=("CRC32", "HALF"),
+          composite_of_none=(None, "COMPOSITE"))
+def complete_with_another_type(t, algorithm, kind):
+    upload = RawUpload(t, f"another-type/{algorithm}/{kind}", algorithm)
+    upload.part(1, b"x")
+    none_stored(t, upload, upload.complete({"x-amz-checksum-type": kind}), "InvalidRequest")
+
+
+@case
+def complete_with_another_number_of_parts(t):
+    # What stands behind the checksum of checksums is of how many parts it is.
+    upload = RawUpload(t, "another-number", "SHA256")
+    upload.part(1, b"x")
+    sum_of_one = base64.b64encode(checksums.DIGESTS["SHA256"](checksums.DIGESTS["SHA256"](b"x"))).decode()
+    refused(upload.complete({"x-amz-checksum-sha256": f"{sum_of_one}-2"}), 400, "BadDigest", "InvalidRequest")
+    equal(parsed(upload.complete({"x-amz-checksum-sha256": f"{sum_of_one}-1"})).tag, "CompleteMultipartUploadResult", "answer")
 
 
 @case

@@ -118,6 +118,16 @@ def uploads_have_id_class_owner_and_initiator(t):
     equal(upload["StorageClass"], "STANDARD", "class")
 
 
+@variants(composite=("SHA256", "COMPOSITE"), whole=("CRC64NVME", "FULL_OBJECT"))
+def uploads_have_algorithm_and_type(t, algorithm, kind):
+    name = t.fresh_bucket()
+    place = {"Bucket": name, "Key": "sums"}
+    upload = t.s3.create_multipart_upload(**place, ChecksumAlgorithm=algorithm)["UploadId"]
+    found = t.s3.list_multipart_uploads(Bucket=name)["Uploads"][0]
+    equal((found.get("ChecksumAlgorithm"), found.get("ChecksumType")), (algorithm, kind), "algorithm and type")
+    t.s3.abort_multipart_upload(**place, UploadId=upload)
+
+
 @case
 def uploads_of_a_bucket_without_any(t):
     page = t.s3.list_multipart_uploads(Bucket=t.fresh_bucket())

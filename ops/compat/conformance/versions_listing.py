@@ -125,6 +125,11 @@ def max_keys_zero(t):
     equal((everything(root), root.findtext("IsTruncated")), ([], "false"), "page")
 
 
+@case
+def max_keys_is_told_as_it_counts(t):
+    equal(listed(t, [("max-keys", "5000")]).findtext("MaxKeys"), "1000", "MaxKeys")
+
+
 @variants(no_number=("max-keys", "x"), negative=("max-keys", "-1"), encoding=("encoding-type", "base64"))
 def refuses(t, name, value):
     refused(t.raw.request("GET", f"/{made(t)[0]}", [("versions", ""), (name, value)]), 400, "InvalidArgument")

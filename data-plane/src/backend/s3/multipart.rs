@@ -76,6 +76,9 @@ pub(super) async fn list_parts(
                 size: size.trim().parse().map_err(|_| nonsense())?,
                 last_modified: answer::timestamp(&modified)?,
             }),
+            Node::Close("StorageClass", "ListPartsResult", text) if !text.is_empty() => {
+                page.storage_class = Some(text);
+            }
             Node::Close("IsTruncated", _, text) => truncated = text == "true",
             Node::Close("NextPartNumberMarker", _, text) => next = text,
             _ => {}

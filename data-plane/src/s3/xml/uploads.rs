@@ -90,6 +90,8 @@ pub struct PartList<'a> {
     pub encoding: KeyEncoding,
     /// The owner's id.
     pub owner: &'a str,
+    /// The upload's.
+    pub storage_class: &'a str,
     /// As asked.
     pub marker: u16,
     /// The last part's number when there is more.
@@ -112,15 +114,12 @@ pub fn list_parts(list: &PartList<'_>) -> String {
     xml.text("UploadId", list.upload_id);
     owner(&mut xml, "Initiator", list.owner);
     owner(&mut xml, "Owner", list.owner);
-    xml.text("StorageClass", "STANDARD");
+    xml.text("StorageClass", list.storage_class);
     xml.number("PartNumberMarker", u64::from(list.marker));
     xml.option("NextPartNumberMarker", list.next_marker.map(|next| next.to_string()).as_deref());
     xml.number("MaxParts", list.max_parts);
     xml.flag("IsTruncated", list.next_marker.is_some());
-    if let Some((algorithm, full)) = list.checksum {
-        xml.text("ChecksumAlgorithm", algorithm.name());
-        xml.text("ChecksumType", if full { "FULL_OBJECT" } else { "COMPOSITE" });
-    }
+    checksum(&mut xml, list.checksum);
     for part in &list.parts {
         xml.nest("Part", |xml| {
             xml.number("PartNumber", u64::from(part.number));
@@ -135,6 +134,14 @@ pub fn list_parts(list: &PartList<'_>) -> String {
     xml.finish()
 }
 
+/// An upload's algorithm, and whether it is for the full object.
+fn checksum(xml: &mut Writer, checksum: Option<(Algorithm, bool)>) {
+    if let Some((algorithm, full)) = checksum {
+        xml.text("ChecksumAlgorithm", algorithm.name());
+        xml.text("ChecksumType", if full { "FULL_OBJECT" } else { "COMPOSITE" });
+    }
+}
+
 /// One upload in ListMultipartUploads.
 #[derive(Debug, Clone)]
 pub struct UploadEntry {
@@ -144,6 +151,10 @@ pub struct UploadEntry {
     pub upload_id: String,
     /// Unix milliseconds.
     pub initiated: i64,
+    /// As the storage names it.
+    pub storage_class: String,
+    /// The checksum algorithm, if it has one, and whether it is for the full object.
+    pub checksum: Option<(Algorithm, bool)>,
 }
 
 /// What ListMultipartUploads answers.
@@ -197,8 +208,9 @@ pub fn list_uploads(list: &UploadList<'_>) -> String {
             xml.text("UploadId", &upload.upload_id);
             owner(xml, "Initiator", list.owner);
             owner(xml, "Owner", list.owner);
-            xml.text("StorageClass", "STANDARD");
+            xml.text("StorageClass", &upload.storage_class);
             xml.text("Initiated", &iso_millis(upload.initiated));
+            checksum(xml, upload.checksum);
         });
     }
     common_prefixes(&mut xml, &list.common_prefixes, list.encoding);
@@ -238,6 +250,7 @@ mod tests {
             upload_id: "u",
             encoding: KeyEncoding::Url,
             owner: "o",
+            storage_class: "STANDARD_IA",
             marker: 0,
             next_marker: Some(3),
             max_parts: 1,
@@ -247,6 +260,7 @@ mod tests {
         let xml = list_parts(&list);
         for piece in [
             "<Key>k%20k</Key>",
+            "<StorageClass>STANDARD_IA</StorageClass>",
             "<NextPartNumberMarker>3</NextPartNumberMarker><MaxParts>1</MaxParts><IsTruncated>true</IsTruncated>\
              <ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType>",
             "<Part><PartNumber>3</PartNumber><LastModified>1970-01-01T00:00:00.000Z</LastModified>\
@@ -264,10 +278,20 @@ mod tests {
             max_uploads: 1000,
             encoding: KeyEncoding::Plain,
             owner: "o",
-            uploads: vec![UploadEntry { key: "k".to_owned(), upload_id: "u".to_owned(), initiated: 0 }],
+            uploads: vec![UploadEntry {
+                key: "k".to_owned(),
+                upload_id: "u".to_owned(),
+                initiated: 0,
+                storage_class: "GLACIER".to_owned(),
+                checksum: Some((Algorithm::Crc32, false)),
+            }],
             common_prefixes: Vec::new(),
         };
         let xml = list_uploads(&list);
+        assert!(xml.contains(
+            "<StorageClass>GLACIER</StorageClass><Initiated>1970-01-01T00:00:00.000Z</Initiated>\
+             <ChecksumAlgorithm>CRC32</ChecksumAlgorithm><ChecksumType>COMPOSITE</ChecksumType></Upload>"
+        ));
         assert!(xml.contains(
             "<IsTruncated>false</IsTruncated><Upload><Key>k</Key><UploadId>u</UploadId><Initiator>"
         ));

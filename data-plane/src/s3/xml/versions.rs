@@ -30,7 +30,7 @@ pub struct VersionList {
     pub key_marker: String,
     /// As asked.
     pub version_id_marker: String,
-    /// As asked.
+    /// As asked, at most 1,000.
     pub max_keys: u64,
     /// As asked.
     pub encoding: KeyEncoding,

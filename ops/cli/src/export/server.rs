@@ -1,6 +1,7 @@
 //! To an S3 server: streamed from one to the other, under the same key, with metadata, content headers and tags. The length and a
 //! checksum of every body go with it; what the server then says of the object is compared.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -8,7 +9,7 @@ use http::HeaderValue;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sealgate_data_plane::backend::s3::S3Backend;
 use sealgate_data_plane::backend::{
-    Backend as _, BackendError, Conditions, GetOptions, PutOptions, StoredRange, Upload,
+    Backend as _, BackendError, Conditions, GetOptions, ObjectMeta, PutOptions, StoredRange, Upload,
 };
 
 use super::manifest::{Line, Of};
@@ -60,6 +61,7 @@ impl Server {
         let source = Source { client, from, version_id, etag: &about.meta.etag };
         match about.meta.size {
             size if size > ONE_PUT => self.in_parts(&source, &to, size, options).await?,
+            size if of.version_id().is_some() => self.as_a_version(&source, &to, size, options).await?,
             size => {
                 let put = source.persist(&to, None, size, async |body| {
                     self.backend.put(&to.bucket, &to.key, options.clone(), body).await.map(drop)
@@ -74,6 +76,40 @@ impl Server {
     /// Where an object goes.
     pub(super) fn place(&self, from: &Location) -> Location {
         Location { bucket: self.to.bucket.clone(), key: format!("{}{}", self.to.key, from.key) }
+    }
+
+    /// A PUT that makes a version: one whose answer was lost is not sent again when it is there.
+    async fn as_a_version(
+        &self,
+        source: &Source<'_>,
+        to: &Location,
+        size: u64,
+        options: PutOptions,
+    ) -> Outcome<()> {
+        // Two versions in a row may be alike: only its id tells the new one.
+        let before = self.newest(to).await.map_err(|error| Failure::s3(to, &error))?;
+        let before = before.and_then(|meta| meta.version_id);
+        let sent = Cell::new(false);
+        let put = source.persist(to, None, size, async |body| {
+            if sent.replace(true)
+                && let Some(there) = self.newest(to).await?
+                && there.version_id != before
+                && (there.size, &there.metadata) == (size, &options.metadata)
+            {
+                return Ok(());
+            }
+            self.backend.put(&to.bucket, &to.key, options.clone(), body).await.map(drop)
+        });
+        put.await
+    }
+
+    /// What is current there; nothing where nothing is, or a delete marker.
+    async fn newest(&self, to: &Location) -> Result<Option<ObjectMeta>, BackendError> {
+        match self.backend.head(&to.bucket, &to.key, GetOptions::default()).await {
+            Ok(meta) => Ok(Some(meta)),
+            Err(error) if error.is("NoSuchKey") || error.is("NotFound") => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn in_parts(

@@ -49,7 +49,8 @@ impl Invented {
         let left = self.parts.iter().filter(|part| part.number > after);
         let parts: Vec<_> = left.take(most as usize).cloned().collect();
         let last = parts.last().map(|part| part.number);
-        PartPage { parts, next: last.filter(|last| *last != self.parts.last().unwrap().number) }
+        let next = last.filter(|last| *last != self.parts.last().unwrap().number);
+        PartPage { parts, next, storage_class: None }
     }
 
     /// Takes the gateway's own part.
