@@ -1,10 +1,12 @@
 """Plain prefixes: multipart uploads are the storage's own, with its ETags and sizes, and the bytes lie there as they came."""
 
+import datetime
 import io
 
 import boto3.s3.transfer
-from cases import case, data, equal, raises, true
+from cases import case, data, equal, raises, refused, true
 from s3_multipart import FIVE, Upload, check
+from s3_surface import moment
 
 PREFIX = "plain/"
 
@@ -90,3 +92,31 @@ def an_object_that_must_not_be_there(t):
         upload.complete(IfNoneMatch="*")
     equal(t.s3.get_object(Bucket=t.bucket, Key=key)["Body"].read(), b"first", "the object before it")
     upload.abort()
+
+
+@case
+def if_range_with_another_objects_etag(t):
+    key = plain(t, "if-range")
+    old = t.put(key, b"0123456789")["ETag"]
+    new = t.put(key, b"abcde")
+    for byte_range in ("bytes=1-2", "bytes=5-", "bytes=-2"):
+        answer = t.raw.request("GET", t.path(key), headers={"range": byte_range, "if-range": old})
+        equal((answer.status, answer.body, answer.etag), (200, b"abcde", new["ETag"]), f"{byte_range} of what was replaced")
+        true("Content-Range" not in answer.headers, f"{byte_range}: {answer.headers}")
+    answer = t.raw.request("GET", t.path(key), headers={"range": "bytes=1-2", "if-range": new["ETag"]})
+    equal((answer.status, answer.body), (206, b"bc"), "a range of what is there")
+    refused(t.raw.request("GET", t.path(key), headers={"range": "bytes=5-", "if-range": new["ETag"]}), 416, "InvalidRange")
+    # A condition is held against the object all the same.
+    answer = t.raw.request("GET", t.path(key), headers={"range": "bytes=5-", "if-range": old, "if-none-match": new["ETag"]})
+    equal(answer.status, 304, "an object that the client has")
+
+
+@case
+def if_range_with_a_date(t):
+    key = plain(t, "if-range-date")
+    t.put(key, b"0123456789")
+    modified = t.s3.head_object(Bucket=t.bucket, Key=key)["LastModified"]
+    for seconds, wanted in ((0, (206, b"12")), (-60, (200, b"0123456789"))):
+        date = moment(modified + datetime.timedelta(seconds=seconds))
+        answer = t.raw.request("GET", t.path(key), headers={"range": "bytes=1-2", "if-range": date})
+        equal((answer.status, answer.body), wanted, f"If-Range: {date}")
