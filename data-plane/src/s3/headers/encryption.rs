@@ -4,7 +4,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
@@ -73,6 +73,13 @@ pub fn check(operation: &Operation, headers: &HeaderMap, secure: bool) -> Result
         )),
         (None, true) => Err(own_key(text(OWN_ALGORITHM), text(OWN_KEY), text(OWN_KEY_MD5), reads)),
     }
+}
+
+/// What of a checked request goes to the storage with a plain object, which nobody but the storage can encrypt.
+#[must_use]
+pub fn of_storage(headers: &HeaderMap) -> HeaderMap {
+    let asked = headers.get(ENCRYPTION).map(|value| (HeaderName::from_static(ENCRYPTION), value.clone()));
+    asked.into_iter().collect()
 }
 
 /// Whether all three headers of a customer's key are there.
