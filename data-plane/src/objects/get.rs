@@ -190,6 +190,7 @@ impl Read<'_> {
                 range,
                 conditions: self.conditions.clone(),
                 version_id: self.admitted.request.query.get("versionId").map(str::to_owned),
+                ..GetOptions::default()
             },
             Some(same) => GetOptions {
                 range,
@@ -198,6 +199,7 @@ impl Read<'_> {
                     ..Conditions::default()
                 },
                 version_id: same.meta.version_id.clone(),
+                ..GetOptions::default()
             },
         };
         self.backend.get(&self.bucket.backend_bucket, self.key, options).await

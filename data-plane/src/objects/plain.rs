@@ -9,13 +9,14 @@ use sealgate_envelope::etag;
 
 use super::described;
 use super::get::{Wanted, answer, still_valid};
+use super::head::{described_only, range_span};
 use super::sealed::{Changed, keeps_changing};
 use crate::access_log;
 use crate::backend::{Backend, BackendError, Conditions, GetOptions, GetOutcome, ObjectMeta, StoredRange};
 use crate::etags;
 use crate::gate::Admitted;
 use crate::reply::{self, Reply, ReplyBody};
-use crate::s3::error::S3Error;
+use crate::s3::error::{Code, S3Error};
 use crate::s3::headers::ByteRange;
 use crate::snapshot::Bucket;
 
@@ -33,19 +34,25 @@ pub async fn get(
     key: &str,
     wanted: Wanted,
 ) -> Result<Reply, S3Error> {
+    let conditions = etags::conditions(&admitted.headers, false)?;
+    let read = Read { admitted, bucket, backend, key, conditions };
+    if let Wanted::Part(number) = wanted {
+        return read.part(number).await;
+    }
     let range = match wanted {
-        Wanted::Whole => None,
+        Wanted::Whole | Wanted::Part(_) => None,
         Wanted::Range(ByteRange::Closed(from, to)) => Some(StoredRange::Inclusive(from, to)),
         Wanted::Range(ByteRange::From(from)) => Some(StoredRange::From(from)),
         Wanted::Range(ByteRange::Suffix(length)) => Some(StoredRange::Suffix(length)),
-        Wanted::Part(_) => return Err(no_part_numbers()),
     };
-    let conditions = etags::conditions(&admitted.headers, false)?;
-    let read = Read { admitted, bucket, backend, key, conditions };
     let if_range = admitted.header("if-range").filter(|_| range.is_some());
     for _ in 0..ATTEMPTS {
         if let Ok(outcome) = read.attempt(range, if_range).await? {
-            return read.answer(outcome);
+            let status = match outcome.range {
+                Some(_) => StatusCode::PARTIAL_CONTENT,
+                None => StatusCode::OK,
+            };
+            return read.answer(outcome, status);
         }
     }
     Err(keeps_changing())
@@ -67,15 +74,18 @@ impl Read<'_> {
         if_range: Option<&str>,
     ) -> Result<Result<GetOutcome, Changed>, S3Error> {
         let version_id = self.admitted.request.query.get("versionId").map(str::to_owned);
-        let options = |range| GetOptions {
+        let options = |range: Option<StoredRange>| GetOptions {
             range,
             conditions: self.conditions.clone(),
             version_id: version_id.clone(),
+            // A checksum of the whole object beside a range of it breaks clients.
+            checksums: range.is_none() && described::wants_checksum(self.admitted),
+            ..GetOptions::default()
         };
         let first = match self.fetch(options(range)).await {
             Ok(outcome) => Ok(outcome),
             Err(error) if error.is("InvalidRange") => {
-                // Nothing of its conditions is left to check: they come before the range.
+                // Whether the range counts, and what its client is told, takes the object's ETag and size.
                 let unconditional = GetOptions { conditions: Conditions::default(), ..options(None) };
                 let meta = self.backend.head(&self.bucket.backend_bucket, self.key, unconditional).await;
                 Err(meta.map_err(|error| self.admitted.backend_failed(error))?)
@@ -94,15 +104,30 @@ impl Read<'_> {
         })
     }
 
+    /// A part as the storage knows it.
+    async fn part(&self, number: u16) -> Result<Reply, S3Error> {
+        let options = GetOptions {
+            conditions: self.conditions.clone(),
+            version_id: self.admitted.request.query.get("versionId").map(str::to_owned),
+            part: Some(number),
+            ..GetOptions::default()
+        };
+        let outcome = self.fetch(options).await;
+        let outcome = outcome.map_err(|error| failed(self.admitted, error, Some(number)))?;
+        etags::check_read(&self.admitted.headers, &outcome.meta, false)?;
+        self.answer(outcome, StatusCode::PARTIAL_CONTENT)
+    }
+
     /// All of the object that was looked at, and of no other.
     async fn whole(&self, seen: &ObjectMeta) -> Result<Result<GetOutcome, Changed>, S3Error> {
         let options = GetOptions {
-            range: None,
             conditions: Conditions {
                 if_match: Some(format!("\"{}\"", etag::without_quotes(&seen.etag))),
                 ..Conditions::default()
             },
             version_id: seen.version_id.clone(),
+            checksums: described::wants_checksum(self.admitted),
+            ..GetOptions::default()
         };
         match self.fetch(options).await {
             // Not every server keeps to the condition.
@@ -117,16 +142,12 @@ impl Read<'_> {
         self.backend.get(&self.bucket.backend_bucket, self.key, options).await
     }
 
-    fn answer(&self, outcome: GetOutcome) -> Result<Reply, S3Error> {
+    fn answer(&self, outcome: GetOutcome, status: StatusCode) -> Result<Reply, S3Error> {
         access_log::note_sizes(outcome.meta.size, outcome.meta.size);
         let mut headers = described::plain(self.admitted, &outcome.meta)?;
-        let status = match outcome.range {
-            Some((from, to, size)) => {
-                reply::set(&mut headers, "content-range", &format!("bytes {from}-{to}/{size}"));
-                StatusCode::PARTIAL_CONTENT
-            }
-            None => StatusCode::OK,
-        };
+        if let Some((from, to, size)) = outcome.range {
+            reply::set(&mut headers, "content-range", &format!("bytes {from}-{to}/{size}"));
+        }
         let metrics = Arc::clone(&self.admitted.worker.node.metrics);
         let pieces = outcome.body.map(move |item| match item {
             Ok(piece) => {
@@ -139,7 +160,45 @@ impl Read<'_> {
     }
 }
 
-/// What reads by part number are answered: whether an object has parts is not known here.
-pub fn no_part_numbers() -> S3Error {
-    S3Error::not_implemented("partNumber in plain prefixes")
+/// Answers HeadObject.
+///
+/// # Errors
+/// In S3's terms.
+pub async fn head(
+    admitted: &Admitted,
+    bucket: &Bucket,
+    backend: &Rc<dyn Backend>,
+    key: &str,
+    part: Option<u16>,
+) -> Result<Reply, S3Error> {
+    let range = ByteRange::from_headers(&admitted.headers).filter(|_| part.is_none());
+    let options = GetOptions {
+        conditions: etags::conditions(&admitted.headers, false)?,
+        version_id: admitted.request.query.get("versionId").map(str::to_owned),
+        part,
+        checksums: range.is_none() && part.is_none() && described::wants_checksum(admitted),
+        ..GetOptions::default()
+    };
+    let meta = backend.head(&bucket.backend_bucket, key, options).await;
+    let meta = meta.map_err(|error| failed(admitted, error, part))?;
+    etags::check_read(&admitted.headers, &meta, false)?;
+    let mut headers = described::plain(admitted, &meta)?;
+    if let Some(part) = meta.part {
+        if let Some((from, to, size)) = part.range {
+            reply::set(&mut headers, "content-range", &format!("bytes {from}-{to}/{size}"));
+        }
+        return Ok(answer(StatusCode::PARTIAL_CONTENT, headers, ReplyBody::Empty, part.length));
+    }
+    let span = range.map(|range| range_span(admitted, range, meta.size)).transpose()?;
+    Ok(described_only(headers, span, meta.size))
+}
+
+/// A storage's failure, which of a part may be that there is none of that number.
+fn failed(admitted: &Admitted, error: BackendError, part: Option<u16>) -> S3Error {
+    // HEAD says it by its status alone.
+    let none = ["InvalidPartNumber", "InvalidRange"].iter().any(|code| error.is(code));
+    match part.is_some() && none {
+        true => S3Error::new(Code::InvalidPartNumber),
+        false => admitted.backend_failed(error),
+    }
 }
