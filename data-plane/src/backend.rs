@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http::HeaderMap;
 
+mod asking;
 mod copy;
 mod forward;
 pub mod fs;
@@ -19,6 +20,7 @@ mod lists;
 mod reads;
 pub mod s3;
 
+pub use asking::Asking;
 pub use copy::{CopyOutcome, CopySource};
 pub use forward::{Forward, Forwarded};
 pub use lists::{

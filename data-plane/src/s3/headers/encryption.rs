@@ -12,8 +12,10 @@ use crate::body::checksum::{Algorithm, Checksum};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::route::Operation;
 
-const ENCRYPTION: &str = "x-amz-server-side-encryption";
-const KMS_KEY: &str = "x-amz-server-side-encryption-aws-kms-key-id";
+/// Which encryption is asked for, or was done.
+pub const ENCRYPTION: &str = "x-amz-server-side-encryption";
+/// The key of `aws:kms`.
+pub const KMS_KEY: &str = "x-amz-server-side-encryption-aws-kms-key-id";
 const KMS_CONTEXT: &str = "x-amz-server-side-encryption-context";
 const OWN_ALGORITHM: &str = "x-amz-server-side-encryption-customer-algorithm";
 const OWN_KEY: &str = "x-amz-server-side-encryption-customer-key";
