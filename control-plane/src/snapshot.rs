@@ -129,6 +129,10 @@ pub(crate) fn bucket(state: &State, record: &BucketRecord) -> v1::Bucket {
         keys_denied: tenant.is_some_and(|tenant| tenant.usable().is_err()),
         records: record.records,
         rewrap: record.rewrap,
+        backend_sse: record.backend_sse.as_ref().map(|sse| v1::BackendSse {
+            algorithm: sse.algorithm.name().to_owned(),
+            kms_key_id: sse.kms_key_id.clone().unwrap_or_default(),
+        }),
     }
 }
 

@@ -6,25 +6,28 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
-use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::Stream;
 use http::HeaderMap;
 
+mod asking;
 mod copy;
 mod forward;
 pub mod fs;
 mod lists;
+mod reads;
 pub mod s3;
 
+pub use asking::Asking;
 pub use copy::{CopyOutcome, CopySource};
 pub use forward::{Forward, Forwarded};
 pub use lists::{
     ListEntry, ListFrom, ListOptions, ListPage, PartEntry, PartPage, UploadEntry, UploadListOptions,
     UploadPage, VersionEntry, VersionListOptions, VersionPage,
 };
+pub use reads::{GetOptions, GetOutcome, ObjectMeta, PartSpan, StoredRange};
 
 /// Bytes on their way to or from a backend, in pieces of any size.
 ///
@@ -180,70 +183,6 @@ pub struct Conditions {
     pub if_unmodified_since: Option<String>,
 }
 
-/// A range of stored bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoredRange {
-    /// First and last byte, both included. The last may lie beyond the end.
-    Inclusive(u64, u64),
-    /// From a byte to the end.
-    From(u64),
-    /// The last bytes. Only where [`Capabilities::suffix_ranges`] holds.
-    Suffix(u64),
-}
-
-/// A read: what, which part of it, under which conditions.
-#[derive(Clone, Debug, Default)]
-pub struct GetOptions {
-    /// Bytes wanted; none: all of them.
-    pub range: Option<StoredRange>,
-    /// Conditions, evaluated by the backend.
-    pub conditions: Conditions,
-    /// A version of the object; none: the current one.
-    pub version_id: Option<String>,
-}
-
-/// What is known of a stored object without its bytes.
-#[derive(Clone, Debug)]
-pub struct ObjectMeta {
-    /// Stored bytes of the whole object.
-    pub size: u64,
-    /// ETag without quotes, the backend's own.
-    pub etag: String,
-    /// Last modification, whole seconds.
-    pub last_modified: SystemTime,
-    /// Version id, where the bucket has versions.
-    pub version_id: Option<String>,
-    /// User metadata: lower-case names without `x-amz-meta-`.
-    pub metadata: BTreeMap<String, String>,
-    /// Other answer headers that pass to the client when present: x-amz-storage-class, x-amz-restore,
-    /// x-amz-server-side-encryption*, x-amz-tagging-count, x-amz-expiration, x-amz-replication-status,
-    /// x-amz-object-lock-*, Content-Type (of plain buckets only).
-    pub headers: HeaderMap,
-}
-
-/// A read's answer.
-pub struct GetOutcome {
-    /// The object as a whole.
-    pub meta: ObjectMeta,
-    /// First and last stored byte of `body`, and the object's total size as Content-Range tells it; none for a whole
-    /// object.
-    pub range: Option<(u64, u64, u64)>,
-    /// Bytes in `body`.
-    pub length: u64,
-    /// The bytes. Dropping it early closes the connection, or returns it to the pool when nothing is left.
-    pub body: ByteStream,
-}
-
-impl fmt::Debug for GetOutcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GetOutcome")
-            .field("meta", &self.meta)
-            .field("range", &self.range)
-            .field("length", &self.length)
-            .finish_non_exhaustive()
-    }
-}
-
 /// What is stored beside the bytes.
 #[derive(Clone, Debug, Default)]
 pub struct PutOptions {
@@ -287,6 +226,10 @@ pub struct DeleteKey {
     pub etag: Option<String>,
 }
 
+/// What a backend says that cannot hold an upload's object against a checksum.
+pub const NO_CHECKSUM_OF_UPLOADS: &str =
+    "this checksum of the whole object in CompleteMultipartUpload on this storage";
+
 /// A store of ciphertext. `bucket` is the backend's own bucket name, `key` the decoded key.
 #[async_trait(?Send)]
 pub trait Backend {
@@ -322,7 +265,7 @@ pub trait Backend {
     /// Reads an object or a range of it.
     async fn get(&self, bucket: &str, key: &str, options: GetOptions) -> Result<GetOutcome, BackendError>;
 
-    /// Reads what is known of an object. `options.range` is ignored.
+    /// Reads what is known of an object, or of a part of it. `options.range` is ignored.
     async fn head(&self, bucket: &str, key: &str, options: GetOptions) -> Result<ObjectMeta, BackendError>;
 
     /// Deletes an object; one that is not there is no error.
@@ -371,6 +314,16 @@ pub trait Backend {
         options: PutOptions,
     ) -> Result<String, BackendError>;
 
+    /// The same, with the answer's headers that pass to the client (as in [`ObjectMeta::headers`]).
+    async fn create_upload_told(
+        &self,
+        bucket: &str,
+        key: &str,
+        options: PutOptions,
+    ) -> Result<(String, HeaderMap), BackendError> {
+        Ok((self.create_upload(bucket, key, options).await?, HeaderMap::new()))
+    }
+
     /// Stores a part whole or not at all and gives its ETag.
     async fn upload_part(
         &self,
@@ -400,6 +353,22 @@ pub trait Backend {
         parts: &[(u16, String)],
         conditions: Conditions,
     ) -> Result<PutOutcome, BackendError>;
+
+    /// The same with the checksum that the object must have, as S3's header: `BadDigest` if it has another.
+    async fn complete_upload_with(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload_id: &str,
+        parts: &[(u16, String)],
+        conditions: Conditions,
+        checksum: HeaderMap,
+    ) -> Result<PutOutcome, BackendError> {
+        match checksum.is_empty() {
+            true => self.complete_upload(bucket, key, upload_id, parts, conditions).await,
+            false => Err(BackendError::Unsupported(NO_CHECKSUM_OF_UPLOADS)),
+        }
+    }
 
     /// Drops an upload and its parts.
     async fn abort_upload(&self, bucket: &str, key: &str, upload_id: &str) -> Result<(), BackendError>;

@@ -384,7 +384,7 @@ pub async fn make_pending(
     for bucket in snapshot.buckets().filter(|bucket| bucket.state == BucketState::Creating) {
         let looks = seen.get(&bucket.id).copied().unwrap_or_default();
         creating.insert(bucket.id, looks.wrapping_add(1));
-        let Some(backend) = backends.get(&bucket.backend).filter(|_| looks % LOOKS == 1) else { continue };
+        let Some(backend) = backends.of(bucket).filter(|_| looks % LOOKS == 1) else { continue };
         let wanted = wire::Bucket {
             bucket_id: bucket.id.as_bytes().to_vec(),
             backend_bucket: bucket.backend_bucket.clone(),

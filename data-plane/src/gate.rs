@@ -377,7 +377,7 @@ impl Admitted {
         if bucket.state == BucketState::Creating {
             return Err(S3Error::no_such_bucket(name));
         }
-        let backend = self.worker.backends.get(&bucket.backend).cloned().ok_or_else(|| {
+        let backend = self.worker.backends.of(&bucket).ok_or_else(|| {
             S3Error::with(Code::InternalError, "The bucket's backend is not configured here.")
         })?;
         if let Some(key) = &self.request.key {

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use http::{HeaderMap, HeaderValue};
 use sealgate_envelope::ids::{BucketId, GatewayId, TenantId};
 use sealgate_envelope::size;
 use sealgate_policies as policies;
@@ -11,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::auth::HmacSha1;
 use crate::metrics::buckets::{OTHER, labelled};
+use crate::s3::headers::encryption;
 
 /// A checked config.
 pub struct Snapshot {
@@ -73,6 +75,8 @@ pub struct Bucket {
     pub records: u64,
     /// The number of the work on its envelopes that is under way; 0: none.
     pub rewrap: u64,
+    /// What its backend is asked for with each write: headers that a policy there demands. Empty: nothing.
+    pub backend_sse: HeaderMap,
 }
 
 /// Where a bucket is in its life.
@@ -263,6 +267,11 @@ impl Bucket {
             keys: (!wire.keys_denied).then_some(wire.keys),
             records: wire.records,
             rewrap: wire.rewrap,
+            backend_sse: wire
+                .backend_sse
+                .map(|sse| backend_sse(&sse, &resource))
+                .transpose()?
+                .unwrap_or_default(),
         })
     }
 
@@ -337,6 +346,23 @@ fn sigv2_states(states: wire::SigV2States, not_after: u64, resource: &str) -> Re
         return Err(rejected(resource, "it may sign with SigV2 and has no end"));
     }
     Ok(HmacSha1::new(inner, outer))
+}
+
+/// Headers of S3 as they go out.
+fn backend_sse(sse: &wire::BackendSse, resource: &str) -> Result<HeaderMap, Rejected> {
+    let known = matches!((&*sse.algorithm, &*sse.kms_key_id), ("aws:kms", _) | ("AES256", ""));
+    if !known {
+        return Err(rejected(resource, format!("unknown encryption {:?} at the backend", sse.algorithm)));
+    }
+    let mut headers = HeaderMap::new();
+    for (name, text) in [(encryption::ENCRYPTION, &sse.algorithm), (encryption::KMS_KEY, &sse.kms_key_id)] {
+        if !text.is_empty() {
+            let value = HeaderValue::from_str(text);
+            let value = value.map_err(|_| rejected(resource, "its backend's key fits no header"))?;
+            headers.insert(name, value);
+        }
+    }
+    Ok(headers)
 }
 
 fn id(bytes: &[u8], resource: &str) -> Result<[u8; 16], Rejected> {

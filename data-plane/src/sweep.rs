@@ -47,8 +47,12 @@ pub async fn once(node: &Node, backends: &Backends) {
         places.entry((&bucket.backend, &bucket.work_bucket)).or_default().insert(bucket.id, bucket);
     }
     let mut tally = Tally::default();
-    for ((backend, work_bucket), buckets) in places {
-        let Some(backend) = backends.get(backend) else { continue };
+    for ((_, work_bucket), buckets) in places {
+        // Of a place that several share, what one of them demands the place does.
+        let demanding = buckets.values().find(|bucket| !bucket.backend_sse.is_empty());
+        let Some(bucket) = demanding.or_else(|| buckets.values().next()) else { continue };
+        let Some(backend) = backends.of(bucket) else { continue };
+        let backend = &backend;
         let place = Place { node, gateway: snapshot.gateway, buckets: &buckets, backend, work_bucket };
         if let Err(error) = place.once(&mut tally).await {
             buckets.values().for_each(|bucket| tally.incomplete(&bucket.label));

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::backend::Backend;
+use crate::backend::{Asking, Backend};
 use crate::config::BackendConfig;
 use crate::node::Node;
+use crate::snapshot::Bucket;
 
 /// A thread's backends by name.
 pub struct Backends {
@@ -27,7 +28,16 @@ impl Backends {
         Ok(Self { by_name })
     }
 
-    /// A backend by its name.
+    /// A bucket's backend. Whatever is written through it asks for the encryption that the bucket's rule names.
+    pub fn of(&self, bucket: &Bucket) -> Option<Rc<dyn Backend>> {
+        let backend = Rc::clone(self.get(&bucket.backend)?);
+        Some(match bucket.backend_sse.is_empty() {
+            true => backend,
+            false => Rc::new(Asking::new(backend, bucket.backend_sse.clone())),
+        })
+    }
+
+    /// A backend by its name, for what writes no object of a bucket.
     pub fn get(&self, name: &str) -> Option<&Rc<dyn Backend>> {
         self.by_name.get(name)
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use sealgate_data_plane::backend::s3::{S3Backend, S3Config, ServerKind, StaticCredentials};
 use sealgate_data_plane::backend::{
     Backend as _, BackendError, Conditions, DeleteKey, Forward, VersionListOptions,
@@ -130,6 +130,28 @@ fn an_override_of_a_lock_goes_with_the_deletion() {
         let sent = seen.borrow().join("");
         assert!(sent.starts_with("DELETE /data/k?versionId=v "), "{sent}");
         assert!(sent.contains("x-amz-bypass-governance-retention: true\r\n"), "{sent}");
+    });
+}
+
+#[test]
+fn the_checksum_of_an_uploads_object_goes_with_its_end() {
+    run(|| async {
+        let done = "<CompleteMultipartUploadResult><ETag>\"e-1\"</ETag></CompleteMultipartUploadResult>";
+        let (backend, seen) = answering(answer("200 OK", "", done)).await;
+        let parts = [(1, "e".to_owned())];
+        let complete = async |name: &'static str| {
+            let checksum = [(HeaderName::from_static(name), HeaderValue::from_static("AAAA"))];
+            let checksum = checksum.into_iter().collect();
+            backend.complete_upload_with("data", "k", "u", &parts, Conditions::default(), checksum).await
+        };
+        assert_eq!(complete("x-amz-checksum-crc64nvme").await.unwrap().etag, "e-1");
+        let sent = seen.borrow().join("");
+        assert!(sent.contains("\r\nx-amz-checksum-crc64nvme: AAAA\r\n"), "{sent}");
+        assert!(sent.contains("\r\nx-amz-checksum-type: FULL_OBJECT\r\n"), "{sent}");
+        // The upload was created for another: the server would refuse it, or not look.
+        let refused = complete("x-amz-checksum-crc32").await;
+        assert!(matches!(refused, Err(BackendError::Unsupported(_))), "{refused:?}");
+        assert_eq!(seen.borrow().len(), 1);
     });
 }
 

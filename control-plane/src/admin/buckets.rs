@@ -11,7 +11,7 @@ use crate::{
     registry::{
         Registry,
         adoption::{Adopt, Adopted},
-        records::{BucketRecord, BucketState, RuleRecord},
+        records::{BackendSse, BucketRecord, BucketState, RuleRecord},
     },
 };
 
@@ -44,6 +44,8 @@ struct NewAdoption {
     /// The encryption rules that it had.
     #[serde(default)]
     rules: Vec<RuleRecord>,
+    /// What its backend's policy demands.
+    backend_sse: Option<BackendSse>,
 }
 
 #[derive(Deserialize)]
@@ -65,7 +67,8 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .service(web::resource("/buckets").get(list).post(create))
         .service(web::resource("/buckets/{name}").delete(remove))
         .service(web::resource("/buckets/{name}/release").post(release))
-        .service(web::resource("/buckets/{name}/rules").put(set_rules));
+        .service(web::resource("/buckets/{name}/rules").put(set_rules))
+        .service(web::resource("/buckets/{name}/backend-sse").put(set_sse).delete(drop_sse));
 }
 
 async fn list(api: web::Data<Api>) -> HttpResponse {
@@ -161,6 +164,24 @@ async fn set_rules(
     Ok(HttpResponse::Ok().json(json!({ "version": version.version, "pending": pending })))
 }
 
+async fn set_sse(
+    api: web::Data<Api>,
+    name: web::Path<String>,
+    body: web::Json<BackendSse>,
+) -> Result<HttpResponse, Problem> {
+    put_sse(&api, name.into_inner(), Some(body.into_inner())).await
+}
+
+async fn drop_sse(api: web::Data<Api>, name: web::Path<String>) -> Result<HttpResponse, Problem> {
+    put_sse(&api, name.into_inner(), None).await
+}
+
+async fn put_sse(api: &Api, name: String, sse: Option<BackendSse>) -> Result<HttpResponse, Problem> {
+    let version = api.change(move |registry| registry.set_backend_sse(&name, sse)).await?;
+    let pending = api.applied(version).await?;
+    Ok(HttpResponse::Ok().json(json!({ "version": version.version, "pending": pending })))
+}
+
 pub(super) fn bucket_id(registry: &Registry, name: &str) -> Result<BucketId, Error> {
     let state = registry.state();
     state
@@ -172,7 +193,7 @@ pub(super) fn bucket_id(registry: &Registry, name: &str) -> Result<BucketId, Err
 
 impl NewAdoption {
     fn checked(self, name: &str, tenant: TenantId, region: &str) -> Result<Adopt, Error> {
-        let Self { backend_bucket, backend, plain, id, recovery_card, rules } = self;
+        let Self { backend_bucket, backend, plain, id, recovery_card, rules, backend_sse } = self;
         let what = match (plain, id, recovery_card) {
             (true, None, None) => Adopted::Plain,
             (false, Some(id), Some(card)) => {
@@ -188,6 +209,6 @@ impl NewAdoption {
             }
         };
         let (name, region) = (name.to_owned(), region.to_owned());
-        Ok(Adopt { name, tenant, region, backend, backend_bucket, rules, what })
+        Ok(Adopt { name, tenant, region, backend, backend_bucket, rules, backend_sse, what })
     }
 }

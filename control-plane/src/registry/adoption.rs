@@ -14,9 +14,9 @@ use super::{
     Registry, Version, buckets,
     iks::noted,
     records::{
-        AdoptionRecord, BucketRecord, BucketState, IkEntry, JobRecord, LentRecord, OldCopy, RuleRecord,
-        SOURCE_PREFIX, SourceRecord, TenantRecord, bucket_key, ik_key, job_key, lent_key, source_key,
-        tenant_key,
+        AdoptionRecord, BackendSse, BucketRecord, BucketState, IkEntry, JobRecord, LentRecord, OldCopy,
+        RuleRecord, SOURCE_PREFIX, SourceRecord, TenantRecord, bucket_key, ik_key, job_key, lent_key,
+        source_key, tenant_key,
     },
 };
 use crate::Error;
@@ -39,6 +39,8 @@ pub struct Adopt {
     pub backend_bucket: String,
     /// Its encryption rules; those of a plain bucket are given.
     pub rules: Vec<RuleRecord>,
+    /// What its backend demands of writes, the adoption's own among them.
+    pub backend_sse: Option<BackendSse>,
     /// What it is.
     pub what: Adopted,
 }
@@ -84,7 +86,7 @@ impl Registry {
     /// [`Error::AlreadyExists`] when name, backend bucket or logical id are registered, [`Error::Invalid`] for what cannot be or
     /// is not on the card, [`Error::NotFound`] without such a tenant.
     pub fn begin_adopt(&self, adopt: Adopt) -> Result<Arc<BucketRecord>, Error> {
-        let Adopt { name, tenant, region, backend, backend_bucket, rules, what } = adopt;
+        let Adopt { name, tenant, region, backend, backend_bucket, rules, backend_sse, what } = adopt;
         for name in [&name, &backend_bucket] {
             check_bucket_name(name).map_err(|error| Error::Invalid(format!("{name:?}: {error}")))?;
         }
@@ -146,6 +148,7 @@ impl Registry {
             keys: 0,
             records: 0,
             rewrap: 0,
+            backend_sse: backend_sse.map(buckets::checked_sse).transpose()?,
         })
     }
 

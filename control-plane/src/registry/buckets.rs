@@ -9,12 +9,15 @@ use sealgate_store::{Compare, Op, encode};
 
 use super::{
     Registry, Version,
-    records::{BucketRecord, BucketState, RuleRecord, bucket_key},
+    records::{BackendSse, BucketRecord, BucketState, RuleRecord, SseAlgorithm, bucket_key},
 };
 use crate::Error;
 
 /// The most encryption rules that a bucket has.
 const MAX_RULES: usize = 100;
+
+/// The longest name of a key of a backend's KMS: that of an ARN, in bytes.
+const MAX_KMS_KEY: usize = 2048;
 
 impl Registry {
     /// Records the intent to make a bucket. The same tenant asking again while it is being made gets the same intent.
@@ -73,6 +76,7 @@ impl Registry {
             keys: 0,
             records: 0,
             rewrap: 0,
+            backend_sse: None,
         };
         self.begin(record)
     }
@@ -193,6 +197,18 @@ impl Registry {
         self.put(&record)
     }
 
+    /// Sets what a bucket's backend is asked to encrypt with, or that it is asked for nothing.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a key without KMS, or one that no header can carry.
+    pub fn set_backend_sse(&self, name: &str, sse: Option<BackendSse>) -> Result<Version, Error> {
+        let state = self.state();
+        let bucket = state.buckets.get(name).ok_or_else(|| Error::NotFound("no such bucket".to_owned()))?;
+        let mut record = BucketRecord::clone(bucket);
+        record.backend_sse = sse.map(checked_sse).transpose()?;
+        self.put(&record)
+    }
+
     pub(super) fn known(&self, id: BucketId) -> Result<Arc<BucketRecord>, Error> {
         self.state().bucket(id).cloned().ok_or_else(|| Error::NotFound("no such bucket".to_owned()))
     }
@@ -233,6 +249,21 @@ pub(super) fn checked(mut rules: Vec<RuleRecord>) -> Result<Vec<RuleRecord>, Err
         return Err(Error::Invalid("a prefix has at most 1024 bytes".to_owned()));
     }
     Ok(rules)
+}
+
+/// What nodes can send.
+///
+/// # Errors
+/// [`Error::Invalid`] for a key without KMS, or one that no header can carry.
+pub(super) fn checked_sse(sse: BackendSse) -> Result<BackendSse, Error> {
+    let Some(key) = &sse.kms_key_id else { return Ok(sse) };
+    if sse.algorithm != SseAlgorithm::Kms {
+        return Err(Error::Invalid("kms_key_id goes with the algorithm aws:kms".to_owned()));
+    }
+    match (1..=MAX_KMS_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(sse),
+        false => Err(Error::Invalid(format!("kms_key_id has 1 to {MAX_KMS_KEY} visible characters"))),
+    }
 }
 
 /// Refuses what would change a bucket under a migration.

@@ -220,6 +220,42 @@ pub struct BucketRecord {
     /// The number of the work on its envelopes that nodes are to do; 0: none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub rewrap: u64,
+    /// What its backend is asked to encrypt with: what a policy there may demand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend_sse: Option<BackendSse>,
+}
+
+/// The encryption that every write asks a backend for, beside the gateway's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackendSse {
+    /// By whose keys.
+    pub algorithm: SseAlgorithm,
+    /// A key of the backend's KMS; none: its default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kms_key_id: Option<String>,
+}
+
+/// `x-amz-server-side-encryption`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SseAlgorithm {
+    /// SSE-S3.
+    #[serde(rename = "AES256")]
+    Aes256,
+    /// SSE-KMS.
+    #[serde(rename = "aws:kms")]
+    Kms,
+}
+
+impl SseAlgorithm {
+    /// The header's value.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Aes256 => "AES256",
+            Self::Kms => "aws:kms",
+        }
+    }
 }
 
 /// How a bucket that was there already is, or was, taken over.

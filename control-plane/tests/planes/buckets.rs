@@ -1,7 +1,7 @@
 //! The registry of buckets as nodes use it.
 
 use sealgate_control_plane::registry::adoption::{Adopt, Adopted};
-use sealgate_control_plane::registry::records::{BucketState, Tenants};
+use sealgate_control_plane::registry::records::{BackendSse, BucketState, SseAlgorithm, Tenants};
 use sealgate_proto::v1;
 use tonic::Code;
 
@@ -171,6 +171,8 @@ async fn what_one_node_has_refused_to_adopt_another_does_not_bring_into_use() {
     let (tenant, _, _) = world.tenant_with_bucket("t", "bucket").await;
     let (mut one, mut two) =
         (world.node("n1", Tenants::All).await.buckets(), world.node("n2", Tenants::All).await.buckets());
+    // What is written into it to take it over meets the policy already.
+    let sse = BackendSse { algorithm: SseAlgorithm::Kms, kms_key_id: Some("key".to_owned()) };
     let adopt = Adopt {
         name: "adopted".to_owned(),
         tenant,
@@ -178,9 +180,12 @@ async fn what_one_node_has_refused_to_adopt_another_does_not_bring_into_use() {
         backend: String::new(),
         backend_bucket: "legacy".to_owned(),
         rules: Vec::new(),
+        backend_sse: Some(sse.clone()),
         what: Adopted::Plain,
     };
     let bucket = world.handle.registry().begin_adopt(adopt).unwrap().id;
+    let adopted = world.handle.registry().state().bucket(bucket).cloned().unwrap();
+    assert_eq!(adopted.backend_sse, Some(sse));
     let bucket_id = bucket.as_bytes().to_vec();
     let refusal = v1::RefuseAdoptRequest { bucket_id: bucket_id.clone(), reason: "damaged".to_owned() };
     two.refuse_adopt(refusal).await.unwrap();

@@ -113,7 +113,7 @@ async fn destroy(world: &World, kek: &str) -> (u16, serde_json::Value) {
 fn adopt(tenant: TenantId, backend_bucket: &str, what: Adopted) -> Adopt {
     let (name, backend_bucket) = ("adopted".to_owned(), backend_bucket.to_owned());
     let (region, backend) = (String::new(), String::new());
-    Adopt { name, tenant, region, backend, backend_bucket, rules: Vec::new(), what }
+    Adopt { name, tenant, region, backend, backend_bucket, rules: Vec::new(), backend_sse: None, what }
 }
 
 #[actix_rt::test]

@@ -49,8 +49,8 @@ use self::space::Bucket;
 use self::versions::Mode;
 use super::{
     Backend, BackendError, Capabilities, Conditions, CopyOutcome, CopySource, DeleteKey, DeleteOutcome,
-    Forward, Forwarded, GetOptions, GetOutcome, ListOptions, ListPage, ObjectMeta, PartPage, PutOptions,
-    PutOutcome, Upload, UploadListOptions, UploadPage, VersionListOptions, VersionPage,
+    Forward, Forwarded, GetOptions, GetOutcome, ListOptions, ListPage, ObjectMeta, PartPage, PartSpan,
+    PutOptions, PutOutcome, Upload, UploadListOptions, UploadPage, VersionListOptions, VersionPage,
 };
 
 /// Keeps objects in a directory. See the module's text.
@@ -124,6 +124,20 @@ fn copied(bucket: &Bucket, head: &Head) -> Result<CopyOutcome, BackendError> {
     Ok(CopyOutcome { etag, last_modified: conditions::modified(head), version_id, headers })
 }
 
+/// The object, or a part of it, and of how many.
+fn part_meta(
+    head: Head,
+    version_id: Option<String>,
+    part: Option<PartSpan>,
+) -> Result<ObjectMeta, BackendError> {
+    let count = (part.is_some() && !head.upload.is_empty()).then_some(head.segments);
+    let mut meta = ObjectMeta { part, ..object_meta(head, version_id)? };
+    if let Some(count) = count {
+        meta.headers.insert("x-amz-mp-parts-count", count.into());
+    }
+    Ok(meta)
+}
+
 fn object_meta(head: Head, version_id: Option<String>) -> Result<ObjectMeta, BackendError> {
     Ok(ObjectMeta {
         size: head.size,
@@ -132,6 +146,7 @@ fn object_meta(head: Head, version_id: Option<String>) -> Result<ObjectMeta, Bac
         version_id,
         headers: options::stored_headers(&head)?,
         metadata: head.metadata,
+        part: None,
     })
 }
 
@@ -221,11 +236,19 @@ impl Backend for FsBackend {
                 let opened = read::open(&bucket, &key, options.version_id.as_deref())?;
                 let head = opened.record.head.clone();
                 conditions::check_read(&options.conditions, &head)?;
-                let range = options.range.map(|range| read::resolve(range, head.size)).transpose()?;
-                let (first, length) = range.map_or((0, head.size), |(first, last)| (first, last - first + 1));
+                let part = options.part.map(|number| opened.part(number)).transpose()?;
+                let range = match part {
+                    Some(part) => part.range.map(|(first, last, _)| (first, last)),
+                    None => options.range.map(|range| read::resolve(range, head.size)).transpose()?,
+                };
+                let (first, length) = match (range, part) {
+                    (Some((first, last)), _) => (first, last - first + 1),
+                    (None, Some(_)) => (0, 0),
+                    (None, None) => (0, head.size),
+                };
                 let parts = opened.reader(first, length).into_parts()?;
                 let version = versions::shown(&bucket, &head)?;
-                Ok((object_meta(head, version)?, range, length, parts))
+                Ok((part_meta(head, version, part)?, range, length, parts))
             })
             .await?;
         let range = range.map(|(first, last)| (first, last, meta.size));
@@ -235,10 +258,17 @@ impl Backend for FsBackend {
     async fn head(&self, bucket: &str, key: &str, options: GetOptions) -> Result<ObjectMeta, BackendError> {
         let key = key.to_owned();
         self.in_bucket(bucket, move |bucket| {
-            let head = versions::locate(&bucket, &key, options.version_id.as_deref())?.head;
+            let (head, part) = match options.part {
+                None => (versions::locate(&bucket, &key, options.version_id.as_deref())?.head, None),
+                Some(number) => {
+                    // Where parts begin stands in the segment table alone.
+                    let opened = read::open(&bucket, &key, options.version_id.as_deref())?;
+                    (opened.record.head.clone(), Some(opened.part(number)))
+                }
+            };
             conditions::check_read(&options.conditions, &head)?;
             let version = versions::shown(&bucket, &head)?;
-            object_meta(head, version)
+            part_meta(head, version, part.transpose()?)
         })
         .await
     }

@@ -152,6 +152,15 @@ impl Backend for S3Backend {
         key: &str,
         options: PutOptions,
     ) -> Result<String, BackendError> {
+        self.create_upload_told(bucket, key, options).await.map(|(id, _)| id)
+    }
+
+    async fn create_upload_told(
+        &self,
+        bucket: &str,
+        key: &str,
+        options: PutOptions,
+    ) -> Result<(String, HeaderMap), BackendError> {
         multipart::create(&self.client, bucket, key, options).await
     }
 
@@ -185,7 +194,19 @@ impl Backend for S3Backend {
         parts: &[(u16, String)],
         conditions: Conditions,
     ) -> Result<PutOutcome, BackendError> {
-        multipart::complete(&self.client, bucket, key, upload_id, parts, &conditions).await
+        self.complete_upload_with(bucket, key, upload_id, parts, conditions, HeaderMap::new()).await
+    }
+
+    async fn complete_upload_with(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload_id: &str,
+        parts: &[(u16, String)],
+        conditions: Conditions,
+        checksum: HeaderMap,
+    ) -> Result<PutOutcome, BackendError> {
+        multipart::complete(&self.client, bucket, key, upload_id, parts, &conditions, &checksum).await
     }
 
     async fn abort_upload(&self, bucket: &str, key: &str, upload_id: &str) -> Result<(), BackendError> {

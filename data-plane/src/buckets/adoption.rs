@@ -60,13 +60,13 @@ pub async fn adopt_pending(node: &Node, backends: &Backends, seen: &mut HashMap<
     for adoption in &snapshot.adoptions {
         let bucket = &adoption.bucket;
         let looks = seen.get(&bucket.id).copied().unwrap_or_default();
-        let Some(backend) = backends.get(&bucket.backend).filter(|_| looks % LOOKS == 0) else {
+        let Some(backend) = backends.of(bucket).filter(|_| looks % LOOKS == 0) else {
             adopting.insert(bucket.id, looks.wrapping_add(1));
             continue;
         };
         let name = &bucket.name;
         // One that is over is not remembered: the operator may come again with the same id, for another place, at once.
-        match adopt(node, adoption, backend, snapshot.work_bucket(&bucket.backend)).await {
+        match adopt(node, adoption, &backend, snapshot.work_bucket(&bucket.backend)).await {
             Ok(()) => {
                 info!(target: "audit", bucket = name, backend_bucket = bucket.backend_bucket, "bucket adopted")
             }

@@ -99,7 +99,7 @@ pub async fn delete_pending(node: &Arc<Node>, backends: &Backends, seen: &mut Ha
         |bucket: &&Arc<Bucket>| matches!(bucket.state, BucketState::Deleting | BucketState::Restoring);
     for bucket in snapshot.buckets().filter(ending) {
         deleting.insert(bucket.id);
-        let Some(backend) = backends.get(&bucket.backend).filter(|_| seen.contains(&bucket.id)) else {
+        let Some(backend) = backends.of(bucket).filter(|_| seen.contains(&bucket.id)) else {
             continue;
         };
         let Some(turn) = Turn::take(node, bucket.id) else { continue };
@@ -109,7 +109,7 @@ pub async fn delete_pending(node: &Arc<Node>, backends: &Backends, seen: &mut Ha
                 Err(error) if error.is("NoSuchBucket") => Ok(()),
                 _ => Err("kept: the deletion was taken back"),
             },
-            _ => match resume(node, snapshot.gateway, bucket, backend, &turn).await {
+            _ => match resume(node, snapshot.gateway, bucket, &backend, &turn).await {
                 Ok(()) => Ok(()),
                 Err(Kept::Failed(error)) if !error.is("BucketNotEmpty") => {
                     warn!(bucket = bucket.name, %error, "a bucket cannot be deleted now; it is tried again");
@@ -120,7 +120,7 @@ pub async fn delete_pending(node: &Arc<Node>, backends: &Backends, seen: &mut Ha
         };
         let ended = match removed {
             Ok(()) => commit_delete(node, bucket.id).await.map(|()| "deleted"),
-            Err(outcome) => take_back(node, bucket, backend).await.map(|_| outcome),
+            Err(outcome) => take_back(node, bucket, &backend).await.map(|_| outcome),
         };
         match ended {
             Ok(outcome) => {

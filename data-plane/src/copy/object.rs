@@ -30,8 +30,8 @@ use crate::pipeline::seal::{Outcome, pass};
 use crate::pipeline::source::Source as Body;
 use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
-use crate::s3::headers::ObjectHeaders;
 use crate::s3::headers::metadata::REDIRECT;
+use crate::s3::headers::{ObjectHeaders, encryption};
 use crate::s3::timestamp::unix_millis;
 use crate::s3::xml::copy::{CopyResult, copy_object};
 use crate::snapshot::Bucket;
@@ -237,6 +237,7 @@ impl Copying<'_> {
                 let (user, described) = unsealed(for_plain(metadata.clone()));
                 options.metadata = user;
                 options.headers.extend(described);
+                options.headers.extend(encryption::of_storage(&self.admitted.headers));
             }
         }
         let source = self.source.for_storage();
@@ -341,6 +342,7 @@ impl Copying<'_> {
             let (user, described) = unsealed(for_plain(metadata));
             options.metadata = user;
             options.headers.extend(described);
+            options.headers.extend(encryption::of_storage(&self.admitted.headers));
             Upload { length: stored, stream: pass(source, length, outcome.clone()) }
         };
         let made = match large {

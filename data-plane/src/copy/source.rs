@@ -192,6 +192,7 @@ impl Source {
                 ..Conditions::default()
             },
             version_id: self.meta.version_id.clone(),
+            ..GetOptions::default()
         };
         let answer = match self.backend.get(&self.bucket.backend_bucket, &self.key, options).await {
             Ok(answer) => answer,

@@ -197,7 +197,7 @@ impl Fetch<'_> {
         }
         let backend = self
             .backends
-            .get(&self.bucket.backend)
+            .of(self.bucket)
             .ok_or_else(|| KeyError::Unavailable(format!("no backend {:?}", self.bucket.backend)))?;
         put_record(backend.as_ref(), &self.bucket.backend_bucket, &record, &place.record)
             .await

@@ -37,6 +37,7 @@ pub async fn are_the_tables(
                     ..Conditions::default()
                 },
                 version_id: meta.version_id.clone(),
+                ..GetOptions::default()
             };
             let answer = backend.get(bucket, key, options).await?;
             let salt = pipeline::collect(answer.body, SALT).await?;

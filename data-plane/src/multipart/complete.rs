@@ -67,8 +67,10 @@ async fn finish(admitted: Rc<Admitted>, parts: Vec<CompletedPart>) -> Result<Rep
     let (bucket, backend) = admitted.writable_bucket()?;
     let key = admitted.request.need_key()?;
     if !bucket.encrypts(key) {
-        let outcome = plain::complete(&admitted, &bucket, &backend, key, &parts).await?;
-        return completed(&admitted, key, etag::without_quotes(&outcome.etag), None, &outcome);
+        let (outcome, checksum) = plain::complete(&admitted, &bucket, &backend, key, &parts).await?;
+        let shown = checksum.as_ref().map(|checksum| ObjectChecksum { checksum, parts: None });
+        let etag = etag::without_quotes(&outcome.etag);
+        return completed(&admitted, key, etag, shown.as_ref(), &outcome);
     }
     let upload_id = admitted.request.query.get("uploadId").unwrap_or_default();
     let upload = load(&admitted, &bucket, &backend, key, upload_id).await?;
@@ -108,6 +110,7 @@ fn completed(
     let location = format!("{}{}", admitted.worker.node.url(host), admitted.request.raw_path);
     let document = completed_document(&location, admitted.request.need_bucket()?, key, etag, checksum);
     let mut reply = reply::xml(StatusCode::OK, document);
+    reply.headers_mut().extend(described::allowed(&outcome.headers));
     if let Some(version) = &outcome.version_id {
         reply::set(reply.headers_mut(), "x-amz-version-id", version);
     }

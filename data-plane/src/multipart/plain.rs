@@ -7,7 +7,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use sealgate_envelope::etag;
 use sealgate_envelope::size::MIN_PART;
 use sealgate_envelope::upload_record::UploadName;
@@ -17,11 +17,12 @@ use super::part::{MAX_PART, part_number};
 use crate::backend::{
     Backend, BackendError, Conditions, GetOptions, PartEntry as BackendPart, PutOptions, PutOutcome, Upload,
 };
-use crate::body::ClientBody;
 use crate::body::plan::object_checksum;
+use crate::body::{Checksum, ClientBody};
 use crate::etags;
 use crate::gate::Admitted;
 use crate::landings::Landing;
+use crate::objects::described;
 use crate::objects::put::{passed_headers, plain_metadata};
 use crate::pipeline::seal::{Outcome, pass};
 use crate::reply::{self, Reply};
@@ -46,11 +47,13 @@ pub async fn create(
     headers.extend(described);
     let options = PutOptions { metadata, headers, ..PutOptions::default() };
     let _landing = Landing::begin(&admitted.worker.node, bucket)?;
-    let upload_id = backend
-        .create_upload(&bucket.backend_bucket, key, options)
+    let (upload_id, told) = backend
+        .create_upload_told(&bucket.backend_bucket, key, options)
         .await
         .map_err(|error| admitted.backend_failed(error))?;
-    Ok(reply::xml(StatusCode::OK, initiate(admitted.request.need_bucket()?, key, &upload_id)))
+    let mut reply = reply::xml(StatusCode::OK, initiate(admitted.request.need_bucket()?, key, &upload_id));
+    reply.headers_mut().extend(described::allowed(&told));
+    Ok(reply)
 }
 
 /// Answers UploadPart.
@@ -80,6 +83,7 @@ pub async fn upload(
         .map_err(|error| admitted.backend_failed(error))?;
     let (verified, _landing) = outcome.take().ok_or_else(|| S3Error::new(Code::InternalError))?;
     let mut reply = reply::empty(StatusCode::OK);
+    *reply.headers_mut() = described::allowed(&part.headers);
     reply::set(reply.headers_mut(), "etag", &etags::shown(&part.etag, false));
     if let Some(checksum) = verified.checksum() {
         reply::set(reply.headers_mut(), checksum.algorithm().header(), &checksum.to_base64());
@@ -115,7 +119,8 @@ pub fn newest_attempts<'a>(parts: impl Iterator<Item = &'a BackendPart>) -> Vec<
     newest
 }
 
-/// Completes an upload; everything that can fail by rule is checked first.
+/// Completes an upload; everything that can fail by rule is checked first. A checksum of the whole object that the client
+/// told is given back: the storage has held the object against it.
 ///
 /// # Errors
 /// In S3's terms.
@@ -125,18 +130,18 @@ pub async fn complete(
     backend: &Rc<dyn Backend>,
     key: &str,
     parts: &[CompletedPart],
-) -> Result<PutOutcome, S3Error> {
+) -> Result<(PutOutcome, Option<Checksum>), S3Error> {
     let upload_id = admitted.request.query.get("uploadId").unwrap_or_default();
     let failed = |error| admitted.backend_failed(error);
     let conditions = etags::write_conditions(&admitted.headers, false)?;
     if conditions != Conditions::default() && !backend.capabilities().conditional_complete {
         return Err(S3Error::not_implemented("a conditional CompleteMultipartUpload on this storage"));
     }
-    if object_checksum(&admitted.headers)?.is_some() {
-        // Nothing here could tell whether it is right.
-        return Err(S3Error::not_implemented(
-            "a checksum of the whole object in CompleteMultipartUpload in plain prefixes",
-        ));
+    // Nothing here could tell whether it is right: parts' checksums are not kept. The storage may be able to.
+    let checksum = object_checksum(&admitted.headers)?;
+    let mut told = HeaderMap::new();
+    if let Some(checksum) = &checksum {
+        reply::set(&mut told, checksum.algorithm().header(), &checksum.to_base64());
     }
     if begun_encrypted(admitted, bucket, backend, key, upload_id).await.map_err(failed)? {
         return Err(S3Error::no_such_upload(upload_id));
@@ -151,7 +156,13 @@ pub async fn complete(
     super::complete::check_told_size(admitted, size)?;
     let named: Vec<(u16, String)> = chosen.iter().map(|part| (part.number, part.etag.clone())).collect();
     let _landing = Landing::begin(&admitted.worker.node, bucket)?;
-    backend.complete_upload(&bucket.backend_bucket, key, upload_id, &named, conditions).await.map_err(failed)
+    let completed =
+        backend.complete_upload_with(&bucket.backend_bucket, key, upload_id, &named, conditions, told).await;
+    match completed {
+        Ok(outcome) => Ok((outcome, checksum)),
+        Err(error) if checksum.is_some() && error.is("BadDigest") => Err(S3Error::new(Code::BadDigest)),
+        Err(error) => Err(failed(error)),
+    }
 }
 
 /// The backend's parts that the client lists.

@@ -29,9 +29,10 @@ pub async fn attributes(admitted: &Admitted) -> Result<Reply, S3Error> {
     let key = admitted.request.need_key()?;
     let encrypted = bucket.encrypts(key);
     let options = GetOptions {
-        range: None,
         conditions: etags::conditions(&admitted.headers, encrypted)?,
         version_id: admitted.request.query.get("versionId").map(str::to_owned),
+        checksums: asked.checksum && !encrypted,
+        ..GetOptions::default()
     };
     let meta = backend
         .head(&bucket.backend_bucket, key, options)
@@ -61,6 +62,7 @@ pub async fn attributes(admitted: &Admitted) -> Result<Reply, S3Error> {
         }
     } else {
         list.size = asked.size.then_some(meta.size);
+        list.checksum = kept_checksum(&meta).filter(|_| asked.checksum);
         list.parts = counted(&meta).filter(|_| asked.parts);
     }
     let mut reply = reply::xml(StatusCode::OK, document(&list));
@@ -78,6 +80,20 @@ fn known_checksum(metadata: &sealgate_envelope::metadata::Metadata) -> Option<Wh
         .find_map(|(name, value)| Algorithm::from_header(name).map(|algorithm| (algorithm, value)))?;
     let checksum = Checksum::from_base64(algorithm, std::str::from_utf8(value).ok()?)?;
     Some(WholeChecksum { checksum, composite: false })
+}
+
+/// The checksum that the storage has of a plain object.
+fn kept_checksum(meta: &ObjectMeta) -> Option<WholeChecksum> {
+    let (algorithm, value) = meta.headers.iter().find_map(|(name, value)| {
+        Algorithm::from_header(name.as_str()).and_then(|algorithm| Some((algorithm, value.to_str().ok()?)))
+    })?;
+    let composite = meta.headers.get("x-amz-checksum-type").is_some_and(|kind| kind == "COMPOSITE");
+    // A composite one has the number of parts behind it.
+    let (value, counted) = value.split_once('-').map_or((value, false), |(value, _)| (value, true));
+    Some(WholeChecksum {
+        checksum: Checksum::from_base64(algorithm, value)?,
+        composite: composite || counted,
+    })
 }
 
 fn trailer_checksum(trailer: &Trailer) -> Option<WholeChecksum> {

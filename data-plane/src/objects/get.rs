@@ -10,7 +10,7 @@ use sealgate_envelope::Kind;
 use super::ranges::{guess, resolve};
 use super::sealed::{self, Changed, ENVELOPE_NAME, Sealed};
 use super::{described, plans};
-use crate::backend::{Backend, BackendError, Conditions, GetOptions, GetOutcome, StoredRange};
+use crate::backend::{Backend, BackendError, Conditions, GetOptions, GetOutcome, ObjectMeta, StoredRange};
 use crate::etags;
 use crate::gate::Admitted;
 use crate::pipeline::open::{OpenError, Plaintext, Plan, open};
@@ -121,7 +121,7 @@ impl Read<'_> {
         let sealed =
             sealed::open(self.admitted, self.bucket, self.backend.as_ref(), self.key, &first.meta).await?;
         let wanted = match if_range {
-            Some(validator) if !still_valid(validator, &first) => Wanted::Whole,
+            Some(validator) if !still_valid(validator, &first.meta, true) => Wanted::Whole,
             _ => wanted,
         };
         let needs_table = sealed.kind == Kind::Multipart
@@ -190,6 +190,7 @@ impl Read<'_> {
                 range,
                 conditions: self.conditions.clone(),
                 version_id: self.admitted.request.query.get("versionId").map(str::to_owned),
+                ..GetOptions::default()
             },
             Some(same) => GetOptions {
                 range,
@@ -198,6 +199,7 @@ impl Read<'_> {
                     ..Conditions::default()
                 },
                 version_id: same.meta.version_id.clone(),
+                ..GetOptions::default()
             },
         };
         self.backend.get(&self.bucket.backend_bucket, self.key, options).await
@@ -426,11 +428,11 @@ pub fn part_span(number: u16, table: Option<&Table>, size: u64) -> Option<std::o
 }
 
 /// If-Range: an ETag that is still the object's, or a date that it was not modified after.
-fn still_valid(validator: &str, first: &GetOutcome) -> bool {
+pub fn still_valid(validator: &str, seen: &ObjectMeta, encrypted: bool) -> bool {
     if validator.contains('"') {
-        return validator == etags::to_client_quoted(&first.meta.etag);
+        return validator == etags::shown(&seen.etag, encrypted);
     }
-    httpdate::parse_http_date(validator).is_ok_and(|date| first.meta.last_modified <= date)
+    httpdate::parse_http_date(validator).is_ok_and(|date| seen.last_modified <= date)
 }
 
 /// An answer whose body has a known length.

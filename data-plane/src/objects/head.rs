@@ -23,36 +23,25 @@ use crate::s3::xml::complete::part_number;
 pub async fn head(admitted: &Admitted) -> Result<Reply, S3Error> {
     let (bucket, backend) = admitted.bucket()?;
     let key = admitted.request.need_key()?;
-    let encrypted = bucket.encrypts(key);
-    if let Some(number) = admitted.request.query.get("partNumber") {
-        part_number(number)?;
-    }
-    if !encrypted && admitted.request.query.get("partNumber").is_some() {
-        return Err(super::plain::no_part_numbers());
+    let number = admitted.request.query.get("partNumber").map(part_number).transpose()?;
+    if !bucket.encrypts(key) {
+        return super::plain::head(admitted, &bucket, &backend, key, number).await;
     }
     let options = GetOptions {
-        range: None,
-        conditions: etags::conditions(&admitted.headers, encrypted)?,
+        conditions: etags::conditions(&admitted.headers, true)?,
         version_id: admitted.request.query.get("versionId").map(str::to_owned),
+        ..GetOptions::default()
     };
     let meta = backend
         .head(&bucket.backend_bucket, key, options)
         .await
         .map_err(|error| admitted.backend_failed(error))?;
-    etags::check_read(&admitted.headers, &meta, encrypted)?;
-    if !encrypted {
-        let span = match ByteRange::from_headers(&admitted.headers) {
-            Some(range) => Some(range_span(admitted, range, meta.size)?),
-            None => None,
-        };
-        return Ok(answer(described::plain(admitted, &meta)?, span, meta.size));
-    }
-    let part = admitted.request.query.get("partNumber");
+    etags::check_read(&admitted.headers, &meta, true)?;
     let sealed = match sealed::open(admitted, &bucket, backend.as_ref(), key, &meta).await {
         // What the client did not ask for needs no key where the object has no metadata.
         Err(error)
             if error.code() == Code::ServiceUnavailable
-                && part.is_none()
+                && number.is_none()
                 && !described::wants_checksum(admitted) =>
         {
             sealed::unopened(key, &meta).ok_or(error)?
@@ -60,26 +49,25 @@ pub async fn head(admitted: &Admitted) -> Result<Reply, S3Error> {
         other => other?,
     };
     let mut headers = described::encrypted(admitted, &meta, &sealed)?;
-    let range = ByteRange::from_headers(&admitted.headers).filter(|_| part.is_none());
+    let range = ByteRange::from_headers(&admitted.headers).filter(|_| number.is_none());
     // A full-object checksum beside a range of the object breaks clients; a part has its own.
     let asked = described::wants_checksum(admitted) && range.is_none();
     let known = asked && described::set_known_checksum(&sealed.metadata, &mut headers);
-    let from_trailer =
-        (asked && sealed.checksum_may_be_in_trailer()) || (part.is_some() && sealed.kind == Kind::Multipart);
+    let from_trailer = (asked && sealed.checksum_may_be_in_trailer())
+        || (number.is_some() && sealed.kind == Kind::Multipart);
     let table = if from_trailer && sealed.keys.is_some() && sealed.stored_len > 0 {
         let table = sealed::table(admitted, &bucket, &backend, key, &meta, &sealed).await?;
         Some(table.map_err(|sealed::Changed| sealed::keeps_changing())?)
     } else {
         None
     };
-    let number = part.and_then(|part| part.parse().ok());
     if let Some(table) = table.as_ref().filter(|_| asked && !known) {
         described::set_trailer_checksums(&table.trailer, number, &mut headers);
     }
     let size = sealed.plaintext_len;
-    let span = match (part, range) {
-        (Some(_), _) => {
-            let span = number.and_then(|number| part_span(number, table.as_deref(), size));
+    let span = match (number, range) {
+        (Some(number), _) => {
+            let span = part_span(number, table.as_deref(), size);
             let span = span.ok_or_else(|| S3Error::new(Code::InvalidPartNumber))?;
             if let Some(table) = table.as_ref().filter(|_| sealed.kind == Kind::Multipart) {
                 reply::set(&mut headers, "x-amz-mp-parts-count", &table.trailer.entries().len().to_string());
@@ -89,17 +77,21 @@ pub async fn head(admitted: &Admitted) -> Result<Reply, S3Error> {
         (None, Some(range)) if !range.is_all_of_nothing(size) => Some(range_span(admitted, range, size)?),
         (None, _) => None,
     };
-    Ok(answer(headers, span, size))
+    Ok(described_only(headers, span, size))
 }
 
-fn range_span(admitted: &Admitted, range: ByteRange, size: u64) -> Result<Range<u64>, S3Error> {
+/// The bytes that a range names.
+///
+/// # Errors
+/// InvalidRange.
+pub fn range_span(admitted: &Admitted, range: ByteRange, size: u64) -> Result<Range<u64>, S3Error> {
     let (start, end) = resolve(range, size)
         .ok_or_else(|| S3Error::invalid_range(admitted.header("range").unwrap_or_default(), size))?;
     Ok(start..end + 1)
 }
 
 /// The answer about an object of `size` bytes, or about some of them.
-fn answer(mut headers: HeaderMap, span: Option<Range<u64>>, size: u64) -> Reply {
+pub fn described_only(mut headers: HeaderMap, span: Option<Range<u64>>, size: u64) -> Reply {
     let (status, length) = match span {
         Some(span) => {
             if span.start < span.end {

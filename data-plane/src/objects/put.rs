@@ -27,7 +27,7 @@ use crate::pipeline::seal::{Outcome, Trailer, pass, seal};
 use crate::pipeline::source::{Feed, Source};
 use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
-use crate::s3::headers::{ObjectHeaders, tags};
+use crate::s3::headers::{ObjectHeaders, encryption, tags};
 use crate::s3::route;
 use crate::snapshot::Bucket;
 
@@ -292,12 +292,15 @@ fn is_marker(key: &str, length: u64) -> bool {
     length == 0 && key.ends_with('/')
 }
 
-/// What the client stores beside the bytes of a plain object: user metadata, and headers that describe the body.
+/// What the client stores beside the bytes of a plain object: user metadata, headers that describe the body, and the
+/// encryption that the storage is asked for.
 ///
 /// # Errors
 /// As [`client_metadata`].
 pub fn plain_metadata(admitted: &Admitted) -> Result<(BTreeMap<String, String>, HeaderMap), S3Error> {
-    client_metadata(admitted).map(unsealed)
+    let (metadata, mut headers) = client_metadata(admitted).map(unsealed)?;
+    headers.extend(encryption::of_storage(&admitted.headers));
+    Ok((metadata, headers))
 }
 
 /// Metadata as a plain object carries it: user metadata, and headers that describe the body.

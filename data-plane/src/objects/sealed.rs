@@ -162,6 +162,7 @@ pub async fn table(
         range: Some(range),
         conditions: Conditions { if_match: Some(format!("\"{}\"", meta.etag)), ..Conditions::default() },
         version_id: meta.version_id.clone(),
+        ..GetOptions::default()
     };
     let answer = match backend.get(&bucket.backend_bucket, key, options).await {
         Ok(answer) => answer,

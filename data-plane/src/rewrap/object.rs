@@ -129,6 +129,7 @@ impl Job {
             range: Some(StoredRange::Inclusive(meta.size - LENGTH, meta.size - 1)),
             conditions: Conditions { if_match: Some(format!("\"{}\"", meta.etag)), ..Conditions::default() },
             version_id: meta.version_id.clone(),
+            ..GetOptions::default()
         };
         let answer = match self.backend.get(&self.bucket.backend_bucket, key, options).await {
             Ok(answer) => answer,

@@ -180,6 +180,7 @@ impl Anew<'_> {
                 ..crate::backend::Conditions::default()
             },
             version_id: meta.version_id.clone(),
+            ..GetOptions::default()
         };
         let job = self.looked.job;
         let answer = job.backend.get(&job.bucket.backend_bucket, self.looked.key, options).await?;

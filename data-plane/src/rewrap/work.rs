@@ -30,7 +30,7 @@ const RETRY_MOST: Duration = Duration::from_secs(60);
 pub async fn run(node: Arc<Node>, backends: Rc<Backends>, bucket: Arc<Bucket>) {
     let mut retry = RETRY;
     while goes_on(&node, &bucket) {
-        let Some(backend) = backends.get(&bucket.backend).cloned() else {
+        let Some(backend) = backends.of(&bucket) else {
             warn!(bucket = bucket.name, "envelopes: this node has no backend {:?}", bucket.backend);
             return;
         };

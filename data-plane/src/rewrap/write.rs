@@ -186,6 +186,7 @@ async fn put(looked: &Looked<'_>, options: PutOptions) -> Result<PutOutcome, Bac
         range: None,
         conditions: options.conditions.clone(),
         version_id: looked.meta.version_id.clone(),
+        ..GetOptions::default()
     };
     let answer = backend.get(bucket, looked.key, wanted).await?;
     let same = answer.meta.etag == looked.meta.etag && answer.meta.metadata == looked.meta.metadata;
@@ -256,6 +257,7 @@ pub async fn table(looked: &Looked<'_>, keys: &ObjectKeys) -> Result<Trailer, Ba
             ..Conditions::default()
         },
         version_id: looked.meta.version_id.clone(),
+        ..GetOptions::default()
     };
     let answer = looked.job.backend.get(&looked.job.bucket.backend_bucket, looked.key, options).await?;
     let limit = usize::try_from(length).unwrap_or(usize::MAX);

@@ -28,8 +28,8 @@ pub async fn replace_missing_records(node: &Node, backends: &Backends) {
     let Some(snapshot) = node.snapshot() else { return };
     let mut tally = Tally::default();
     for bucket in snapshot.buckets().filter(|bucket| bucket.state == BucketState::Active) {
-        let Some(backend) = backends.get(&bucket.backend) else { continue };
-        match look(node, bucket, backend, 0).await {
+        let Some(backend) = backends.of(bucket) else { continue };
+        match look(node, bucket, &backend, 0).await {
             Ok(Looked::Here(objects, bytes)) => tally.add(&bucket.label, Hidden::KeyRecord, objects, bytes),
             Ok(Looked::ElsewhereBefore | Looked::ElsewhereNow) => {}
             Err(error) => {
@@ -51,8 +51,8 @@ pub async fn fulfil_wishes(node: &Node, backends: &Backends, done: &mut HashMap<
     };
     let wished: Vec<_> = snapshot.buckets().filter(wished).cloned().collect();
     for bucket in wished {
-        let Some(backend) = backends.get(&bucket.backend) else { continue };
-        match look(node, &bucket, backend, bucket.records).await {
+        let Some(backend) = backends.of(&bucket) else { continue };
+        match look(node, &bucket, &backend, bucket.records).await {
             Ok(Looked::Here(..) | Looked::ElsewhereBefore) => {
                 done.insert(bucket.id, bucket.records);
             }

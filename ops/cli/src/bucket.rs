@@ -53,6 +53,12 @@ pub struct Adopt {
     /// A prefix that was plain; may be repeated. Rules are lost with the store
     #[arg(long, value_name = "PREFIX")]
     plain_prefix: Vec<String>,
+    /// What a policy of the backend demands of every write, the adoption's own among them: AES256 or aws:kms
+    #[arg(long, value_name = "ALGORITHM")]
+    backend_sse: Option<String>,
+    /// The key of the backend's KMS that goes with aws:kms
+    #[arg(long, value_name = "KEY", requires = "backend_sse")]
+    backend_sse_key: Option<String>,
     #[command(flatten)]
     place: Place,
 }
@@ -101,6 +107,9 @@ fn adopt(arguments: &Adopt, out: Output) -> Outcome<()> {
         "backend": arguments.backend.clone().unwrap_or_default(),
         "plain": arguments.plain,
     });
+    if let Some(algorithm) = &arguments.backend_sse {
+        adopt["backend_sse"] = json!({ "algorithm": algorithm, "kms_key_id": arguments.backend_sse_key });
+    }
     let tenant = match (&arguments.recovery_card, arguments.id) {
         (Some(path), Some(id)) => {
             let card = read_card(path)?;

@@ -168,7 +168,16 @@ async fn work_does_not_end_that_an_adopted_bucket_has_begun_anew() {
     let (region, backend, backend_bucket) = (String::new(), String::new(), name.clone());
     let tenant = TENANT;
     registry
-        .begin_adopt(Adopt { name, tenant, region, backend, backend_bucket, rules: Vec::new(), what })
+        .begin_adopt(Adopt {
+            name,
+            tenant,
+            region,
+            backend,
+            backend_bucket,
+            rules: Vec::new(),
+            backend_sse: None,
+            what,
+        })
         .unwrap();
     registry.commit_adopt(id, 1, 0).unwrap();
     assert!(matches!(registry.end_rewrap(&job, &[KEK.to_owned()]), Err(Error::Conflict(_))));

@@ -13,7 +13,7 @@ use futures_util::stream;
 use super::record::{Id, Kind, Record};
 use super::space::{self, Bucket};
 use super::{sweep, versions};
-use crate::backend::{BackendError, ByteStream, StoredRange, StreamError};
+use crate::backend::{BackendError, ByteStream, PartSpan, StoredRange, StreamError};
 use crate::pipeline::AHEAD;
 
 /// Bytes a read from disk. Another such piece is read meanwhile: a disk does not read by itself as a server sends.
@@ -108,6 +108,24 @@ pub(crate) fn resolve(range: StoredRange, size: u64) -> Result<(u64, u64), Backe
 }
 
 impl Opened {
+    /// Where a part lies. Parts count by their place among those that the upload was completed with: numbers are not kept.
+    ///
+    /// # Errors
+    /// `InvalidPartNumber`.
+    pub(crate) fn part(&self, number: u16) -> Result<PartSpan, BackendError> {
+        let Record { head, segments } = &self.record;
+        let at = usize::from(number).checked_sub(1);
+        let lengths: Vec<u64> = match head.upload.is_empty() {
+            true => vec![head.size],
+            false => segments.iter().map(|segment| segment.length).collect(),
+        };
+        let (at, length) = at.and_then(|at| Some((at, *lengths.get(at)?))).ok_or_else(|| {
+            BackendError::s3(416, "InvalidPartNumber", "the object has no part of this number")
+        })?;
+        let first = lengths.iter().take(at).sum::<u64>();
+        Ok(PartSpan { length, range: (length > 0).then(|| (first, first + length - 1, head.size)) })
+    }
+
     /// A reader of `length` bytes from `from` on, both within the object.
     pub(crate) fn reader(self, from: u64, length: u64) -> BodyReader {
         let (mut skip, mut left) = (from, length);

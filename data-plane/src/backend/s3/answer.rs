@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::request::Call;
 use super::xml;
-use crate::backend::{BackendError, ObjectMeta, PutOutcome};
+use crate::backend::{BackendError, GetOptions, ObjectMeta, PartSpan, PutOutcome};
 
 /// Headers that the front end may pass on or look at.
 fn is_kept(name: &str) -> bool {
@@ -67,7 +67,11 @@ pub(super) fn content_range(headers: &HeaderMap) -> Result<(u64, u64, u64), Back
 }
 
 /// The object that an answer to GET or HEAD describes.
-pub(super) fn object_meta(headers: &HeaderMap, size: u64) -> Result<ObjectMeta, BackendError> {
+pub(super) fn object_meta(
+    headers: &HeaderMap,
+    size: u64,
+    options: &GetOptions,
+) -> Result<ObjectMeta, BackendError> {
     let mut meta = ObjectMeta {
         size,
         etag: bare_etag(text(headers, ETAG.as_str()).ok_or_else(|| nonsense("ETag"))?),
@@ -77,8 +81,12 @@ pub(super) fn object_meta(headers: &HeaderMap, size: u64) -> Result<ObjectMeta, 
         version_id: text(headers, "x-amz-version-id").map(str::to_owned),
         metadata: Default::default(),
         headers: kept(headers),
+        part: None,
     };
     for (name, value) in headers {
+        if options.checksums && name.as_str().starts_with("x-amz-checksum-") {
+            meta.headers.insert(name, value.clone());
+        }
         if let Some(name) = name.as_str().strip_prefix("x-amz-meta-") {
             meta.metadata.insert(name.to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned());
         }
@@ -86,7 +94,30 @@ pub(super) fn object_meta(headers: &HeaderMap, size: u64) -> Result<ObjectMeta, 
     Ok(meta)
 }
 
-fn kept(headers: &HeaderMap) -> HeaderMap {
+/// Where a part lies that was asked for; `status` is the answer's to a read of it.
+///
+/// # Errors
+/// `Unsupported` for a server that does not know of parts and answers with the whole object.
+pub(super) fn part_span(
+    status: StatusCode,
+    headers: &HeaderMap,
+    number: u16,
+    length: u64,
+) -> Result<PartSpan, BackendError> {
+    if status == StatusCode::PARTIAL_CONTENT {
+        let told = headers.contains_key(CONTENT_RANGE) && length > 0;
+        return Ok(PartSpan { length, range: told.then(|| content_range(headers)).transpose()? });
+    }
+    // An object that was not uploaded in parts is its own only one.
+    let in_parts = text(headers, ETAG.as_str()).is_some_and(|etag| etag.contains('-'));
+    match status == StatusCode::OK && number == 1 && !in_parts {
+        true => Ok(PartSpan { length, range: (length > 0).then(|| (0, length - 1, length)) }),
+        false => Err(BackendError::Unsupported("partNumber on this storage")),
+    }
+}
+
+/// The headers of an answer that the front end may pass on or look at.
+pub(super) fn kept(headers: &HeaderMap) -> HeaderMap {
     let kept = headers.iter().filter(|(name, _)| is_kept(name.as_str()));
     kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }

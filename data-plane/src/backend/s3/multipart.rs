@@ -1,25 +1,30 @@
 //! Multipart uploads.
 
-use http::Method;
+use http::{HeaderMap, Method};
 
 use super::client::Client;
 use super::request::Call;
 use super::xml::{self, Node};
 use super::{answer, objects};
-use crate::backend::{BackendError, Conditions, PartEntry, PartPage, PutOptions, PutOutcome, Upload};
+use crate::backend::{
+    BackendError, Conditions, NO_CHECKSUM_OF_UPLOADS, PartEntry, PartPage, PutOptions, PutOutcome, Upload,
+};
+
+/// The checksum of the whole object that uploads are created with.
+const CRC64NVME: &str = "x-amz-checksum-crc64nvme";
 
 pub(super) async fn create(
     client: &Client,
     bucket: &str,
     key: &str,
     options: PutOptions,
-) -> Result<String, BackendError> {
+) -> Result<(String, HeaderMap), BackendError> {
     let mut call = objects::storing(Method::POST, bucket, key, options)?.query("uploads", "");
     if client.config.server.full_object_uploads(client.config.used_checksum()) {
         call.header("x-amz-checksum-algorithm", "CRC64NVME")?;
         call.header("x-amz-checksum-type", "FULL_OBJECT")?;
     }
-    let (_, document) = client.call(&call).await?;
+    let (headers, document) = client.call(&call).await?;
     let mut id = String::new();
     xml::read(&document, |node| {
         if let Node::Close("UploadId", _, text) = node {
@@ -27,7 +32,10 @@ pub(super) async fn create(
         }
         Ok(())
     })?;
-    if id.is_empty() { Err(BackendError::Protocol("an upload without an id".to_owned())) } else { Ok(id) }
+    match id.is_empty() {
+        true => Err(BackendError::Protocol("an upload without an id".to_owned())),
+        false => Ok((id, answer::kept(&headers))),
+    }
 }
 
 pub(super) async fn upload_part(
@@ -100,7 +108,13 @@ pub(super) async fn complete(
     upload_id: &str,
     parts: &[(u16, String)],
     conditions: &Conditions,
+    checksum: &HeaderMap,
 ) -> Result<PutOutcome, BackendError> {
+    // Only of an upload that was created with this algorithm does a server hold the object against it.
+    let known = client.config.server.full_object_uploads(client.config.used_checksum());
+    if checksum.keys().any(|name| !known || name != CRC64NVME) {
+        return Err(BackendError::Unsupported(NO_CHECKSUM_OF_UPLOADS));
+    }
     if client.config.server.completes_unknown_uploads() {
         list_parts(client, bucket, key, upload_id, 0, 1).await?;
     }
@@ -114,7 +128,11 @@ pub(super) async fn complete(
     let mut call = Call::new(Method::POST, bucket, key).query("uploadId", upload_id);
     call.conditions(conditions)?;
     call.header("content-type", "application/xml")?;
-    // No checksum header here: it would stand for the object's, not for this document's.
+    // A checksum header here stands for the object's, not for this document's.
+    if !checksum.is_empty() {
+        call.headers.extend(checksum.clone());
+        call.header("x-amz-checksum-type", "FULL_OBJECT")?;
+    }
     let asked = Call::new(Method::POST, bucket, key);
     let answer = client
         .send_whole(&call, body.into(), client.config.complete_timeout)

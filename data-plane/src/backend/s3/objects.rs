@@ -87,6 +87,12 @@ fn reading<'a>(
     options: &GetOptions,
 ) -> Result<Call<'a>, BackendError> {
     let mut call = Call::new(method, bucket, key).version(options.version_id.as_deref());
+    if let Some(number) = options.part {
+        call = call.query("partNumber", number.to_string());
+    }
+    if options.checksums {
+        call.header("x-amz-checksum-mode", "ENABLED")?;
+    }
     call.conditions(&options.conditions)?;
     Ok(call)
 }
@@ -108,6 +114,12 @@ pub(super) async fn get(
     }
     let answer = client.send(&call).await?.successful(&call).await?;
     let length = answer::content_length(&answer.headers)?;
+    if let Some(number) = options.part {
+        let part = answer::part_span(answer.status, &answer.headers, number, length)?;
+        let size = part.range.map_or(length, |(_, _, total)| total);
+        let meta = ObjectMeta { part: Some(part), ..answer::object_meta(&answer.headers, size, options)? };
+        return Ok(GetOutcome { meta, range: part.range, length, body: answer.body.into_stream(length) });
+    }
     let range = match (answer.status, options.range) {
         (StatusCode::PARTIAL_CONTENT, Some(_)) if length > 0 => Some(answer::content_range(&answer.headers)?),
         (StatusCode::OK, _) | (StatusCode::PARTIAL_CONTENT, Some(_)) => None,
@@ -124,7 +136,7 @@ pub(super) async fn get(
         return Err(BackendError::Protocol("a range was answered with the whole object".to_owned()));
     }
     let size = range.map_or(length, |(_, _, total)| total);
-    let meta = answer::object_meta(&answer.headers, size)?;
+    let meta = answer::object_meta(&answer.headers, size, options)?;
     Ok(GetOutcome { meta, range, length, body: answer.body.into_stream(length) })
 }
 
@@ -135,8 +147,13 @@ pub(super) async fn head(
     options: &GetOptions,
 ) -> Result<ObjectMeta, BackendError> {
     let call = reading(Method::HEAD, bucket, key, options)?;
-    let (headers, _) = client.call(&call).await?;
-    answer::object_meta(&headers, answer::content_length(&headers)?)
+    let answer = client.send(&call).await?.successful(&call).await?;
+    let (status, headers) = (answer.status, answer.headers);
+    answer.body.collect(xml::MAX_ERROR).await?;
+    let length = answer::content_length(&headers)?;
+    let part = options.part.map(|number| answer::part_span(status, &headers, number, length)).transpose()?;
+    let size = part.and_then(|part| part.range).map_or(length, |(_, _, total)| total);
+    Ok(ObjectMeta { part, ..answer::object_meta(&headers, size, options)? })
 }
 
 pub(super) async fn delete(

@@ -4,7 +4,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
@@ -12,8 +12,10 @@ use crate::body::checksum::{Algorithm, Checksum};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::route::Operation;
 
-const ENCRYPTION: &str = "x-amz-server-side-encryption";
-const KMS_KEY: &str = "x-amz-server-side-encryption-aws-kms-key-id";
+/// Which encryption is asked for, or was done.
+pub const ENCRYPTION: &str = "x-amz-server-side-encryption";
+/// The key of `aws:kms`.
+pub const KMS_KEY: &str = "x-amz-server-side-encryption-aws-kms-key-id";
 const KMS_CONTEXT: &str = "x-amz-server-side-encryption-context";
 const OWN_ALGORITHM: &str = "x-amz-server-side-encryption-customer-algorithm";
 const OWN_KEY: &str = "x-amz-server-side-encryption-customer-key";
@@ -73,6 +75,13 @@ pub fn check(operation: &Operation, headers: &HeaderMap, secure: bool) -> Result
         )),
         (None, true) => Err(own_key(text(OWN_ALGORITHM), text(OWN_KEY), text(OWN_KEY_MD5), reads)),
     }
+}
+
+/// What of a checked request goes to the storage with a plain object, which nobody but the storage can encrypt.
+#[must_use]
+pub fn of_storage(headers: &HeaderMap) -> HeaderMap {
+    let asked = headers.get(ENCRYPTION).map(|value| (HeaderName::from_static(ENCRYPTION), value.clone()));
+    asked.into_iter().collect()
 }
 
 /// Whether all three headers of a customer's key are there.

@@ -36,12 +36,8 @@ pub const WITH_BUCKETS: &[&str] = &[
 /// Goes to the storage with a deletion.
 pub const WITH_DELETIONS: &[&str] = &["x-amz-bypass-governance-retention", "x-amz-mfa"];
 
-/// Refused on whatever writes an object, an upload or a bucket.
-const ALWAYS: &[&str] = &[
-    "x-amz-copy-source-server-side-encryption-customer-algorithm",
-    "x-amz-copy-source-server-side-encryption-customer-key",
-    "x-amz-write-offset-bytes",
-];
+/// Asks listings for more than they say of themselves.
+const OPTIONAL: &str = "x-amz-optional-object-attributes";
 
 /// Refused, where they do not go to the storage, unless the value is one of those that change nothing. Such a value never
 /// goes there: a server that has ACLs or locks switched off would refuse it.
@@ -53,13 +49,16 @@ const UNLESS: &[(&str, &[&str])] = &[
     ("x-amz-object-ownership", &["BucketOwnerEnforced"]),
 ];
 
-/// On any request: what the signature is made of, and what is checked before a body goes on.
+/// On any request: what the signature is made of, what is checked before a body goes on, who pays (with the storage it is
+/// the gateway, whatever clients say), and what a CDN adds.
 const OF_REQUESTS: &[&str] = &[
     "x-amz-api-version",
+    "x-amz-cf-id",
     "x-amz-content-sha256",
     "x-amz-date",
     "x-amz-decoded-content-length",
     "x-amz-expected-bucket-owner",
+    "x-amz-request-payer",
     "x-amz-sdk-checksum-algorithm",
     "x-amz-security-token",
     "x-amz-te",
@@ -67,28 +66,55 @@ const OF_REQUESTS: &[&str] = &[
     "x-amz-user-agent",
 ];
 
+/// Beside these: what a write of one kind or another is read for.
+const OF_WRITES: &[&str] = &[
+    "x-amz-copy-source",
+    "x-amz-copy-source-if-match",
+    "x-amz-copy-source-if-modified-since",
+    "x-amz-copy-source-if-none-match",
+    "x-amz-copy-source-if-unmodified-since",
+    "x-amz-copy-source-range",
+    "x-amz-if-match-last-modified-time",
+    "x-amz-if-match-size",
+    "x-amz-metadata-directive",
+    "x-amz-mp-object-size",
+    "x-amz-source-expected-bucket-owner",
+    "x-amz-tagging-directive",
+];
+
+/// What checks of their own read, whatever follows: those of bodies, of metadata and of encryption.
+const FAMILIES: &[&str] = &["x-amz-checksum-", "x-amz-meta-", "x-amz-server-side-encryption"];
+
 /// The first header that the operation cannot honour, described for the error's text.
 pub(super) fn header(operation: &Operation, headers: &HeaderMap) -> Option<String> {
     let named = |name: &&str| headers.contains_key(*name);
     if let Operation::Forward(entry) = operation {
         return unlisted(entry, headers).map(|name| format!("the header {name}"));
     }
-    let refused: &[&str] = match operation {
+    let stores = match operation {
         Operation::PutObject
         | Operation::CopyObject
         | Operation::PostObject
         | Operation::CreateMultipartUpload
         | Operation::UploadPart
         | Operation::UploadPartCopy
-        | Operation::CreateBucket => ALWAYS,
-        // A condition, which dropped would abort whatever is there.
-        Operation::AbortMultipartUpload => &["x-amz-if-match-initiated-time"],
+        | Operation::CreateBucket => true,
+        Operation::CompleteMultipartUpload
+        | Operation::AbortMultipartUpload
+        | Operation::DeleteObject
+        | Operation::DeleteObjects
+        | Operation::DeleteBucket => false,
+        // An answer without what was asked for would read as if there was none of it.
+        Operation::ListObjectsV1 | Operation::ListObjectsV2 | Operation::ListObjectVersions => {
+            return Some(OPTIONAL).filter(|name| named(name)).map(|name| format!("the header {name}"));
+        }
+        // Reads change nothing: what is not known asks for nothing here.
         _ => return None,
     };
-    if let Some(name) = refused.iter().find(|name| named(name)) {
+    if let Some(name) = headers.keys().map(http::HeaderName::as_str).find(|name| unknown(name)) {
         return Some(format!("the header {name}"));
     }
-    if !std::ptr::eq(refused, ALWAYS) {
+    if !stores {
         return None;
     }
     let passed = match operation {
@@ -110,6 +136,14 @@ pub(super) fn header(operation: &Operation, headers: &HeaderMap) -> Option<Strin
         let shown: String = String::from_utf8_lossy(value.as_bytes()).chars().take(64).collect();
         Some(format!("{name}: {shown}"))
     })
+}
+
+/// Whether no write here knows the header: what it asks to be stored, guarded or held against would not be.
+fn unknown(name: &str) -> bool {
+    let lists = [OF_REQUESTS, OF_WRITES, WITH_OBJECTS, WITH_BUCKETS, WITH_DELETIONS];
+    name.starts_with("x-amz-")
+        && !lists.iter().any(|list| list.contains(&name))
+        && !FAMILIES.iter().any(|family| name.starts_with(family))
 }
 
 /// The first header that asks for something and is not on a forwarded operation's list.

@@ -129,9 +129,12 @@ fn the_list_names_each_operation_once_and_its_permission() {
             let refused = with(entry.method.as_str(), &target, &[(header, "v")]).unwrap();
             assert_eq!(refused, Operation::NotImplemented(format!("the header {header}")), "{}", entry.name);
         }
-        for header in
-            entry.headers.iter().chain(&["x-amz-checksum-crc32", "x-amz-date", "x-amz-expected-bucket-owner"])
-        {
+        for header in entry.headers.iter().chain(&[
+            "x-amz-checksum-crc32",
+            "x-amz-date",
+            "x-amz-expected-bucket-owner",
+            "x-amz-request-payer",
+        ]) {
             let taken = with(entry.method.as_str(), &target, &[(header, "v")]).unwrap();
             assert_eq!(taken.name(), entry.name, "{header}");
         }
@@ -212,6 +215,62 @@ fn headers_that_promise_something_are_refused() {
     assert!(refuses(object, "x-amz-bucket-object-lock-enabled", "true"));
     assert!(!refuses(object, "x-amz-meta-acl", "public-read"));
     assert!(!refuses(object, "x-amz-expected-bucket-owner", "1"), "the gate holds it against the owner");
+}
+
+#[test]
+fn a_header_that_no_write_knows_is_refused_on_all_of_them() {
+    let writes = [
+        ("PUT", "/bucket"),
+        ("DELETE", "/bucket"),
+        ("POST", "/bucket?delete"),
+        ("PUT", "/bucket/k"),
+        ("PUT", "/bucket/k?x-amz-copy-source=%2Fb%2Fo"),
+        ("DELETE", "/bucket/k"),
+        ("POST", "/bucket/k?uploads"),
+        ("PUT", "/bucket/k?uploadId=u&partNumber=1"),
+        ("PUT", "/bucket/k?uploadId=u&partNumber=1&x-amz-copy-source=%2Fb%2Fo"),
+        ("POST", "/bucket/k?uploadId=u"),
+        ("DELETE", "/bucket/k?uploadId=u"),
+    ];
+    for (method, target) in writes {
+        for name in [
+            "x-amz-brand-new",
+            "x-amz-copy-source-server-side-encryption-customer-key",
+            "x-amz-if-match-initiated-time",
+            "x-amz-snowball-extract",
+            "x-amz-write-offset-bytes",
+        ] {
+            let refused = with(method, target, &[(name, "v")]).unwrap();
+            let expected = Operation::NotImplemented(format!("the header {name}"));
+            assert_eq!(refused, expected, "{method} {target}");
+        }
+        // What clients send on anything, and others before them.
+        for name in [
+            "amz-sdk-invocation-id",
+            "amz-sdk-request",
+            "x-amz-cf-id",
+            "x-amz-checksum-crc32",
+            "x-amz-content-sha256",
+            "x-amz-decoded-content-length",
+            "x-amz-expected-bucket-owner",
+            "x-amz-meta-a",
+            "x-amz-request-payer",
+            "x-amz-sdk-checksum-algorithm",
+            "x-amz-te",
+            "x-amz-trailer",
+            "x-amz-user-agent",
+            "x-amzn-trace-id",
+        ] {
+            let taken = with(method, target, &[(name, "v")]).unwrap();
+            assert_eq!(taken, of(method, target), "{name}");
+        }
+    }
+    let lists = ["/bucket", "/bucket?list-type=2", "/bucket?versions"];
+    for target in lists {
+        let refused = with("GET", target, &[("x-amz-optional-object-attributes", "RestoreStatus")]).unwrap();
+        assert!(matches!(refused, Operation::NotImplemented(_)), "{target}");
+        assert_eq!(with("GET", target, &[("x-amz-request-payer", "requester")]).unwrap(), of("GET", target));
+    }
 }
 
 #[test]

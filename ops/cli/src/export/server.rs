@@ -193,7 +193,12 @@ impl Source<'_> {
         for left in (0..ATTEMPTS).rev() {
             let if_match = Some(format!("\"{}\"", self.etag));
             let conditions = Conditions { if_match, ..Conditions::default() };
-            let options = GetOptions { range, conditions, version_id: self.version_id.clone() };
+            let options = GetOptions {
+                range,
+                conditions,
+                version_id: self.version_id.clone(),
+                ..GetOptions::default()
+            };
             let failed = match self.client.backend.get(&self.from.bucket, &self.from.key, options).await {
                 Ok(answer) => match send(Upload { length, stream: answer.body }).await {
                     Ok(done) => return Ok(done),

@@ -220,6 +220,7 @@ mod tests {
             version_id: None,
             metadata: BTreeMap::new(),
             headers: headers.collect(),
+            part: None,
         };
         About::new(&meta, tags)
     }

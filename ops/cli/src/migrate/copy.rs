@@ -219,6 +219,7 @@ impl Copier<'_> {
             range,
             conditions: Conditions { if_match, ..Conditions::default() },
             version_id: versioned.then(|| version.id.clone()),
+            ..GetOptions::default()
         }
     }
 

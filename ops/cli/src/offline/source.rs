@@ -154,6 +154,7 @@ impl Source for Server {
             range: (from > 0).then_some(StoredRange::From(from)),
             conditions: Conditions { if_match, ..Conditions::default() },
             version_id: None,
+            ..GetOptions::default()
         };
         let answer = self.client.run(self.client.backend.get(&self.bucket, &found.key, options));
         let answer = answer.map_err(|error| {

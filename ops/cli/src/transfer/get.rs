@@ -115,7 +115,12 @@ fn wanted(known: Option<&ObjectMeta>, done: u64, attempts: u32) -> GetOptions {
         _ => Some(to_multiple(CHUNK as u64)),
     };
     let if_match = known.map(|meta| format!("\"{}\"", meta.etag));
-    GetOptions { range, conditions: Conditions { if_match, ..Conditions::default() }, version_id: None }
+    GetOptions {
+        range,
+        conditions: Conditions { if_match, ..Conditions::default() },
+        version_id: None,
+        ..GetOptions::default()
+    }
 }
 
 async fn open(client: &Client, from: &Location, options: GetOptions) -> Result<GetOutcome, BackendError> {

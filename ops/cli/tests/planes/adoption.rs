@@ -438,6 +438,7 @@ async fn a_bucket_that_is_being_adopted_is_not_for_requests_to_make() {
         backend: empty,
         backend_bucket: "legacy".to_owned(),
         rules: Vec::new(),
+        backend_sse: None,
         what: Adopted::Plain,
     };
     let adopting = registry.begin_adopt(adopt.clone()).unwrap();

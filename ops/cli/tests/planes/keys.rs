@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use http::HeaderMap;
 use sealgate_data_plane::clock::{Clock, ManualClock, SystemClock};
 use sealgate_data_plane::control::ControlPlane;
 use sealgate_data_plane::keys::{Active, KeyError, Keys, Lives, NodeKey, Request, fetch};
@@ -47,6 +48,7 @@ fn bucket() -> Arc<Bucket> {
         keys: Some(0),
         records: 0,
         rewrap: 0,
+        backend_sse: HeaderMap::new(),
     })
 }
 

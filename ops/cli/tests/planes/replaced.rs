@@ -2,11 +2,13 @@
 //! never a mixture.
 
 use bytes::Bytes;
+use sealgate_control_plane::registry::records::RuleRecord;
 use sealgate_data_plane::backend::BackendError;
 
 use super::s3::{Answer, Client, bytes};
 use super::steered::{Call, Moment};
 use super::steering::{MIN_PART, Steering};
+use super::world::soon;
 
 const OBJECT: &str = "/bucket/object";
 
@@ -209,5 +211,30 @@ async fn an_object_that_keeps_being_replaced_is_a_503() {
     assert!(answer.headers.contains_key("retry-after"));
     let quiet = steering.steered.send_with("GET", OBJECT, &[range()], "").await.ok();
     assert_eq!(quiet.body, body(5)[RANGE.0..=RANGE.1]);
+    steering.stop().await;
+}
+
+/// In a plain prefix If-Range is held against the answer to the range; what is read then is the object that it was held against.
+#[actix_rt::test]
+async fn a_plain_object_replaced_before_all_of_it_is_read_is_read_anew() {
+    let steering = Steering::start().await;
+    let rules = vec![RuleRecord { prefix: "open/".to_owned(), plain: true }];
+    let version = steering.control.registry().set_rules("bucket", rules).unwrap();
+    for node in [steering.node.node(), steering.other.node()] {
+        soon("the rule", node.wait_applied(version.epoch, version.version)).await;
+    }
+    let target = "/bucket/open/object";
+    let old = steering.plain.put(target, bytes(2_000, 1)).await.ok().etag();
+    // Of the object that is there, and beyond the one that takes its place.
+    for range in ["bytes=10-19", "bytes=1500-"] {
+        steering.plain.put(target, bytes(2_000, 2)).await.ok();
+        replace_at(&steering, 1, New::Small, target.to_owned());
+        let headers = [("range", range.to_owned()), ("if-range", old.clone())];
+        let answer = steering.steered.send_with("GET", target, &headers, "").await;
+        steering.backend.assert_done();
+        assert_eq!(answer.status, 200, "{range}: {}", answer.text());
+        assert!(answer.body == New::Small.body(), "{range}");
+        assert_eq!(answer.etag(), steering.plain.send("HEAD", target, "").await.ok().etag(), "{range}");
+    }
     steering.stop().await;
 }
