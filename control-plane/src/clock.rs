@@ -7,9 +7,10 @@ use std::{
         LazyLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::Notify;
 
 /// Seconds in a day.
@@ -19,7 +20,8 @@ pub const DAY: u64 = 86_400;
 pub trait Clock: Send + Sync + 'static {
     /// Unix seconds.
     fn now(&self) -> u64;
-    /// Seconds that only go forward, whatever the wall clock is set to; where they began is that clock's. For lives of keys.
+    /// Seconds that only go forward, whatever the wall clock is set to, and go on while the machine is suspended; where they began
+    /// is the wall clock's. For lives of keys.
     fn steady(&self) -> u64;
     /// Ends when [`Self::now`] has reached `at`.
     fn sleep_until(&self, at: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
@@ -30,12 +32,17 @@ pub trait Clock: Send + Sync + 'static {
 /// The operating system's clock.
 pub struct SystemClock;
 
-/// When it was asked first, by either clock.
-static BEGAN: LazyLock<(Instant, u64)> = LazyLock::new(|| (Instant::now(), SystemClock.now()));
+/// When it was asked first, in seconds since the boot and since 1970.
+static BEGAN: LazyLock<(u64, u64)> = LazyLock::new(|| (since_boot(), SystemClock.now()));
+
+/// Seconds since the boot, suspensions included, which `Instant` leaves out.
+fn since_boot() -> u64 {
+    u64::try_from(clock_gettime(ClockId::Boottime).tv_sec).unwrap_or(0)
+}
 
 impl Clock for SystemClock {
     fn steady(&self) -> u64 {
-        BEGAN.1 + BEGAN.0.elapsed().as_secs()
+        BEGAN.1 + since_boot().saturating_sub(BEGAN.0)
     }
 
     fn now(&self) -> u64 {

@@ -3,8 +3,9 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::Notify;
 
 /// A source of time.
@@ -12,7 +13,8 @@ pub trait Clock: Send + Sync {
     /// Wall-clock time.
     fn now(&self) -> SystemTime;
 
-    /// Time that only goes forward, since some fixed moment: for lives of keys, which a set-back clock must not extend.
+    /// Time that only goes forward, since some fixed moment, and goes on while the machine is suspended: for lives of keys, which
+    /// neither a set-back clock nor a suspension must extend.
     fn monotonic(&self) -> Duration;
 
     /// Ends when [`Self::monotonic`] has gone on by this much.
@@ -24,15 +26,23 @@ pub trait Clock: Send + Sync {
     }
 }
 
+/// What a timer sleeps at most: one that sleeps over a suspension of the machine sees soon that time went on.
+const STEP: Duration = Duration::from_secs(10);
+
 /// The machine's own time.
 pub struct SystemClock {
-    start: Instant,
+    start: Duration,
+}
+
+/// Time since the boot, suspensions included, which `Instant` leaves out.
+fn since_boot() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
 }
 
 impl SystemClock {
     /// The machine's clock, shared.
     pub fn shared() -> Arc<dyn Clock> {
-        Arc::new(Self { start: Instant::now() })
+        Arc::new(Self { start: since_boot() })
     }
 }
 
@@ -42,11 +52,20 @@ impl Clock for SystemClock {
     }
 
     fn monotonic(&self) -> Duration {
-        self.start.elapsed()
+        since_boot().saturating_sub(self.start)
     }
 
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(tokio::time::sleep(duration))
+        let end = self.monotonic().saturating_add(duration);
+        Box::pin(async move {
+            loop {
+                let left = end.saturating_sub(self.monotonic());
+                if left.is_zero() {
+                    return;
+                }
+                tokio::time::sleep(left.min(STEP)).await;
+            }
+        })
     }
 }
 

@@ -27,6 +27,7 @@ mod refusals;
 
 use lives::{Cached, Entry, GRACE};
 pub use lives::{Ends, Lives};
+pub use refusals::KeyError;
 use refusals::Refusals;
 
 /// An intermediate key in use. Zeroized when the cache and the last request have dropped it.
@@ -35,26 +36,6 @@ pub struct NodeKey {
     pub id: IkId,
     /// The key.
     pub ik: Ik,
-}
-
-/// Why there is no key.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-pub enum KeyError {
-    /// The control plane or the KMS cannot be reached: 503.
-    #[error("the key cannot be had now: {0}")]
-    Unavailable(String),
-    /// The same, and after so many seconds it is worth trying again.
-    #[error("the key cannot be had now: {1}")]
-    Later(u32, String),
-    /// The same, and the KMS is not even asked.
-    #[error("the key cannot be had now: {1}")]
-    NotAsked(u32, String),
-    /// The key, or its KEK, may not be used: 403.
-    #[error("the key may not be used: {0}")]
-    Denied(String),
-    /// The control plane knows no such key: what names it is not genuine.
-    #[error("no such key")]
-    Unknown,
 }
 
 /// What the control plane has said of a bucket's keys so far. Whatever was made of a key under another mark is void.
@@ -152,6 +133,9 @@ const MOST: usize = 65_536;
 
 /// Requests to the control plane that may wait at once; more are answered 503.
 const WAITING: usize = 4_096;
+
+/// How long the timer sleeps at most.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// How long a request waits for its key.
 const WAIT: std::time::Duration = std::time::Duration::from_secs(20);
@@ -484,8 +468,8 @@ impl Keys {
     /// The timer: evicts each key when its life ends. Runs until it is dropped.
     pub async fn keep_evicting(&self) {
         loop {
-            // Whatever makes a key end sooner, and whatever comes in, wakes it.
-            let next = self.evict().unwrap_or(Duration::from_secs(3_600));
+            // Whatever makes a key end sooner, and whatever comes in, wakes it; after a suspension it is late by this at most.
+            let next = self.evict().map_or(LOOK, |next| next.min(LOOK));
             tokio::select! {
                 () = tokio::time::sleep(next) => {}
                 () = self.changed.notified() => {}

@@ -131,13 +131,19 @@ class Book:
         return timed
 
     def listing(self, prefix: str = "") -> tuple[Timed, dict[str, int]]:
-        """A listing; with its keys and sizes, which must be those that were acknowledged."""
-        timed = self.ask("LIST", "GET", self.path(), [("list-type", "2"), ("prefix", prefix)])
-        found = {}
-        if timed.status == 200:
-            entries = ElementTree.fromstring(timed.body).findall(f"{SPACE}Contents")
-            found = {entry.findtext(f"{SPACE}Key"): int(entry.findtext(f"{SPACE}Size")) for entry in entries}
-        return timed, found
+        """A listing, all pages of it; with its keys and sizes, which must be those that were acknowledged."""
+        found, more = {}, []
+        while True:
+            timed = self.ask("LIST", "GET", self.path(), [("list-type", "2"), ("prefix", prefix), *more])
+            if timed.status != 200:
+                return timed, found
+            page = ElementTree.fromstring(timed.body)
+            found |= {entry.findtext(f"{SPACE}Key"): int(entry.findtext(f"{SPACE}Size")) for entry in page.findall(f"{SPACE}Contents")}
+            # What is hidden counts on a page: after a thousand uploads one is not all.
+            following = page.findtext(f"{SPACE}NextContinuationToken")
+            if not following:
+                return timed, found
+            more = [("continuation-token", following)]
 
     def create_upload(self, key: str) -> tuple[Timed, str]:
         timed = self.ask("CreateMultipartUpload", "POST", self.path(key), [("uploads", "")])

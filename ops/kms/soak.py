@@ -252,7 +252,7 @@ def main() -> int:
         print(f"  {complaint}")
     if options.results:
         with open(options.results, "w") as file:
-            json.dump({"minutes": options.minutes, "clients": options.clients, "wrong": wrong, "memory_kib": samples, **vars(report)}, file, indent=1)
+            json.dump({"minutes": options.minutes, "clients": options.clients, **vars(report), "wrong": wrong, "memory_kib": samples}, file, indent=1)
             file.write("\n")
     failed = bool(wrong) or not report.verified
     print(f"kms soak: {int(not failed)} passed, {int(failed)} failed")

@@ -88,6 +88,8 @@ pub(super) struct Cache {
     /// Whose IKs come in no more: what was asked of the KMS before they were cut off may be answered after it.
     cut: HashSet<TenantId>,
     barred: HashSet<KeyName>,
+    /// IKs that were wrapped anew while the KMS is asked to open what wrapped them before: what is to be noted instead.
+    moved: HashMap<KeyName, (KekVersion, IkRecord)>,
     /// Tenants' unproved lives that were changed: who asked the KMS before that brings along the old one.
     lives: HashMap<TenantId, u64>,
 }
@@ -101,6 +103,7 @@ impl Cache {
             cut: HashSet::new(),
             barred: HashSet::new(),
             lives: HashMap::new(),
+            moved: HashMap::new(),
         }
     }
 
@@ -135,6 +138,8 @@ impl Cache {
         }
         let unproved_life = self.lives.get(&sample.context.tenant).copied().unwrap_or(unproved_life);
         self.make_room(MAX_KEYS);
+        let moved = self.moved.remove(&name);
+        let (kek, sample) = moved.as_ref().map_or((kek, sample), |(kek, sample)| (kek.clone(), sample));
         let at = self.proofs.get(&kek).map_or(now, |proof| proof.at.max(now));
         let proof = Proof::new(at, sample);
         let times = (proof.due(), proof.at + HARD);
@@ -165,12 +170,16 @@ impl Cache {
         self.metrics.evicted(reason, before - self.keys.len());
     }
 
-    /// It was opened again; counts from when that was asked for. What nobody has asked for goes now, when it can be had again.
+    /// It was opened again; counts from when that was asked for.
     pub(super) fn proved(&mut self, kek: &KekVersion, asked: u64) {
         let Some(proof) = self.proofs.get_mut(kek) else { return };
         (proof.at, proof.degraded, proof.given, proof.retry) = (proof.at.max(asked), false, 0, 0);
         proof.spared = None;
-        self.retain(Eviction::Idle, |_, cached| cached.kek != *kek || asked < cached.used + UNUSED);
+    }
+
+    /// Drops what nobody has asked for under KEK versions that have just been proved: it can be had again.
+    pub(super) fn drop_unused(&mut self, proved: &HashSet<KekVersion>, now: u64) {
+        self.retain(Eviction::Idle, |_, cached| now < cached.used + UNUSED || !proved.contains(&cached.kek));
         self.forget_proofs();
     }
 
@@ -193,6 +202,7 @@ impl Cache {
     /// Drops the IKs of a bucket.
     pub(super) fn forget(&mut self, bucket: BucketId) {
         self.retain(Eviction::Revoked, |(of, _), _| *of != bucket);
+        self.forget_proofs();
     }
 
     /// Drops an IK, and lets it come in no more; or lets it again.
@@ -200,6 +210,7 @@ impl Cache {
         if barred {
             self.barred.insert(name);
             self.retain(Eviction::Revoked, |of, _| *of != name);
+            self.forget_proofs();
         } else {
             self.barred.remove(&name);
         }
@@ -210,6 +221,7 @@ impl Cache {
         if cut {
             self.cut.insert(tenant);
             self.retain(Eviction::Revoked, |(of, _), _| !buckets.contains(of));
+            self.forget_proofs();
         } else {
             self.cut.remove(&tenant);
         }
@@ -222,12 +234,28 @@ impl Cache {
         own.for_each(|(_, cached)| cached.unproved_life = unproved_life);
     }
 
-    /// An IK that was wrapped anew hangs on what wraps it now, which the KMS has just proved.
-    pub(super) fn rebind(&mut self, name: KeyName, kek: KekVersion, sample: &IkRecord, asked: u64) {
+    /// An IK that was wrapped anew hangs on what wraps it now, which the KMS has just proved; `asked_for`: the KMS is opening what
+    /// wrapped it before.
+    pub(super) fn rebind(
+        &mut self,
+        name: KeyName,
+        kek: KekVersion,
+        sample: &IkRecord,
+        asked: u64,
+        asked_for: bool,
+    ) {
+        if asked_for {
+            self.moved.insert(name, (kek.clone(), sample.clone()));
+        }
         let Some(cached) = self.keys.get_mut(&name) else { return };
         let at = self.proofs.get(&kek).map_or(asked, |proof| proof.at.max(asked));
         self.proofs.insert(kek.clone(), Proof::new(at, sample));
         cached.kek = kek;
+    }
+
+    /// Nobody asks the KMS for it any more.
+    pub(super) fn landed(&mut self, name: &KeyName) {
+        self.moved.remove(name);
     }
 
     /// Drops what is over at `now`, and says when the next is.
@@ -369,7 +397,9 @@ mod tests {
         let (mut cache, metrics) = with_keys(0..2);
         cache.proved(&("kms/key".to_owned(), "1".to_owned()), NOW + UNUSED - 1);
         assert!(cache.get(name(1), NOW + UNUSED - 1).is_some());
-        cache.proved(&("kms/key".to_owned(), "1".to_owned()), NOW + UNUSED);
+        let kek = ("kms/key".to_owned(), "1".to_owned());
+        cache.proved(&kek, NOW + UNUSED);
+        cache.drop_unused(&HashSet::from([kek]), NOW + UNUSED);
         assert!(evicted(&metrics, "idle", 1) && cache.len() == 1);
         assert_eq!(cache.evict(NOW + UNUSED + HARD - 1), Some(NOW + UNUSED + HARD));
         // Nobody tried to prove it meanwhile, and nobody does.
@@ -387,6 +417,7 @@ mod tests {
         assert!(cache.get(name(0), NOW + UNUSED - 1).is_some());
         cache.proved(&kek, NOW + UNUSED);
         let last = NOW + 2 * UNUSED - 1;
+        cache.drop_unused(&HashSet::new(), last);
         assert_eq!((cache.evict(last), cache.len()), (Some(NOW + UNUSED + HARD), 1));
         assert!(cache.get(name(0), last).is_some());
     }

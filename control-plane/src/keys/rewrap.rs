@@ -4,16 +4,12 @@
 //! done when its entry says so, and doing one twice harms nobody. Work waits while its tenant's keys are cut off, and while
 //! the KMS does not answer; each tenant's is a task of its own, so that one KMS holds up nobody else's.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use sealgate_envelope::{IkId, TenantId};
 use sealgate_kms::Kms;
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::task::JoinSet;
 
 use super::{
     KeyService,
@@ -31,9 +27,6 @@ use crate::{
 
 /// Records that the KMS works on at once.
 const BATCH: usize = 16;
-/// Records of all tenants that are wrapped anew at once towards one KMS provider: a part of what its layer lets through, so that
-/// whoever rotates a hundred tenants sends no reader away.
-const AT_ONCE: usize = 16;
 /// After this a KMS that did not answer is asked again, first; twice as long each time, up to a minute.
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_MOST: Duration = Duration::from_secs(60);
@@ -46,6 +39,8 @@ enum Went {
     On,
     /// There is more when something changes, at the latest after this.
     Wait(Duration),
+    /// A KMS refused, or did not answer: there is more after a pause.
+    Failed,
     /// There is no more.
     Done,
 }
@@ -117,7 +112,7 @@ impl KeyService {
                 Ok(true) => self
                     .destroy_all(tenant, kms)
                     .await
-                    .map(|left| if left { Went::Wait(retry) } else { Went::Done }),
+                    .map(|left| if left { Went::Failed } else { Went::Done }),
                 Ok(false) => self.stretch(tenant).await,
                 Err(error) => Err(error),
             };
@@ -128,6 +123,7 @@ impl KeyService {
                     continue;
                 }
                 Ok(Went::Wait(wait)) => (wait, false),
+                Ok(Went::Failed) => (retry, true),
                 Err(Error::Denied(_) | Error::NotFound(_)) => return,
                 Err(error) => {
                     tracing::warn!(%tenant, %error, "the work on a tenant's keys waits");
@@ -137,9 +133,27 @@ impl KeyService {
             retry = (retry * 2).min(RETRY_MOST);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                // No news of anything else brings back a KMS that did not answer.
+                // No news of anybody else brings back a KMS that did not answer.
+                () = self.changed(tenant), if failed => {}
                 Ok(()) = changes.changed(), if !failed => {}
                 Ok(()) = reports.changed(), if !failed => {}
+            }
+        }
+    }
+
+    /// Ends when the tenant was changed: cut off, shredded, moved.
+    async fn changed(&self, tenant: TenantId) {
+        let mut changes = self.registry.changes();
+        changes.mark_unchanged();
+        let before = self.registry.tenant(tenant).ok();
+        loop {
+            let now = self.registry.tenant(tenant).ok();
+            let same = match (&before, &now) {
+                (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+                (before, now) => before.is_none() && now.is_none(),
+            };
+            if !same || changes.changed().await.is_err() {
+                return;
             }
         }
     }
@@ -160,16 +174,12 @@ impl KeyService {
         let outdated: Vec<Found> =
             found.into_iter().filter(|found| found.entry.generation < generation).collect();
         let mut job = job;
-        let turns = self.turns(&tenant.kek);
         for batch in outdated.chunks(BATCH.min(job.rate as usize)) {
             let asked = self.clock.steady();
             let pace = Duration::from_secs_f64(batch.len() as f64 / f64::from(job.rate));
             let started = tokio::time::Instant::now();
-            let answers = batch.iter().map(|found| async {
-                let _turn = turns.acquire().await;
-                self.unwrapper.rewrap(&found.record, &tenant.kek).await
-            });
-            let answers = join_all(answers).await;
+            let answers =
+                join_all(batch.iter().map(|found| self.unwrapper.rewrap(&found.record, &tenant.kek))).await;
             let mut done = Vec::new();
             let mut away = None;
             for (found, answer) in batch.iter().zip(answers) {
@@ -206,14 +216,6 @@ impl KeyService {
         }
         self.commit_batch(job, Vec::new(), 0).await?;
         Ok(Went::On)
-    }
-
-    /// The turns of work towards the provider of a KEK.
-    fn turns(&self, kek: &str) -> Arc<Semaphore> {
-        let provider = kek.split_once('/').map_or(kek, |(provider, _)| provider);
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = turns.entry(provider.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE)));
-        Arc::clone(own)
     }
 
     async fn commit_batch(

@@ -7,7 +7,6 @@ use std::{
 
 use sealgate_envelope::{BucketId, IkContext, IkId, IkRecord};
 use sealgate_kms::{Kms, Sample};
-use tokio::sync::Semaphore;
 
 use super::{
     ACTIVE_GRACE, ACTIVE_LIFE, GRACE_PORTION, HARD, PROVE_AFTER,
@@ -57,8 +56,6 @@ pub(crate) struct KeyService {
     pub(super) clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     making: Mutex<HashMap<BucketId, Arc<tokio::sync::Mutex<()>>>>,
-    /// Of the work in the background, by provider.
-    pub(super) turns: Mutex<HashMap<String, Arc<Semaphore>>>,
     unopened: Unopened,
     pub(super) looks: Looks,
     pub(super) reports: Reports,
@@ -80,7 +77,6 @@ impl KeyService {
             clock,
             metrics,
             making: Mutex::new(HashMap::new()),
-            turns: Mutex::new(HashMap::new()),
             unopened: Unopened::default(),
             looks: Looks::default(),
             reports: Reports::default(),
@@ -375,16 +371,17 @@ impl KeyService {
         self.registry.tenant(bucket.tenant)?.usable()?;
         self.usable(&self.entry(bucket.id, id).await?)?;
         let (now, wall) = (self.clock.steady(), self.clock.now());
-        if held.degraded {
+        // By the same time as all below.
+        let degraded = now >= held.proved + HARD;
+        if degraded {
             tracing::warn!(target: "audit", bucket = %bucket.id, ik = %id, kek = held.kek.0, "served unproved");
             self.metrics.degraded();
         }
         // While its KMS is away a key is handed on in small portions, so that a denial is not outlived by an hour.
         let left = held.hard_until.saturating_sub(now);
-        let portion =
-            if held.degraded || now >= held.proved + PROVE_AFTER { HARD - PROVE_AFTER } else { HARD };
+        let portion = if now >= held.proved + PROVE_AFTER { HARD - PROVE_AFTER } else { HARD };
         // A proof that was tried early, and failed, makes nothing longer.
-        let portion = if held.degraded { portion } else { portion.min(held.proved + HARD - now) };
+        let portion = if degraded { portion } else { portion.min((held.proved + HARD).saturating_sub(now)) };
         // Past its day it goes on for want of a new one: nodes ask again soon, and not at each write.
         let active_last = created + ACTIVE_LIFE + ACTIVE_GRACE;
         let active_until = match created + ACTIVE_LIFE {

@@ -17,7 +17,7 @@ use futures_util::{
 use sealgate_envelope::{BucketId, Ik, IkContext, IkRecord, TenantId};
 use sealgate_kms::{Cause, Kms, KmsError};
 use subtle::ConstantTimeEq as _;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::cache::{Cache, Held, KekVersion, KeyName, Owner};
 use crate::{
@@ -29,6 +29,9 @@ use crate::{
 /// How long a call may take at the very most. The layer around a remote KMS ends it after 1.5 s; this is for a [`Kms`] without
 /// that layer, and within what a node waits.
 const KMS_TIMEOUT: Duration = Duration::from_secs(2);
+/// Records of all tenants that are wrapped anew at once at one KMS provider: a part of what its layer lets through, so that whoever
+/// rotates a hundred tenants sends no reader away.
+const AT_ONCE: usize = 16;
 /// What a timer sleeps at most: a machine that was suspended sees soon that time went on.
 const STEP: u64 = 10;
 /// Proofs at a time.
@@ -42,6 +45,8 @@ pub(crate) struct Unwrapper {
     metrics: Arc<Metrics>,
     cache: Mutex<Cache>,
     flights: Mutex<HashMap<KeyName, Flight>>,
+    /// Of the work in the background, by provider.
+    turns: Mutex<HashMap<String, Arc<Semaphore>>>,
     to_prove: Timer,
     to_evict: Timer,
 }
@@ -85,7 +90,8 @@ impl Timer {
 impl Unwrapper {
     pub(super) fn new(kms: Arc<dyn Kms>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         let (cache, flights) = (Mutex::new(Cache::new(Arc::clone(&metrics))), Mutex::new(HashMap::new()));
-        Self { kms, clock, metrics, cache, flights, to_prove: Timer::default(), to_evict: Timer::default() }
+        let (to_prove, to_evict) = (Timer::default(), Timer::default());
+        Self { kms, clock, metrics, cache, flights, turns: Mutex::default(), to_prove, to_evict }
     }
 
     /// The IK of a record, from the cache or the KMS.
@@ -176,13 +182,25 @@ impl Unwrapper {
         self.kms.version_of(&context.kek, &context.kek_version, &record.wrapped)
     }
 
+    /// A turn at the provider of a KEK, for work in the background. One at a time: whoever holds one waits for no other.
+    async fn turn(&self, kek: &str) -> Result<OwnedSemaphorePermit, KmsError> {
+        let provider = kek.split_once('/').map_or(kek, |(provider, _)| provider).to_owned();
+        let turns = Arc::clone(
+            lock(&self.turns).entry(provider).or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE))),
+        );
+        turns.acquire_owned().await.map_err(|_| KmsError::Unsupported("the control plane stops".to_owned()))
+    }
+
     /// Wraps a record's IK under the newest version of `kek`. What comes of it is opened once before anybody relies on it.
     pub(super) async fn rewrap(&self, record: &IkRecord, kek: &str) -> Result<Rewrapped, KmsError> {
         let old = &record.context;
         let out_of_bounds = |_| KmsError::Unsupported("the KEK's reference is out of bounds".to_owned());
         let bytes = old.to_bytes().map_err(out_of_bounds)?;
         self.metrics.kms(KmsCall::Unwrap);
+        let turn = self.turn(&old.kek).await?;
         let ik = bounded(self.kms.unwrap(&old.kek, &old.kek_version, &bytes, &record.wrapped)).await?;
+        drop(turn);
+        let _turn = self.turn(kek).await?;
         let mut context = IkContext { kek: kek.to_owned(), ..old.clone() };
         context.kek_version = bounded(self.kms.current_version(kek)).await?;
         let bytes = context.to_bytes().map_err(out_of_bounds)?;
@@ -201,8 +219,10 @@ impl Unwrapper {
     /// What was wrapped anew and committed, `asked` being from before the KMS was: keys in memory hang on it from now on.
     pub(super) fn rebind(&self, rewrapped: &Rewrapped, asked: u64) {
         let context = &rewrapped.record.context;
-        let kek = (context.kek.clone(), rewrapped.version.clone());
-        lock(&self.cache).rebind((context.bucket, context.ik), kek, &rewrapped.record, asked);
+        let (name, kek) = ((context.bucket, context.ik), (context.kek.clone(), rewrapped.version.clone()));
+        let flights = lock(&self.flights);
+        lock(&self.cache).rebind(name, kek, &rewrapped.record, asked, flights.contains_key(&name));
+        drop(flights);
         self.changed();
     }
 
@@ -286,11 +306,15 @@ impl Unwrapper {
             // Side by side: one KMS that is slow must not let another's proofs come too late.
             let proofs = stream::iter(due).map(|(kek, sample)| {
                 let this = Arc::clone(self);
-                async move { this.prove(&kek, &sample).await }
+                async move { this.prove(&kek, &sample).await.then_some(kek) }
             });
-            proofs.buffer_unordered(PROOFS).collect::<()>().await;
+            let proved: Vec<_> = proofs.buffer_unordered(PROOFS).collect().await;
+            let proved: HashSet<_> = proved.into_iter().flatten().collect();
             let next = {
-                let cache = lock(&self.cache);
+                let mut cache = lock(&self.cache);
+                if !proved.is_empty() {
+                    cache.drop_unused(&proved, self.clock.steady());
+                }
                 self.to_prove.set(cache.next())
             };
             self.to_prove.wait(next, &*self.clock).await;
@@ -307,7 +331,8 @@ impl Unwrapper {
         }
     }
 
-    async fn prove(&self, kek: &KekVersion, sample: &IkRecord) {
+    /// Whether the KMS opened it.
+    async fn prove(&self, kek: &KekVersion, sample: &IkRecord) -> bool {
         self.metrics.kms(KmsCall::Prove);
         let asked = self.clock.steady();
         let context = &sample.context;
@@ -316,7 +341,7 @@ impl Unwrapper {
             self.kms.unwrap(&context.kek, &context.kek_version, &bytes, &sample.wrapped).await
         };
         let result = bounded(opened).await;
-        let mut cache = lock(&self.cache);
+        let (mut cache, opened) = (lock(&self.cache), result.is_ok());
         match result {
             Ok(_) => cache.proved(kek, asked),
             Err(error @ (KmsError::Denied(_) | KmsError::NotFound(_))) => {
@@ -329,6 +354,7 @@ impl Unwrapper {
                 cache.unreachable(kek, self.clock.steady());
             }
         }
+        opened
     }
 }
 
@@ -340,7 +366,9 @@ struct Landing<'a> {
 
 impl Drop for Landing<'_> {
     fn drop(&mut self) {
-        lock(&self.of.flights).remove(&self.name);
+        let mut flights = lock(&self.of.flights);
+        flights.remove(&self.name);
+        lock(&self.of.cache).landed(&self.name);
     }
 }
 

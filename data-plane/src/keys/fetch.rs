@@ -226,7 +226,9 @@ impl Fetch<'_> {
         };
         let active = match key.state() {
             wire::KeyState::Active if wanted.is_none() => {
-                Some(Active { until: key.active_until, last: key.active_last })
+                // A control plane of before does not say it.
+                let last = key.active_last.max(key.active_until);
+                Some(Active { until: key.active_until, last })
             }
             wire::KeyState::Active | wire::KeyState::DecryptOnly => None,
             wire::KeyState::Unspecified => return Err(unusable()),

@@ -10,7 +10,27 @@ use std::time::Duration;
 
 use sealgate_envelope::ids::BucketId;
 
-use super::{KeyError, Wanted};
+use super::Wanted;
+
+/// Why there is no key.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum KeyError {
+    /// The control plane or the KMS cannot be reached: 503.
+    #[error("the key cannot be had now: {0}")]
+    Unavailable(String),
+    /// The same, and after so many seconds it is worth trying again.
+    #[error("the key cannot be had now: {1}")]
+    Later(u32, String),
+    /// The same, and the KMS is not even asked.
+    #[error("the key cannot be had now: {1}")]
+    NotAsked(u32, String),
+    /// The key, or its KEK, may not be used: 403.
+    #[error("the key may not be used: {0}")]
+    Denied(String),
+    /// The control plane knows no such key: what names it is not genuine.
+    #[error("no such key")]
+    Unknown,
+}
 
 /// How long one is kept.
 const KEPT: Duration = Duration::from_secs(1);

@@ -39,6 +39,8 @@ pub(super) struct LookedAfter<'a> {
     address: &'a Address,
     /// What callers need not find out: by the operations' numbers.
     covered: [bool; Operation::ALL.len()],
+    /// What there were no parts for, since another operation does not work.
+    wanting: [bool; Operation::ALL.len()],
 }
 
 impl LookedAfter<'_> {
@@ -46,6 +48,14 @@ impl LookedAfter<'_> {
     pub(super) fn probed(&mut self, operation: Operation) {
         if let Some(covered) = self.covered.get_mut(operation as usize) {
             *covered = true;
+        }
+    }
+
+    /// The operation could not be probed, since the one before it failed. Callers find out every other time: else it would stay open
+    /// where that one is broken for good, and they would wait for it each time.
+    pub(super) fn wanting(&mut self, operation: Operation) {
+        if let Some(wanting) = self.wanting.get_mut(operation as usize) {
+            *wanting = true;
         }
     }
 
@@ -59,16 +69,29 @@ impl Drop for LookedAfter<'_> {
     fn drop(&mut self) {
         let now = self.address.start.elapsed();
         let mut known = self.address.lock();
-        (known.looking, known.looked) = (None, self.covered.map(|covered| covered.then_some(now)));
+        known.looking = None;
+        for (number, known) in known.looks.iter_mut().enumerate() {
+            let (covered, wanting) = (self.covered[number], self.wanting[number]);
+            let left = wanting && !covered && !known.left;
+            *known = Look { at: (covered || wanting && !left).then_some(now), left };
+        }
     }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Look {
+    /// When it was probed, or needed no probe.
+    at: Option<Duration>,
+    /// It was left to callers for want of another operation.
+    left: bool,
 }
 
 struct Known {
     breakers: [Breaker; Operation::ALL.len()],
     /// It is being looked after, at the longest until then: callers' probes do not come between.
     looking: Option<Duration>,
-    /// When it was looked after last, each operation: what nobody could probe is left to callers, or it would never close.
-    looked: [Option<Duration>; Operation::ALL.len()],
+    /// How it was looked after last, each operation: what nobody could probe is left to callers, or it would never close.
+    looks: [Look; Operation::ALL.len()],
     standby: Option<Instant>,
     succeeded: Option<Instant>,
     failed: Option<(Instant, String)>,
@@ -78,8 +101,8 @@ impl Address {
     pub(super) fn new(kms: Arc<dyn Kms>, label: String, settings: &BreakerSettings, seed: u64) -> Self {
         let breakers =
             Operation::ALL.map(|operation| Breaker::new(settings.clone(), seed ^ operation as u64));
-        let looked = [None; Operation::ALL.len()];
-        let known = Known { breakers, looking: None, looked, standby: None, succeeded: None, failed: None };
+        let looks = [Look::default(); Operation::ALL.len()];
+        let known = Known { breakers, looking: None, looks, standby: None, succeeded: None, failed: None };
         Self { kms, label, start: Instant::now(), known: Mutex::new(known) }
     }
 
@@ -111,7 +134,8 @@ impl Address {
             return None;
         }
         known.looking = Some(now + LOOKING);
-        Some(LookedAfter { address: self, covered: [false; Operation::ALL.len()] })
+        let none = [false; Operation::ALL.len()];
+        Some(LookedAfter { address: self, covered: none, wanting: none })
     }
 
     /// What [`Self::admit`] would refuse with now.
@@ -209,7 +233,7 @@ impl Known {
 
     fn refuses(&self, operation: Operation, now: Duration) -> Option<Duration> {
         let breaker = self.breaker(operation)?;
-        let looked = self.looked.get(operation as usize).copied().flatten();
+        let looked = self.looks.get(operation as usize).and_then(|look| look.at);
         let looked = || looked.is_some_and(|at| now < at + LOOKED_AFTER);
         let busy = || self.probed(now) || self.looking.is_some_and(|until| now < until) || looked();
         breaker.refuses(now).or_else(|| (breaker.phase() != Phase::Closed && busy()).then_some(AFTER_PROBE))

@@ -62,7 +62,7 @@ impl Resilient {
     pub async fn examine(&self, sample: &Sample) -> Result<(), KmsError> {
         let layer = self.layer();
         let mut any = Err(layer.refused(READY_WITHIN));
-        let mut fit = Vec::new();
+        let (mut fit, mut guards) = (Vec::new(), Vec::new());
         for (number, address) in layer.addresses.iter().enumerate() {
             // A caller's probe that is under way finds out by itself.
             let Some(mut looked_after) = address.look_after() else { continue };
@@ -73,10 +73,13 @@ impl Resilient {
             } else {
                 looked_after.not_ready();
             }
+            // All are looked after until the last was: one after the other takes longer than a mark holds.
+            guards.push(looked_after);
             if any.is_err() {
                 any = ready;
             }
         }
+        drop(guards);
         // What says of itself that it does not work is not asked for more.
         any?;
         match sample {
@@ -132,15 +135,24 @@ impl Layer {
         self.probes(Operation::CurrentVersion, number, |kms| kms.current_version(kek)).await;
         // The parts for the others, by whichever address gives them.
         let Ok(key) = random() else { return };
-        let version = self.call(Operation::CurrentVersion, |kms| kms.current_version(kek)).await;
-        let Ok(version) = version else { return };
+        let current = self.call(Operation::CurrentVersion, |kms| kms.current_version(kek)).await;
+        let version = match (current, sample) {
+            (Ok(version), _) => version,
+            // One that may decrypt and no more, say.
+            (Err(error), Sample::Record { version, .. }) if !error.is_transient() => version.clone(),
+            _ => {
+                done.wanting(Operation::Wrap);
+                done.wanting(Operation::Unwrap);
+                return;
+            }
+        };
         done.probed(Operation::Wrap);
         self.probes(Operation::Wrap, number, |kms| kms.wrap(kek, &version, CONTEXT, &key)).await;
         if address.closed(Operation::Unwrap) || matches!(sample, Sample::Record { .. }) {
             return;
         }
         let wrapped = self.call(Operation::Wrap, |kms| kms.wrap(kek, &version, CONTEXT, &key)).await;
-        let Ok(wrapped) = wrapped else { return };
+        let Ok(wrapped) = wrapped else { return done.wanting(Operation::Unwrap) };
         done.probed(Operation::Unwrap);
         self.probes(Operation::Unwrap, number, |kms| kms.unwrap(kek, &version, CONTEXT, &wrapped)).await;
     }
@@ -179,7 +191,8 @@ impl Layer {
         for _ in 0..PROBES {
             let Some(attempt) = self.probe(operation, number) else { return };
             let deadline = Instant::now() + self.total(operation);
-            if self.ask(attempt, deadline, &ask).await.is_err() {
+            // That a key is refused is an answer.
+            if self.ask(attempt, deadline, &ask).await.is_err_and(|failed| failed.error.is_transient()) {
                 return;
             }
         }
