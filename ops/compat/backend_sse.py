@@ -73,6 +73,29 @@ def a_kms_key_is_named(t):
 
 
 @case
+def clients_are_not_told_the_storages_key(t):
+    p = proxied.of(t)
+    context = p.context
+
+    def encrypted(exchange):
+        answer = exchange.forward()
+        answer.set(ALGORITHM, "aws:kms")
+        answer.set(KMS_KEY, KEY)
+        exchange.tell(answer)
+
+    with p.proxy.lying(lambda request: encrypted if stores(request) or request.method in ("HEAD", "GET") else None):
+        answers = {"PUT": context.s3.put_object(Bucket=context.bucket, Key="told", Body=b"x")}
+        source = {"Bucket": context.bucket, "Key": "told"}
+        answers["copy"] = context.s3.copy_object(Bucket=context.bucket, Key="told-copy", CopySource=source)
+        answers["HEAD"] = context.s3.head_object(**source)
+        answers["GET"] = context.s3.get_object(**source)
+        answers["create"] = context.s3.create_multipart_upload(Bucket=context.bucket, Key="told-upload")
+        true(len(p.proxy.touched) >= 5, "the storage told less")
+    for what, answer in answers.items():
+        equal((answer.get("ServerSideEncryption"), answer.get("SSEKMSKeyId")), ("AES256", None), f"the answer to {what}")
+
+
+@case
 def without_the_rule_the_policy_refuses(t):
     p = proxied.of(t)
     p.context.put("before")

@@ -213,6 +213,20 @@ def authorization_headers_that_are_none(t):
 
 
 @case
+def what_was_told_of_another_object_is_ignored(t):
+    """AWS SDK for Java v1 and s3cmd send back all that they were told; Trino asks every listing for RestoreStatus."""
+    told = {"x-amz-version-id": "null", "x-amz-request-id": "1", "x-amz-id-2": "2", "x-amz-expiration": 'expiry-date="x"', "x-amz-restore": 'ongoing-request="false"',
+            "x-amz-replication-status": "COMPLETED", "x-amz-tagging-count": "2", "x-amz-mp-parts-count": "3", "x-amz-server-side-encryption": "AES256"}
+    if not t.target.is_gateway:
+        del told["x-amz-server-side-encryption"]
+    equal(t.raw.request("PUT", t.path("echoed"), headers=told, body=b"x").status, 200, "status")
+    equal(t.get("echoed"), b"x", "body")
+    for query in ([], [("list-type", "2")]):
+        found = t.raw.request("GET", f"/{t.bucket}", [*query, ("prefix", "echoed")], {"x-amz-optional-object-attributes": "RestoreStatus"})
+        true(found.status == 200 and b"<Key>echoed</Key>" in found.body and b"RestoreStatus" not in found.body, f"listing {query}: {found}")
+
+
+@case
 def what_asks_for_encryption(t):
     put = t.s3.put_object(Bucket=t.bucket, Key="sse", Body=b"x", ServerSideEncryption="AES256")
     if t.target.is_gateway:

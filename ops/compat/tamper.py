@@ -108,7 +108,10 @@ def an_upload_record_that_is_another(t):
         for request in (lambda: upload.part(2, b"never"), upload.list, lambda: upload.complete([1])):
             with raises("ObjectIntegrityError", status=422):
                 request()
-        true(metric(t.target, METRIC) >= before + 3, f"{METRIC} did not rise: {what}")
+        counted = metric(t.target, METRIC)
+        true(counted >= before + 3, f"{METRIC} did not rise: {what}")
+        shown = t.s3.list_multipart_uploads(Bucket=t.bucket, Prefix="record/")["Uploads"]
+        equal((sorted(entry["Key"] for entry in shown), metric(t.target, METRIC)), (["record/1", "record/2"], counted), f"uploads listed, and {METRIC}: {what}")
         equal(t.keys("record/1"), [], f"keys: {what}")
     found.write(names["r"], genuine)
     equal([part["PartNumber"] for part in upload.list()["Parts"]], [1], "parts with the genuine record")

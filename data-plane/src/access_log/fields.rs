@@ -11,6 +11,10 @@ const MAX_QUOTED: usize = 2_048;
 const SIGNING: &[&str] =
     &["x-amz-signature", "x-amz-credential", "x-amz-security-token", "signature", "awsaccesskeyid"];
 
+/// Beginnings of headers that stand in a presigned query and that no log has when they are headers: metadata is sealed, a
+/// code of MFA and a lock's token are secrets.
+const SECRET: &[&str] = &["x-amz-meta-", "x-amz-mfa", "x-amz-bucket-object-lock-token"];
+
 /// Parameters that say nothing of the operation.
 const COMMON: &[&str] = &["x-id", "versionid", "prefix", "delimiter", "max-keys", "encoding-type"];
 
@@ -51,7 +55,7 @@ pub(super) fn operation(name: &str, method: &Method, query: &str, has_key: bool)
     format!("REST.{verb}.{resource}")
 }
 
-/// Path and query as sent, without what signs.
+/// Path and query as sent, without what signs or is secret.
 pub(super) fn uri(uri: &Uri) -> String {
     let mut out = uri.path().to_owned();
     for (at, pair) in uri.query().into_iter().flat_map(|query| query.split('&')).enumerate() {
@@ -59,7 +63,8 @@ pub(super) fn uri(uri: &Uri) -> String {
         let name = pair.split_once('=').map_or(pair, |(name, _)| name);
         // A name may be escaped to pass for another one.
         let plain = percent_encoding::percent_decode_str(name).decode_utf8_lossy().to_ascii_lowercase();
-        if SIGNING.contains(&plain.as_str()) || plain.contains("customer-key") {
+        let secret = SECRET.iter().any(|start| plain.starts_with(start));
+        if secret || SIGNING.contains(&plain.as_str()) || plain.contains("customer-key") {
             out.push_str(name);
             out.push_str("=REDACTED");
         } else {
@@ -74,7 +79,8 @@ pub(super) fn referrer(text: &[u8]) -> Vec<u8> {
     let place = text.iter().position(|byte| *byte == b'?');
     let (path, query) = text.split_at(place.unwrap_or(text.len()));
     let plain = percent_encoding::percent_decode(query).decode_utf8_lossy().to_ascii_lowercase();
-    let signs = SIGNING.iter().any(|name| plain.contains(name)) || plain.contains("customer-key");
+    let signs =
+        SIGNING.iter().chain(SECRET).any(|name| plain.contains(name)) || plain.contains("customer-key");
     [path, if signs { b"?REDACTED" } else { query }].concat()
 }
 
@@ -121,6 +127,7 @@ mod tests {
     fn a_referrer_loses_a_query_that_signs() {
         let shown = |text: &str| String::from_utf8(referrer(text.as_bytes())).unwrap();
         assert_eq!(shown("https://h/b/k?a=1&X-Amz-Sign%61ture=abc"), "https://h/b/k?REDACTED");
+        assert_eq!(shown("https://h/b/k?X-Amz-Meta-a=Jo"), "https://h/b/k?REDACTED");
         assert_eq!(shown("https://h/page?tab=2"), "https://h/page?tab=2");
         assert_eq!(shown("https://h/page"), "https://h/page");
     }
@@ -135,6 +142,15 @@ mod tests {
             "/b/k?X-Amz-Signature=REDACTED&prefix=a%20b&x%2Damz%2Dsecurity-token=REDACTED&X-Amz-Credential=REDACTED&versionId=1&Signature=REDACTED"
         );
         assert_eq!(uri(&"/".parse().unwrap()), "/");
+        let shown = uri(
+            &"/b/k?x-amz-meta-Name=Jo&X-Amz-M%66a=1%202&x-amz-bucket-object-lock-token=t&x-amz-acl=private"
+                .parse()
+                .unwrap(),
+        );
+        assert_eq!(
+            shown,
+            "/b/k?x-amz-meta-Name=REDACTED&X-Amz-M%66a=REDACTED&x-amz-bucket-object-lock-token=REDACTED&x-amz-acl=private"
+        );
     }
 
     #[test]

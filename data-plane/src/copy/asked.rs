@@ -184,6 +184,16 @@ pub fn changes_nothing() -> S3Error {
     )
 }
 
+/// What S3 copies at once, counted in plaintext.
+pub const MOST: u64 = 5 << 30;
+
+/// Whether a copy of so many bytes may go through the gateway. Only what the storage copies may be larger than what S3 copies
+/// at once: a copy goes on without its client, and nobody could stop terabytes on their way through a node.
+#[must_use]
+pub fn may_pass(length: u64, stored: u64, max_put: u64) -> bool {
+    stored <= max_put || length <= MOST
+}
+
 /// What a source that is too large for one copy is answered.
 #[must_use]
 pub fn too_large(most: u64) -> S3Error {
@@ -280,5 +290,14 @@ mod tests {
         assert_eq!(of("COPY").unwrap(), Directive::Copy);
         assert_eq!(of("REPLACE").unwrap(), Directive::Replace);
         assert_eq!(of("replace").unwrap_err().code(), Code::InvalidArgument);
+    }
+
+    #[test]
+    fn no_more_goes_through_the_gateway_than_s3_copies_at_once() {
+        use super::{MOST, may_pass};
+        assert!(may_pass(MOST, MOST + 1, MOST), "its ciphertext is longer");
+        assert!(!may_pass(MOST + 1, MOST + 2, MOST));
+        assert!(!may_pass(MOST + 1, MOST + 2, 1 << 20));
+        assert!(may_pass(1 << 40, 1 << 40, 50 << 40), "the filesystem takes it in one step");
     }
 }

@@ -290,8 +290,8 @@ impl Copying<'_> {
         let capabilities = self.backend.capabilities();
         let length = self.source.size();
         let stored = stored_len(encrypted, length)
-            .filter(|stored| *stored <= large::most(capabilities))
-            .ok_or_else(|| asked::too_large(large::most(capabilities)))?;
+            .filter(|stored| asked::may_pass(length, *stored, capabilities.max_put))
+            .ok_or_else(|| asked::too_large(capabilities.max_put.max(asked::MOST)))?;
         let large = self.large(stored);
         let keeps_conditions = match large {
             Some(_) => capabilities.conditional_complete,
@@ -419,7 +419,7 @@ fn answer(copying: &Copying<'_>, made: &CopyOutcome, checksums: &[(Checksum, Opt
     });
     let mut reply = reply::xml(StatusCode::OK, document);
     let headers = reply.headers_mut();
-    headers.extend(described::allowed(&made.headers));
+    headers.extend(described::allowed(&made.headers, encrypted));
     if encrypted {
         described::announce(copying.bucket.suite, headers);
     }

@@ -70,7 +70,7 @@ async fn finish(admitted: Rc<Admitted>, parts: Vec<CompletedPart>) -> Result<Rep
         let (outcome, checksum) = plain::complete(&admitted, &bucket, &backend, key, &parts).await?;
         let shown = checksum.as_ref().map(|checksum| ObjectChecksum { checksum, parts: None });
         let etag = etag::without_quotes(&outcome.etag);
-        return completed(&admitted, key, etag, shown.as_ref(), &outcome);
+        return completed(&admitted, key, etag, shown.as_ref(), &outcome, false);
     }
     let upload_id = admitted.request.query.get("uploadId").unwrap_or_default();
     let upload = load(&admitted, &bucket, &backend, key, upload_id).await?;
@@ -93,7 +93,8 @@ async fn finish(admitted: Rc<Admitted>, parts: Vec<CompletedPart>) -> Result<Rep
         checksum,
         parts: composite.then_some(completing.parts.len()),
     });
-    let mut reply = completed(&admitted, key, &etag::to_client(&outcome.etag), shown.as_ref(), &outcome)?;
+    let etag = etag::to_client(&outcome.etag);
+    let mut reply = completed(&admitted, key, &etag, shown.as_ref(), &outcome, true)?;
     described::announce(upload.keys.suite(), reply.headers_mut());
     Ok(reply)
 }
@@ -105,12 +106,13 @@ fn completed(
     etag: &str,
     checksum: Option<&ObjectChecksum<'_>>,
     outcome: &PutOutcome,
+    encrypted: bool,
 ) -> Result<Reply, S3Error> {
     let host = admitted.header("host").unwrap_or_default();
     let location = format!("{}{}", admitted.worker.node.url(host), admitted.request.raw_path);
     let document = completed_document(&location, admitted.request.need_bucket()?, key, etag, checksum);
     let mut reply = reply::xml(StatusCode::OK, document);
-    reply.headers_mut().extend(described::allowed(&outcome.headers));
+    reply.headers_mut().extend(described::allowed(&outcome.headers, encrypted));
     if let Some(version) = &outcome.version_id {
         reply::set(reply.headers_mut(), "x-amz-version-id", version);
     }

@@ -1,7 +1,5 @@
 //! ListParts, ListMultipartUploads and AbortMultipartUpload.
 
-use std::rc::Rc;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use futures_util::{StreamExt as _, stream};
@@ -12,8 +10,8 @@ use sealgate_envelope::{ChecksumCode, Note, hidden};
 use super::notes::{self, Notes, from_format};
 use super::part::GATEWAY_PART;
 use super::plain;
-use super::uploads::load;
-use crate::backend::{Backend, PartEntry as BackendPart, UploadEntry as BackendUpload, UploadListOptions};
+use super::uploads::{Peeks, load};
+use crate::backend::{PartEntry as BackendPart, UploadEntry as BackendUpload, UploadListOptions};
 use crate::body::Algorithm;
 use crate::gate::{Admitted, no_content};
 use crate::listing::{owner, page_size};
@@ -22,7 +20,6 @@ use crate::s3::error::S3Error;
 use crate::s3::timestamp::unix_millis;
 use crate::s3::xml::uploads::{PartEntry, PartList, UploadEntry, UploadList, list_parts, list_uploads};
 use crate::s3::xml::writer::KeyEncoding;
-use crate::snapshot::Bucket;
 
 /// Upload records that one listing reads at a time.
 const RECORDS_AT_ONCE: usize = 16;
@@ -110,7 +107,9 @@ pub async fn uploads(admitted: &Admitted) -> Result<Reply, S3Error> {
         .map_err(|error| admitted.backend_failed(error))?;
     page.uploads.retain(|upload| !hidden::is_hidden(upload.key.as_bytes()));
     page.common_prefixes.retain(|prefix| !hidden::is_hidden(prefix.as_bytes()));
-    let uploads = stream::iter(page.uploads).map(|upload| entry_of(admitted, &bucket, &backend, upload));
+    let peeks = Peeks::new(admitted, &bucket, backend.as_ref());
+    let uploads =
+        stream::iter(page.uploads).map(|upload| entry_of(&peeks, bucket.encrypts(&upload.key), upload));
     let uploads: Vec<_> = uploads.buffered(RECORDS_AT_ONCE).collect().await;
     let document = list_uploads(&UploadList {
         bucket: admitted.request.need_bucket()?,
@@ -128,21 +127,16 @@ pub async fn uploads(admitted: &Admitted) -> Result<Reply, S3Error> {
     Ok(reply::xml(StatusCode::OK, document))
 }
 
-/// An upload as it is listed: what its checksum is to be only its record tells. One that cannot be read leaves it out.
-async fn entry_of(
-    admitted: &Admitted,
-    bucket: &Arc<Bucket>,
-    backend: &Rc<dyn Backend>,
-    upload: BackendUpload,
-) -> UploadEntry {
-    let opened = match bucket.encrypts(&upload.key) {
-        true => load(admitted, bucket, backend, &upload.key, &upload.upload_id).await.ok(),
+/// An upload as it is listed: what its checksum is to be only its record tells.
+async fn entry_of(peeks: &Peeks<'_>, encrypted: bool, upload: BackendUpload) -> UploadEntry {
+    let checksum = match encrypted {
+        true => peeks.checksum(&upload.key, &upload.upload_id).await,
         false => None,
     };
     UploadEntry {
         initiated: unix_millis(upload.initiated),
         storage_class: upload.storage_class,
-        checksum: opened.and_then(|opened| opened.checksum).map(shown),
+        checksum: checksum.map(shown),
         key: upload.key,
         upload_id: upload.upload_id,
     }

@@ -18,6 +18,7 @@ use crate::backend::{
     Backend, BackendError, Conditions, GetOptions, PartEntry as BackendPart, PutOptions, PutOutcome, Upload,
 };
 use crate::body::plan::object_checksum;
+use crate::body::upload::{ChecksumType, told_type};
 use crate::body::{Checksum, ClientBody};
 use crate::etags;
 use crate::gate::Admitted;
@@ -52,7 +53,7 @@ pub async fn create(
         .await
         .map_err(|error| admitted.backend_failed(error))?;
     let mut reply = reply::xml(StatusCode::OK, initiate(admitted.request.need_bucket()?, key, &upload_id));
-    reply.headers_mut().extend(described::allowed(&told));
+    reply.headers_mut().extend(described::allowed(&told, false));
     Ok(reply)
 }
 
@@ -83,7 +84,7 @@ pub async fn upload(
         .map_err(|error| admitted.backend_failed(error))?;
     let (verified, _landing) = outcome.take().ok_or_else(|| S3Error::new(Code::InternalError))?;
     let mut reply = reply::empty(StatusCode::OK);
-    *reply.headers_mut() = described::allowed(&part.headers);
+    *reply.headers_mut() = described::allowed(&part.headers, false);
     reply::set(reply.headers_mut(), "etag", &etags::shown(&part.etag, false));
     if let Some(checksum) = verified.checksum() {
         reply::set(reply.headers_mut(), checksum.algorithm().header(), &checksum.to_base64());
@@ -138,7 +139,7 @@ pub async fn complete(
         return Err(S3Error::not_implemented("a conditional CompleteMultipartUpload on this storage"));
     }
     // Nothing here could tell whether it is right: parts' checksums are not kept. The storage may be able to.
-    let checksum = object_checksum(&admitted.headers)?;
+    let checksum = whole_checksum(&admitted.headers)?;
     let mut told = HeaderMap::new();
     if let Some(checksum) = &checksum {
         reply::set(&mut told, checksum.algorithm().header(), &checksum.to_base64());
@@ -163,6 +164,20 @@ pub async fn complete(
         Err(error) if checksum.is_some() && error.is("BadDigest") => Err(S3Error::new(Code::BadDigest)),
         Err(error) => Err(failed(error)),
     }
+}
+
+/// The checksum that the client tells: of the whole object, since a composite is made of what is not kept.
+fn whole_checksum(headers: &HeaderMap) -> Result<Option<Checksum>, S3Error> {
+    let checksum = object_checksum(headers)?;
+    let told = checksum.as_ref().and_then(|checksum| headers.get(checksum.algorithm().header()));
+    let counts_parts = told.is_some_and(|value| value.as_bytes().contains(&b'-'));
+    if counts_parts || told_type(headers)? == Some(ChecksumType::Composite) {
+        return Err(S3Error::with(
+            Code::InvalidRequest,
+            "Checksums of parts are not kept in plain prefixes: the object's can only be of the type FULL_OBJECT.",
+        ));
+    }
+    Ok(checksum)
 }
 
 /// The backend's parts that the client lists.
@@ -207,5 +222,32 @@ async fn begun_encrypted(
         // A work bucket that is not there yet holds no record.
         Err(error) if error.is("NoSuchKey") || error.is("NotFound") || error.is("NoSuchBucket") => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+    use super::whole_checksum;
+    use crate::s3::error::Code;
+    use http::{HeaderMap, HeaderValue};
+
+    #[test]
+    fn a_composite_is_no_checksum_of_a_plain_object() {
+        let of = |pairs: &[(&'static str, &'static str)]| {
+            let headers =
+                pairs.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)));
+            let told = whole_checksum(&headers.collect::<HeaderMap>());
+            told.map(|checksum| checksum.is_some()).map_err(|error| error.code())
+        };
+        let (crc, kind) = ("x-amz-checksum-crc32", "x-amz-checksum-type");
+        assert_eq!(of(&[]), Ok(false));
+        assert_eq!(of(&[(crc, "y/Q5Jg=="), (kind, "FULL_OBJECT")]), Ok(true));
+        for refused in
+            [&[(crc, "y/Q5Jg==-2")][..], &[(crc, "y/Q5Jg=="), (kind, "COMPOSITE")], &[(kind, "none")]]
+        {
+            assert_eq!(of(refused), Err(Code::InvalidRequest), "{refused:?}");
+        }
     }
 }

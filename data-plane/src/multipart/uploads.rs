@@ -3,6 +3,7 @@
 //! An upload's key goes with the intermediate key that it was opened with: with the end of its life, and with whatever the
 //! control plane takes back. It only does not need that key to be held too, so that parts are taken while the KMS is away.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,6 +28,8 @@ const IDLE: Duration = Duration::from_secs(300);
 const MOST: usize = 10_000;
 /// The largest upload record: 141 bytes, ids, and two strings of bounded length.
 const RECORD_MAX: usize = 4 << 10;
+/// Records that one listing reads at most.
+const PEEKS: usize = 100;
 /// The longest upload id that is looked up.
 const UPLOAD_ID_MAX: usize = 1_024;
 
@@ -76,6 +79,12 @@ impl Uploads {
         }
         entry.used = self.clock.monotonic();
         Some(Arc::clone(&entry.upload))
+    }
+
+    /// The checksum of an upload that is kept. It is not used by that.
+    fn checksum(&self, place: &Place) -> Option<Option<(ChecksumCode, ChecksumType)>> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.get(place).map(|entry| entry.upload.checksum)
     }
 
     /// Keeps an upload that was opened with this intermediate key; a full cache drops the one that was used longest ago. What the
@@ -151,12 +160,7 @@ pub async fn load(
     if let Some(upload) = node.uploads.get(&place) {
         return Ok(upload);
     }
-    let name = UploadName {
-        gateway: admitted.snapshot.gateway,
-        bucket: bucket.id,
-        upload_id: upload_id.to_owned(),
-        key: key.as_bytes().to_vec(),
-    };
+    let name = name_of(admitted, bucket, key, upload_id);
     let record = name.record_name().map_err(|_| S3Error::no_such_upload(upload_id))?;
     let bytes = match backend.get(&bucket.work_bucket, &record.record_key(), GetOptions::default()).await {
         Ok(answer) => pipeline::collect(answer.body, RECORD_MAX)
@@ -177,4 +181,57 @@ pub async fn load(
     });
     node.uploads.insert(bucket.id, key, Arc::clone(&upload), ik.id, mark);
     Ok(upload)
+}
+
+fn name_of(admitted: &Admitted, bucket: &Bucket, key: &str, upload_id: &str) -> UploadName {
+    UploadName {
+        gateway: admitted.snapshot.gateway,
+        bucket: bucket.id,
+        upload_id: upload_id.to_owned(),
+        key: key.as_bytes().to_vec(),
+    }
+}
+
+/// What a listing asks of upload records: a page names a thousand uploads, of which nobody may use one. Records are not
+/// opened, kept or counted as damaged, so what they say is the storage's word, like all of the list.
+pub struct Peeks<'a> {
+    admitted: &'a Admitted,
+    bucket: &'a Bucket,
+    backend: &'a dyn Backend,
+    left: Cell<usize>,
+}
+
+impl<'a> Peeks<'a> {
+    /// For one page.
+    pub fn new(admitted: &'a Admitted, bucket: &'a Bucket, backend: &'a dyn Backend) -> Self {
+        Self { admitted, bucket, backend, left: Cell::new(PEEKS) }
+    }
+
+    /// The checksum that an upload was created with, as far as it can be told. A storage that fails is not asked again.
+    pub async fn checksum(&self, key: &str, upload_id: &str) -> Option<(ChecksumCode, ChecksumType)> {
+        let place = (self.bucket.id, key.to_owned(), upload_id.to_owned());
+        if let Some(known) = self.admitted.worker.node.uploads.checksum(&place) {
+            return known;
+        }
+        let left = self.left.get().checked_sub(1)?;
+        self.left.set(left);
+        let name = name_of(self.admitted, self.bucket, key, upload_id);
+        let record = name.record_name().ok()?.record_key();
+        let read = async {
+            let answer = self.backend.get(&self.bucket.work_bucket, &record, GetOptions::default()).await?;
+            pipeline::collect(answer.body, RECORD_MAX).await
+        };
+        match read.await {
+            Ok(bytes) => {
+                let parsed = UploadRecord::parse(&bytes).ok()?;
+                parsed.checksum().filter(|_| *parsed.name() == name)
+            }
+            // Begun in plain, or by somebody else.
+            Err(error) if error.is("NoSuchKey") => None,
+            Err(_) => {
+                self.left.set(0);
+                None
+            }
+        }
+    }
 }

@@ -40,12 +40,11 @@ pub fn encrypted(admitted: &Admitted, meta: &ObjectMeta, sealed: &Sealed) -> Res
     Ok(headers)
 }
 
-/// Says of an object that it is encrypted with AES-256, as S3 says it of SSE-S3; what the storage says of its own
-/// encryption stands.
+/// Says of an object that it is encrypted with AES-256, as S3 says it of SSE-S3.
 pub fn announce(suite: Suite, headers: &mut HeaderMap) {
     let name = HeaderName::from_static("x-amz-server-side-encryption");
     if suite == Suite::Aes256Gcm {
-        headers.entry(name).or_insert(HeaderValue::from_static(SSE_S3));
+        headers.insert(name, HeaderValue::from_static(SSE_S3));
     }
 }
 
@@ -71,9 +70,6 @@ const FROM_BACKEND: &[&str] = &[
     "x-amz-restore",
     "x-amz-expiration",
     "x-amz-replication-status",
-    "x-amz-server-side-encryption",
-    "x-amz-server-side-encryption-aws-kms-key-id",
-    "x-amz-server-side-encryption-bucket-key-enabled",
     "x-amz-object-lock-mode",
     "x-amz-object-lock-retain-until-date",
     "x-amz-object-lock-legal-hold",
@@ -82,10 +78,17 @@ const FROM_BACKEND: &[&str] = &[
     "x-amz-archive-status",
 ];
 
-/// The headers of a backend's answer that pass to the client of an encrypted object.
-pub fn allowed(headers: &HeaderMap) -> HeaderMap {
+/// Beside these of a plain one. Of an encrypted one they would name a key of the operator's to tenants, who cannot ask for it.
+const ENCRYPTION: &[&str] = &[
+    "x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-server-side-encryption-bucket-key-enabled",
+];
+
+/// The headers of a backend's answer to a write that pass to the client; of an encrypted object, of a read too.
+pub fn allowed(headers: &HeaderMap, encrypted: bool) -> HeaderMap {
     let mut passed = HeaderMap::new();
-    for name in FROM_BACKEND {
+    for name in FROM_BACKEND.iter().chain(ENCRYPTION.iter().filter(|_| !encrypted)) {
         if let Some(value) = headers.get(*name) {
             passed.insert(*name, value.clone());
         }
@@ -94,7 +97,7 @@ pub fn allowed(headers: &HeaderMap) -> HeaderMap {
 }
 
 fn passed(meta: &ObjectMeta, encrypted: bool) -> HeaderMap {
-    let mut headers = if encrypted { allowed(&meta.headers) } else { meta.headers.clone() };
+    let mut headers = if encrypted { allowed(&meta.headers, true) } else { meta.headers.clone() };
     reply::set(&mut headers, "etag", &etags::shown(&meta.etag, encrypted));
     reply::set(&mut headers, "last-modified", &httpdate::fmt_http_date(meta.last_modified));
     reply::set(&mut headers, "accept-ranges", "bytes");
@@ -159,4 +162,27 @@ fn shown_checksum(full: &FullChecksum, parts: usize) -> Option<(&'static str, St
     let checksum = from_format(&full.checksum)?;
     let value = checksum.to_base64();
     Some((checksum.algorithm().header(), if full.composite { format!("{value}-{parts}") } else { value }))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+    use super::{ENCRYPTION, allowed, announce};
+    use http::{HeaderMap, HeaderValue};
+    use sealgate_envelope::Suite;
+
+    #[test]
+    fn the_storages_own_encryption_is_told_of_plain_objects_alone() {
+        let mut told = HeaderMap::new();
+        for name in ENCRYPTION {
+            told.insert(*name, HeaderValue::from_static("aws:kms"));
+        }
+        told.insert("x-amz-storage-class", HeaderValue::from_static("STANDARD_IA"));
+        assert_eq!(allowed(&told, false), told);
+        let mut shown = allowed(&told, true);
+        assert_eq!(shown.keys().collect::<Vec<_>>(), ["x-amz-storage-class"]);
+        announce(Suite::Aes256Gcm, &mut shown);
+        assert_eq!(shown["x-amz-server-side-encryption"], "AES256");
+    }
 }

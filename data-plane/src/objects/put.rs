@@ -113,7 +113,7 @@ pub async fn store(admitted: &Rc<Admitted>, body: Feed, plan: BodyPlan) -> Resul
     // Nothing is acknowledged that was not verified to its end, whatever the storage says.
     let (verified, _landing) = outcome.take().ok_or_else(|| S3Error::new(Code::InternalError))?;
     let mut reply = reply::empty(StatusCode::OK);
-    *reply.headers_mut() = described::allowed(&stored.headers);
+    *reply.headers_mut() = described::allowed(&stored.headers, encrypted);
     if encrypted {
         admitted.worker.node.metrics.buckets.written(&bucket.label, length, length_stored);
         described::announce(bucket.suite, reply.headers_mut());

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::body::checksum::{Algorithm, Checksum};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::request::S3Request;
-use crate::s3::route::{COPY_SOURCE, WITH_BUCKETS, WITH_DELETIONS, WITH_OBJECTS};
+use crate::s3::route::{COPY_SOURCE, Operation, WITH_BUCKETS, WITH_DELETIONS, WITH_OBJECTS, route};
 
 /// Begins the names of user metadata.
 const METADATA: &str = "x-amz-meta-";
@@ -63,17 +63,25 @@ const KNOWN: &[&str] = &[
 /// and for a name that is there twice.
 pub fn merge(request: &mut S3Request, headers: &mut HeaderMap) -> Result<(), S3Error> {
     let mut found = BTreeMap::new();
+    let mut of_nothing = BTreeMap::new();
     for (name, value) in request.query.pairs() {
         let Some(header) = header(name) else { continue };
-        if is_of_nothing(header.as_str(), value) {
-            continue;
-        }
+        let found = if is_of_nothing(header.as_str(), value) { &mut of_nothing } else { &mut found };
         let value = HeaderValue::from_bytes(value.trim_matches([' ', '\t']).as_bytes());
         let value = value.map_err(|_| unfit(&header, "The value cannot stand in a header."))?;
         if found.insert(header.as_str().to_owned(), (header.clone(), value)).is_some() {
             return Err(unfit(&header, "The parameter must be there once."));
         }
     }
+    take(found, headers)?;
+    request.query.retain(|name, _| header(name).is_none());
+    // With other requests than these the body that was there was meant, an empty one too.
+    let has_body = matches!(route(request, headers), Ok(Operation::PutObject | Operation::UploadPart));
+    if has_body { Ok(()) } else { take(of_nothing, headers) }
+}
+
+/// Sets headers, unless they were sent with other values.
+fn take(found: BTreeMap<String, (HeaderName, HeaderValue)>, headers: &mut HeaderMap) -> Result<(), S3Error> {
     for (header, value) in found.into_values() {
         if headers.get_all(&header).iter().any(|sent| sent.as_bytes().trim_ascii() != value.as_bytes()) {
             return Err(S3Error::with(
@@ -83,7 +91,6 @@ pub fn merge(request: &mut S3Request, headers: &mut HeaderMap) -> Result<(), S3E
         }
         headers.insert(header, value);
     }
-    request.query.retain(|name, _| header(name).is_none());
     Ok(())
 }
 
@@ -98,10 +105,13 @@ fn header(parameter: &str) -> Option<HeaderName> {
     if known { HeaderName::try_from(name).ok() } else { None }
 }
 
-/// Whether it is the checksum of no bytes: JS v3 and Go v2 make it of the body that they do not have when they presign. It
-/// says nothing of the one that comes, and S3 passes over it.
+/// Whether it is the CRC of no bytes: JS v3 and Go v2 make it of the body that they do not have when they presign a write. It
+/// says nothing of the one that comes, and S3 passes over it. A digest was asked for, and holds.
 fn is_of_nothing(header: &str, value: &str) -> bool {
-    Algorithm::from_header(header).is_some_and(|algorithm| value == Checksum::of(algorithm, b"").to_base64())
+    let crc = |algorithm: &Algorithm| algorithm.combines();
+    Algorithm::from_header(header)
+        .filter(crc)
+        .is_some_and(|algorithm| value == Checksum::of(algorithm, b"").to_base64())
 }
 
 fn unfit(header: &HeaderName, why: &'static str) -> S3Error {
@@ -215,6 +225,10 @@ mod tests {
             merged("x-amz-checksum-crc32=AAAAAA%3D%3D&x-amz-sdk-checksum-algorithm=CRC32");
         assert!(headers.is_empty());
         assert_eq!(route(&request, &headers).unwrap(), Operation::PutObject);
+        let (_, headers) = merged("x-amz-checksum-crc32=AAAAAA%3D%3D&tagging");
+        assert_eq!(headers["x-amz-checksum-crc32"], "AAAAAA==", "tags are signed with their body");
+        let (_, headers) = merged("x-amz-checksum-sha1=2jmj7l5rSw0yVb%2FvlWAYkK%2FYBwk%3D");
+        assert_eq!(headers.len(), 1, "no SDK makes a digest unasked");
         let (_, headers) = merged("x-amz-checksum-crc32=y%2FQ5Jg%3D%3D");
         assert_eq!(headers["x-amz-checksum-crc32"], "y/Q5Jg==");
     }

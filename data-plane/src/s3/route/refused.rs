@@ -36,9 +36,6 @@ pub const WITH_BUCKETS: &[&str] = &[
 /// Goes to the storage with a deletion.
 pub const WITH_DELETIONS: &[&str] = &["x-amz-bypass-governance-retention", "x-amz-mfa"];
 
-/// Asks listings for more than they say of themselves.
-const OPTIONAL: &str = "x-amz-optional-object-attributes";
-
 /// Refused, where they do not go to the storage, unless the value is one of those that change nothing. Such a value never
 /// goes there: a server that has ACLs or locks switched off would refuse it.
 const UNLESS: &[(&str, &[&str])] = &[
@@ -82,6 +79,36 @@ const OF_WRITES: &[&str] = &[
     "x-amz-tagging-directive",
 ];
 
+/// Of S3's answers. Clients that make an object of what they were told of another send all of it (AWS SDK for Java v1,
+/// s3cmd): it asks for nothing, and S3 ignores it.
+const OF_ANSWERS: &[&str] = &[
+    "x-amz-abort-date",
+    "x-amz-abort-rule-id",
+    "x-amz-access-point-alias",
+    "x-amz-archive-status",
+    "x-amz-bucket-arn",
+    "x-amz-bucket-location-name",
+    "x-amz-bucket-location-type",
+    "x-amz-bucket-region",
+    "x-amz-cf-pop",
+    "x-amz-copy-source-version-id",
+    "x-amz-delete-marker",
+    "x-amz-error-code",
+    "x-amz-error-message",
+    "x-amz-expiration",
+    "x-amz-id-2",
+    "x-amz-missing-meta",
+    "x-amz-mp-parts-count",
+    "x-amz-object-size",
+    "x-amz-replication-status",
+    "x-amz-request-charged",
+    "x-amz-request-id",
+    "x-amz-restore",
+    "x-amz-restore-output-path",
+    "x-amz-tagging-count",
+    "x-amz-version-id",
+];
+
 /// What checks of their own read, whatever follows: those of bodies, of metadata and of encryption.
 const FAMILIES: &[&str] = &["x-amz-checksum-", "x-amz-meta-", "x-amz-server-side-encryption"];
 
@@ -104,11 +131,8 @@ pub(super) fn header(operation: &Operation, headers: &HeaderMap) -> Option<Strin
         | Operation::DeleteObject
         | Operation::DeleteObjects
         | Operation::DeleteBucket => false,
-        // An answer without what was asked for would read as if there was none of it.
-        Operation::ListObjectsV1 | Operation::ListObjectsV2 | Operation::ListObjectVersions => {
-            return Some(OPTIONAL).filter(|name| named(name)).map(|name| format!("the header {name}"));
-        }
-        // Reads change nothing: what is not known asks for nothing here.
+        // Reads change nothing: what is not known asks for nothing here. Listings asked for RestoreStatus have none, as S3's
+        // have none of objects that were never restored.
         _ => return None,
     };
     if let Some(name) = headers.keys().map(http::HeaderName::as_str).find(|name| unknown(name)) {
@@ -140,7 +164,7 @@ pub(super) fn header(operation: &Operation, headers: &HeaderMap) -> Option<Strin
 
 /// Whether no write here knows the header: what it asks to be stored, guarded or held against would not be.
 fn unknown(name: &str) -> bool {
-    let lists = [OF_REQUESTS, OF_WRITES, WITH_OBJECTS, WITH_BUCKETS, WITH_DELETIONS];
+    let lists = [OF_REQUESTS, OF_WRITES, OF_ANSWERS, WITH_OBJECTS, WITH_BUCKETS, WITH_DELETIONS];
     name.starts_with("x-amz-")
         && !lists.iter().any(|list| list.contains(&name))
         && !FAMILIES.iter().any(|family| name.starts_with(family))

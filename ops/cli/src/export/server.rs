@@ -1,8 +1,9 @@
 //! To an S3 server: streamed from one to the other, under the same key, with metadata, content headers and tags. The length and a
 //! checksum of every body go with it; what the server then says of the object is compared.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::fmt::Write as _;
+use std::rc::Rc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::HeaderValue;
@@ -11,6 +12,7 @@ use sealgate_data_plane::backend::s3::S3Backend;
 use sealgate_data_plane::backend::{
     Backend as _, BackendError, Conditions, GetOptions, ObjectMeta, PutOptions, StoredRange, Upload,
 };
+use sealgate_data_plane::body::checksum::{Algorithm, Checksum, Hasher};
 
 use super::manifest::{Line, Of};
 use super::{About, tags};
@@ -86,28 +88,49 @@ impl Server {
         size: u64,
         options: PutOptions,
     ) -> Outcome<()> {
-        // Two versions in a row may be alike: only its id tells the new one.
-        let before = self.newest(to).await.map_err(|error| Failure::s3(to, &error))?;
-        let before = before.and_then(|meta| meta.version_id);
-        let sent = Cell::new(false);
+        let before = RefCell::new(None);
+        let sums = Rc::new(RefCell::new(None::<Vec<Checksum>>));
         let put = source.persist(to, None, size, async |body| {
-            if sent.replace(true)
-                && let Some(there) = self.newest(to).await?
-                && there.version_id != before
-                && (there.size, &there.metadata) == (size, &options.metadata)
-            {
-                return Ok(());
+            let known = before.borrow().clone();
+            match (known, sums.take()) {
+                (None, _) => {
+                    let seen = self.newest(to).await?;
+                    before.replace(Some(seen));
+                }
+                (Some(before), Some(sent)) if self.came(to, &before, &options, &sent).await? => return Ok(()),
+                _ => {}
             }
+            let body = summed(body, Rc::clone(&sums));
             self.backend.put(&to.bucket, &to.key, options.clone(), body).await.map(drop)
         });
         put.await
     }
 
-    /// What is current there; nothing where nothing is, or a delete marker.
-    async fn newest(&self, to: &Location) -> Result<Option<ObjectMeta>, BackendError> {
-        match self.backend.head(&to.bucket, &to.key, GetOptions::default()).await {
-            Ok(meta) => Ok(Some(meta)),
-            Err(error) if error.is("NoSuchKey") || error.is("NotFound") => Ok(None),
+    /// Whether what was sent is current there, and was not before.
+    async fn came(
+        &self,
+        to: &Location,
+        before: &Newest,
+        options: &PutOptions,
+        sent: &[Checksum],
+    ) -> Result<bool, BackendError> {
+        if matches!(before, Newest::Hidden) {
+            return Ok(false);
+        }
+        let Newest::Is(there) = self.newest(to).await? else { return Ok(false) };
+        // Two versions in a row may be alike: only its id tells the new one.
+        let new = before.version_id() != there.version_id.as_deref();
+        Ok(new && there.metadata == options.metadata && is_of(&there, sent))
+    }
+
+    /// What is current there.
+    async fn newest(&self, to: &Location) -> Result<Newest, BackendError> {
+        let options = GetOptions { checksums: true, ..GetOptions::default() };
+        match self.backend.head(&to.bucket, &to.key, options).await {
+            Ok(meta) => Ok(Newest::Is(Box::new(meta))),
+            Err(error) if error.is("NoSuchKey") || error.is("NotFound") => Ok(Newest::Nothing),
+            // S3 says so of what is not there, too, to those who may not list.
+            Err(BackendError::S3 { status: 403, .. }) => Ok(Newest::Hidden),
             Err(error) => Err(error),
         }
     }
@@ -159,6 +182,54 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// What is current in a place.
+#[derive(Clone)]
+enum Newest {
+    Is(Box<ObjectMeta>),
+    /// Nothing, or a delete marker.
+    Nothing,
+    /// Nobody may look.
+    Hidden,
+}
+
+impl Newest {
+    fn version_id(&self) -> Option<&str> {
+        match self {
+            Self::Is(meta) => meta.version_id.as_deref(),
+            Self::Nothing | Self::Hidden => None,
+        }
+    }
+}
+
+/// The checksums that servers tell of an object: those that bodies go with, and the MD5 of ETags.
+const TOLD: [Algorithm; 3] = [Algorithm::Md5, Algorithm::Crc32, Algorithm::Crc64Nvme];
+
+/// A body whose checksums are in `sums` when all of it was sent.
+fn summed(body: Upload, sums: Rc<RefCell<Option<Vec<Checksum>>>>) -> Upload {
+    let length = body.length;
+    let mut hashers = Some(TOLD.map(Hasher::new));
+    let mut seen = 0;
+    let stream = body.stream.inspect_ok(move |piece| {
+        seen += piece.len() as u64;
+        hashers.iter_mut().flatten().for_each(|hasher| hasher.update(piece));
+        if seen == length {
+            sums.replace(hashers.take().map(|hashers| hashers.into_iter().map(Hasher::finish).collect()));
+        }
+    });
+    Upload { length, stream: Box::pin(stream) }
+}
+
+/// Whether the server tells one of these checksums of an object. An ETag that is no MD5 is like none.
+fn is_of(there: &ObjectMeta, sent: &[Checksum]) -> bool {
+    sent.iter().any(|sum| match sum.algorithm() {
+        Algorithm::Md5 => there.etag.trim_matches('"').eq_ignore_ascii_case(&hex::encode(sum.bytes())),
+        other => there
+            .headers
+            .get(other.header())
+            .is_some_and(|told| told.as_bytes() == sum.to_base64().as_bytes()),
+    })
 }
 
 /// Tags as the header has them.
@@ -224,5 +295,49 @@ impl Source<'_> {
             wait *= 4;
         }
         Err(Failure::new(Exit::Unavailable, format!("{to}: not stored")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use bytes::Bytes;
+    use futures_util::{TryStreamExt as _, stream};
+    use http::{HeaderMap, HeaderValue};
+    use sealgate_data_plane::backend::{ObjectMeta, Upload};
+
+    use super::{is_of, summed};
+
+    #[actix_rt::test]
+    async fn a_version_is_known_by_its_checksum() {
+        let sums = Rc::new(RefCell::new(None));
+        for (length, whole) in [(10, false), (9, true)] {
+            let pieces = ["12345", "6789"].map(|piece| Ok(Bytes::from_static(piece.as_bytes())));
+            let body = Upload { length, stream: Box::pin(stream::iter(pieces)) };
+            let sent: Vec<Bytes> = summed(body, Rc::clone(&sums)).stream.try_collect().await.unwrap();
+            assert_eq!(sent.concat(), b"123456789");
+            assert_eq!(sums.borrow().is_some(), whole, "what has not gone is not there");
+        }
+        let sent = sums.take().unwrap();
+        let there = |etag: &str, crc: Option<&'static str>| ObjectMeta {
+            size: 9,
+            etag: etag.to_owned(),
+            last_modified: std::time::SystemTime::UNIX_EPOCH,
+            version_id: None,
+            metadata: std::collections::BTreeMap::default(),
+            headers: crc
+                .map(|value| ("x-amz-checksum-crc32".parse().unwrap(), HeaderValue::from_static(value)))
+                .into_iter()
+                .collect::<HeaderMap>(),
+            part: None,
+        };
+        assert!(is_of(&there("25f9e794323b453885f5181f1b624d0b", None), &sent));
+        assert!(is_of(&there("abc-0", Some("y/Q5Jg==")), &sent));
+        assert!(!is_of(&there("25f9e794323b453885f5181f1b624d0c", Some("AAAAAA==")), &sent));
+        assert!(!is_of(&there("abc-0", None), &sent), "nothing to compare: it is sent again");
     }
 }
