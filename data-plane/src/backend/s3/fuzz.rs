@@ -1,6 +1,7 @@
 //! What the fuzzer may call: the parsers of a storage's answers.
 
 use super::{answer, listing, objects, xml};
+use crate::backend::GetOptions;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Reads a document, or a head with a header a line; `how` chooses the parser.
@@ -32,7 +33,7 @@ fn head(data: &[u8]) {
         }
     }
     let length = answer::content_length(&headers).unwrap_or_default();
-    let _ = answer::object_meta(&headers, length);
+    let _ = answer::object_meta(&headers, length, &GetOptions::default());
     let _ = answer::put_outcome(&headers, None);
     if let Ok((first, last, total)) = answer::content_range(&headers) {
         assert!(first <= last && last < total, "a range that no object has");
