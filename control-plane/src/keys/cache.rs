@@ -88,8 +88,9 @@ pub(super) struct Cache {
     /// Whose IKs come in no more: what was asked of the KMS before they were cut off may be answered after it.
     cut: HashSet<TenantId>,
     barred: HashSet<KeyName>,
-    /// IKs that were wrapped anew while the KMS is asked to open what wrapped them before: what is to be noted instead.
-    moved: HashMap<KeyName, (KekVersion, IkRecord)>,
+    /// IKs that were wrapped anew while the KMS is asked to open what wrapped them before: what is to be noted instead, and when
+    /// the KMS proved it.
+    moved: HashMap<KeyName, (KekVersion, IkRecord, u64)>,
     /// Tenants' unproved lives that were changed: who asked the KMS before that brings along the old one.
     lives: HashMap<TenantId, u64>,
 }
@@ -139,8 +140,9 @@ impl Cache {
         let unproved_life = self.lives.get(&sample.context.tenant).copied().unwrap_or(unproved_life);
         self.make_room(MAX_KEYS);
         let moved = self.moved.remove(&name);
-        let (kek, sample) = moved.as_ref().map_or((kek, sample), |(kek, sample)| (kek.clone(), sample));
-        let at = self.proofs.get(&kek).map_or(now, |proof| proof.at.max(now));
+        let (kek, sample, proved) =
+            moved.as_ref().map_or((kek, sample, now), |(kek, sample, at)| (kek.clone(), sample, *at));
+        let at = self.proofs.get(&kek).map_or(proved, |proof| proof.at.max(proved));
         let proof = Proof::new(at, sample);
         let times = (proof.due(), proof.at + HARD);
         self.proofs.insert(kek.clone(), proof);
@@ -245,7 +247,7 @@ impl Cache {
         asked_for: bool,
     ) {
         if asked_for {
-            self.moved.insert(name, (kek.clone(), sample.clone()));
+            self.moved.insert(name, (kek.clone(), sample.clone(), asked));
         }
         let Some(cached) = self.keys.get_mut(&name) else { return };
         let at = self.proofs.get(&kek).map_or(asked, |proof| proof.at.max(asked));
@@ -420,6 +422,31 @@ mod tests {
         cache.drop_unused(&HashSet::new(), last);
         assert_eq!((cache.evict(last), cache.len()), (Some(NOW + UNUSED + HARD), 1));
         assert!(cache.get(name(0), last).is_some());
+    }
+
+    #[test]
+    fn a_key_that_is_opened_while_it_is_wrapped_anew_hangs_on_its_new_kek_from_when_that_was_proved() {
+        let (mut cache, _) = with_keys(0..0);
+        let version = |number: &str| ("kms/key".to_owned(), number.to_owned());
+        cache.rebind(name(0), version("2"), &record(0), NOW, true);
+        cache.insert(name(0), Arc::new(Ik::generate().unwrap()), version("1"), &record(0), 0, NOW + 5);
+        let held = cache.get(name(0), NOW + 5).unwrap();
+        assert_eq!((held.kek, held.proved), (version("2"), NOW));
+        assert_eq!(cache.due(u64::MAX).len(), 1, "the old one is asked for");
+    }
+
+    #[test]
+    fn a_kek_under_which_nothing_is_held_is_asked_for_nothing() {
+        let tenant = TenantId::from_bytes([1; 16]);
+        for end in [
+            (|cache: &mut Cache, _| cache.forget(name(0).0)) as fn(&mut Cache, TenantId),
+            |cache, _| cache.bar(name(0), true),
+            |cache, tenant| cache.cut(tenant, &HashSet::from([name(0).0]), true),
+        ] {
+            let (mut cache, _) = with_keys(0..1);
+            end(&mut cache, tenant);
+            assert!(cache.due(u64::MAX).is_empty() && cache.sample("kms", &HashSet::new()).is_none());
+        }
     }
 
     #[test]
