@@ -5,7 +5,7 @@ use std::time::Duration;
 use sealgate_kms::{Cause, Kms as _, KmsError, Operation, Phase, Resilient, Sample};
 use tokio::{task::JoinHandle, time::Instant};
 
-use crate::script::{Act, Address, failure, layer, ms, phase, unwrap};
+use crate::script::{Act, Address, failure, layer, ms, phase, server, unwrap};
 
 /// Examines the provider as its health actor does: every 4 to 5 s.
 fn examined(kms: &Resilient) -> JoinHandle<()> {
@@ -129,6 +129,38 @@ async fn a_record_closes_every_breaker_that_keys_need() {
     kms.examine(&record(&[7; 32])).await.unwrap();
     assert!(kms.healthy());
     assert!(Operation::ON_KEYS.into_iter().all(|operation| phase(&kms, 0, operation) == Phase::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_of_a_kek_that_may_only_decrypt_closes_every_breaker_too() {
+    let address = Address::new(|_, _| Act::Fail(failure(Cause::Connect)));
+    let (kms, _) = layer(&[&address]);
+    break_all(&kms).await;
+    address.set(|what, _| match what {
+        "current_version" | "wrap" => Act::Fail(KmsError::Denied("kms/key".to_owned())),
+        _ => Act::Answer,
+    });
+    kms.examine(&record(&[7; 32])).await.unwrap();
+    assert!(kms.healthy(), "{:?}", kms.view());
+}
+
+/// It says that it is ready, and nothing works: what cannot be probed for want of the operation before it is left to callers every
+/// other time, so that it closes where only that one is broken, and they do not wait for it each time.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_probed_is_left_to_callers_every_other_time() {
+    let address = Address::new(|_, _| Act::Fail(failure(Cause::Connect)));
+    let (kms, _) = layer(&[&address]);
+    break_all(&kms).await;
+    address.set(|what, _| if what == "ready" { Act::Answer } else { server() });
+    let mut reached = Vec::new();
+    for _ in 0..6 {
+        let _ = kms.examine(&Sample::Kek("kms/key".to_owned())).await;
+        let before = address.calls("unwrap");
+        assert!(unwrap(&kms).await.0.is_err());
+        reached.push(address.calls("unwrap") > before);
+        tokio::time::sleep(ms(4_000)).await;
+    }
+    assert_eq!(reached, [true, false, true, false, true, false]);
 }
 
 /// An examination that has nothing to probe with, or that never tries what manages keys, must not keep off those who call.
