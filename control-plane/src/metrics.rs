@@ -38,6 +38,8 @@ pub enum Fetch {
     Records,
     /// A record for another bucket.
     Lend,
+    /// A key for the work on a bucket's envelopes.
+    Rewrap,
 }
 
 /// How it ended.
@@ -51,6 +53,19 @@ pub enum Outcome {
     Limited,
     /// The KMS or the store did not answer.
     Unavailable,
+}
+
+impl Outcome {
+    /// How a request ended that failed so.
+    #[must_use]
+    pub fn of(error: &Error) -> Self {
+        match error {
+            Error::Unavailable(_) | Error::Later(..) | Error::NotAsked(..) | Error::Internal(_) => {
+                Self::Unavailable
+            }
+            _ => Self::Refused,
+        }
+    }
 }
 
 /// A call to the KMS.

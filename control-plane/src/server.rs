@@ -177,6 +177,7 @@ impl ControlPlane {
             limiter: limiter(),
             leases: Leases::default(),
             begun: Default::default(),
+            metrics: Arc::clone(&metrics),
         };
         let keys_service =
             KeysService { registry: for_keys, keys, limiter: limiter(), lending: limiter(), metrics };

@@ -254,7 +254,7 @@ fn registry_failed(status: &tonic::Status, name: &str) -> S3Error {
         GrpcCode::AlreadyExists => S3Error::new(Code::BucketAlreadyExists).field("BucketName", name),
         GrpcCode::NotFound => S3Error::no_such_bucket(name),
         GrpcCode::InvalidArgument => S3Error::new(Code::InvalidBucketName).field("BucketName", name),
-        GrpcCode::PermissionDenied | GrpcCode::Unauthenticated => S3Error::new(Code::AccessDenied),
+        GrpcCode::PermissionDenied => S3Error::new(Code::AccessDenied),
         GrpcCode::Aborted => S3Error::new(Code::OperationAborted),
         _ => {
             warn!(code = ?status.code(), reason = status.message(), "the registry of buckets does not answer");

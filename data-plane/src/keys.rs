@@ -292,16 +292,15 @@ impl Keys {
         self.lock().extended == Duration::MAX
     }
 
-    /// A key, or the one for new objects, was asked for and could not be had: what is there of it goes on.
-    fn unreached(&self, bucket: BucketId, wanted: Wanted) {
+    /// A key, or the one for new objects, was asked for and could not be had: what is there of it goes on. Whether something is.
+    fn unreached(&self, bucket: BucketId, wanted: Wanted) -> bool {
         let (mut state, now) = (self.lock(), self.clock.monotonic());
         let id = match wanted {
             Wanted::Id(id) => Some(id),
             Wanted::Active => state.active.get(&bucket).map(|(id, _)| *id),
         };
-        if let Some(entry) = id.and_then(|id| state.entries.get_mut(&(bucket, id))) {
-            entry.unreached(now);
-        }
+        let entry = id.and_then(|id| state.entries.get_mut(&(bucket, id)));
+        entry.map(|entry| entry.unreached(now)).is_some()
     }
 
     /// What the control plane has said so far: to be read before a key is asked for of which more than one request's work is made.
@@ -380,13 +379,6 @@ impl Keys {
             state.active.remove(&bucket);
         }
         if state.entries.remove(&(bucket, id)).is_some() {
-            self.metrics.key_evicted(Eviction::Revoked);
-        }
-    }
-
-    /// Drops a key that the control plane does not know.
-    fn forget(&self, bucket: BucketId, id: IkId) {
-        if self.lock().entries.remove(&(bucket, id)).is_some() {
             self.metrics.key_evicted(Eviction::Revoked);
         }
     }

@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         eprintln!("sealgate-data-plane: core dumps cannot be turned off: {error}");
         return ExitCode::FAILURE;
     }
+    sealgate_data_plane::process::use_small_pages();
     sealgate_data_plane::process::lock_memory();
     match actix_rt::System::new().block_on(run(&arguments)) {
         Ok(()) => ExitCode::SUCCESS,

@@ -15,6 +15,14 @@ pub fn harden() -> std::io::Result<()> {
     Ok(())
 }
 
+/// Switches huge pages off for this process: each is held as a whole for the few KiB that lie in it, which made 150 MiB of a node's 50
+/// under load. A kernel that has none to switch off is none the worse.
+pub fn use_small_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "huge pages cannot be switched off");
+    }
+}
+
 /// Keeps the memory, which holds keys, out of swap, where the system allows: with `CAP_IPC_LOCK`, or where locked memory has no limit.
 /// Pages are locked when they are first used; what is freed is not given back to the system any more. Under a limit nothing is locked,
 /// since an allocation beyond it would fail.

@@ -61,16 +61,22 @@ def denied_within_the_hour(scene):
     eventually(book, 200, "GET with the right given back")
 
 
-@row(seconds=240)
-def a_new_key_is_wanted_while_down(scene):
-    """Down when the active IK's day is over: it goes on, counted as degraded; with the KMS back there is a new one."""
+@row(ci=("decrypts",), seconds=240, all=(fault.REFUSE, ()), decrypts=(fault.ANSWER, ("transit/decrypt",)))
+def a_new_key_is_wanted_while_down(scene, way, only):
+    """Down, or its decrypts alone, when the active IK's day is over: it goes on, counted as degraded; with the KMS back there is a new one."""
     book = scene.dev(faked_clock=True).book("warm")
-    scene.proxy.set(fault.REFUSE)
+    made = lambda: scene.world.control.printed().count("an intermediate key was made")  # noqa: E731
+    assert made() == 1
+    scene.proxy.set(way, answer=fault.MADE_UP, only=only)
     moved(scene, DAY + 60)
     wait(MOVED_SECONDS, lambda: book.put("next-day").status == 200, "PUT with the IK of yesterday")
     assert scene.control_metric("degraded_keys_total") >= 1
+    assert made() == 1, "a key is the bucket's that nobody can be given"
     scene.proxy.set(fault.PASS)
     eventually(book, 200, "GET")
+    # The old one was given for some minutes more.
+    moved(scene, 15 * 60)
+    wait(MOVED_SECONDS, lambda: book.put("with-the-kms-back").status == 200 and made() == 2, "a new key with the KMS back")
 
 
 @row(ci=True, seconds=240)

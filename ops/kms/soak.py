@@ -37,7 +37,7 @@ SAMPLE_SECONDS = 2
 STUCK_SECONDS = 25
 # An allocator's fragments, and listings that get longer: each upload that is over leaves a hidden record for a week. A leak of one KiB a
 # request would be more.
-ROOM_KIB = 48 << 10
+ROOM_KIB = 24 << 10
 SIZES = (0, 1, 4_000, 65_536, 65_537, 200_000)
 REFUSED = (503,)
 NOTHING = "nothing"

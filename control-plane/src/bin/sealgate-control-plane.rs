@@ -44,6 +44,7 @@ fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     process::forbid_core_dumps()?;
+    process::use_small_pages();
     process::lock_memory();
     let config = Config::load(&arguments.config)?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

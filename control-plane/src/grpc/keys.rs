@@ -55,13 +55,7 @@ impl KeysService {
                 tracing::info!(target: "audit", node, serial, operation = ?what, bucket, ik, "key fetch: answered");
             }
             Err(error) => {
-                let outcome = match error {
-                    Error::Unavailable(_) | Error::Later(..) | Error::NotAsked(..) | Error::Internal(_) => {
-                        Outcome::Unavailable
-                    }
-                    _ => Outcome::Refused,
-                };
-                self.metrics.fetch(what, outcome);
+                self.metrics.fetch(what, Outcome::of(error));
                 tracing::warn!(target: "audit", node, serial, operation = ?what, bucket, ik, %error, "key fetch: refused");
             }
         }
@@ -87,7 +81,8 @@ impl v1::keys_server::Keys for KeysService {
             }),
             Err(error) => Err(error),
         };
-        let answer = self.record(&identity, Fetch::Active, &bucket, &[], result)?;
+        let ik = result.as_ref().map_or_else(|_| Vec::new(), named);
+        let answer = self.record(&identity, Fetch::Active, &bucket, &ik, result)?;
         Ok(Response::new(v1::ActiveResponse { answer: Some(answer) }))
     }
 
@@ -153,6 +148,14 @@ impl v1::keys_server::Keys for KeysService {
         };
         let record = self.record(&identity, Fetch::Lend, &bucket, &ik, result)?;
         Ok(Response::new(v1::PlaceRecord { ik_id: ik, record }))
+    }
+}
+
+/// Which IK an answer is about.
+fn named(answer: &v1::active_response::Answer) -> Vec<u8> {
+    match answer {
+        v1::active_response::Answer::Key(key) => key.ik_id.clone(),
+        v1::active_response::Answer::Place(place) => place.ik_id.clone(),
     }
 }
 

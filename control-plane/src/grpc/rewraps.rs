@@ -15,6 +15,7 @@ use crate::{
     actors::Acks,
     identity::Identity,
     keys::{KeyService, Limiter},
+    metrics::{Fetch, Metrics, Outcome},
     registry::{
         Registry, Version,
         records::{Left, RewrapRecord, Tally},
@@ -33,6 +34,7 @@ pub(crate) struct RewrapsService {
     pub(crate) limiter: Limiter,
     pub(crate) leases: Leases,
     pub(crate) begun: Mutex<HashMap<BucketId, Begun>>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// Since when the nodes have to know of the work of a number, and whether all do.
@@ -176,18 +178,22 @@ impl v1::rewraps_server::Rewraps for RewrapsService {
     async fn key(&self, request: Request<v1::RewrapKeyRequest>) -> Result<Response<v1::Key>, Status> {
         let identity = Identity::of(&request, &self.registry)?;
         if !self.limiter.take(&identity.node, self.registry.now()) {
+            self.metrics.fetch(Fetch::Rewrap, Outcome::Limited);
+            tracing::warn!(target: "audit", node = identity.node, operation = ?Fetch::Rewrap, "over the rate limit");
             return Err(Error::Exhausted("too many requests for keys from this node".to_owned()).into());
         }
         let v1::RewrapKeyRequest { bucket_id: bucket, number, ik_id: ik, recipient } = request.into_inner();
         let (bucket, ik) = (bucket_id(&bucket)?, ik_id(&ik)?);
         let answer = self.key_for(&identity, bucket, ik, number, &recipient).await;
-        let (node, serial) = (&identity.node, &identity.serial);
+        let (node, serial, operation) = (&identity.node, &identity.serial, Fetch::Rewrap);
         match &answer {
             Ok(_) => {
-                tracing::info!(target: "audit", node, serial, operation = "Rewrap", %bucket, %ik, "key fetch: answered");
+                self.metrics.fetch(operation, Outcome::Ok);
+                tracing::info!(target: "audit", node, serial, ?operation, %bucket, %ik, "key fetch: answered");
             }
             Err(error) => {
-                tracing::warn!(target: "audit", node, serial, operation = "Rewrap", %bucket, %ik, %error, "key fetch: refused");
+                self.metrics.fetch(operation, Outcome::of(error));
+                tracing::warn!(target: "audit", node, serial, ?operation, %bucket, %ik, %error, "key fetch: refused");
             }
         }
         Ok(Response::new(answer?))

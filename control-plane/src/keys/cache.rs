@@ -13,8 +13,9 @@ use sealgate_envelope::{BucketId, Ik, IkId, IkRecord, TenantId};
 use super::HARD;
 use crate::metrics::{Eviction, Metrics};
 
-/// IKs in memory: some 200 bytes each with their places in the maps, 200 MB in all. Beyond that those go that were used longest ago.
-const MAX_KEYS: usize = 1_000_000;
+/// IKs in memory: as many as a table of 2^20 places holds. Each has 65 bytes there and 48 of its own, its KEK's name is shared: 115 MB in
+/// all. Beyond that those go that were used longest ago.
+const MAX_KEYS: usize = 917_000;
 /// After so many answers out of the cache a KEK version is proved again, whatever the time.
 const MAX_GIVEN: u64 = 1 << 20;
 /// IKs that nobody asked for go, in seconds: when their KEK version has just been proved, so never while they could not be had again.
@@ -31,7 +32,8 @@ pub(super) type KeyName = (BucketId, IkId);
 struct Cached {
     // Shared, never cloned: answers in flight hold it while the cache lets go. It zeroizes with the last holder.
     ik: Arc<Ik>,
-    kek: KekVersion,
+    /// The key of its proof, shared by all under it.
+    kek: Arc<KekVersion>,
     unproved_life: u64,
     used: u64,
 }
@@ -73,7 +75,7 @@ impl Proof {
 /// A cached IK and how long it may still be held.
 pub(crate) struct Held {
     pub(crate) ik: Arc<Ik>,
-    pub(super) kek: KekVersion,
+    pub(super) kek: Arc<KekVersion>,
     pub(super) hard_until: u64,
     pub(crate) degraded: bool,
     pub(super) proved: u64,
@@ -84,7 +86,7 @@ pub(crate) struct Held {
 pub(super) struct Cache {
     metrics: Arc<Metrics>,
     keys: HashMap<KeyName, Cached>,
-    proofs: BTreeMap<KekVersion, Proof>,
+    proofs: BTreeMap<Arc<KekVersion>, Proof>,
     /// Whose IKs come in no more: what was asked of the KMS before they were cut off may be answered after it.
     cut: HashSet<TenantId>,
     barred: HashSet<KeyName>,
@@ -118,7 +120,7 @@ impl Cache {
         }
         cached.used = now;
         proof.given += 1;
-        let (ik, kek) = (Arc::clone(&cached.ik), cached.kek.clone());
+        let (ik, kek) = (Arc::clone(&cached.ik), Arc::clone(&cached.kek));
         let (degraded, used_up) = (now >= proof.at + HARD, proof.given == MAX_GIVEN);
         Some(Held { ik, kek, hard_until, degraded, proved: proof.at, used_up })
     }
@@ -142,12 +144,22 @@ impl Cache {
         let moved = self.moved.remove(&name);
         let (kek, sample, proved) =
             moved.as_ref().map_or((kek, sample, now), |(kek, sample, at)| (kek.clone(), sample, *at));
-        let at = self.proofs.get(&kek).map_or(proved, |proof| proof.at.max(proved));
-        let proof = Proof::new(at, sample);
-        let times = (proof.due(), proof.at + HARD);
-        self.proofs.insert(kek.clone(), proof);
+        let (kek, times) = self.prove(kek, sample, proved);
         self.keys.insert(name, Cached { ik, kek, unproved_life, used: now });
         times
+    }
+
+    /// The KMS has opened `sample`, which was asked for `at`. Gives the name that is shared, when it is to be proved again, and when
+    /// what it wraps is over.
+    fn prove(&mut self, kek: KekVersion, sample: &IkRecord, at: u64) -> (Arc<KekVersion>, (u64, u64)) {
+        let (kek, at) = match self.proofs.get_key_value(&kek) {
+            Some((shared, proof)) => (Arc::clone(shared), proof.at.max(at)),
+            None => (Arc::new(kek), at),
+        };
+        let proof = Proof::new(at, sample);
+        let times = (proof.due(), proof.at + HARD);
+        self.proofs.insert(Arc::clone(&kek), proof);
+        (kek, times)
     }
 
     /// In a full cache the keys that were used longest ago go, a sixteenth of them: not every key that comes in has to look at all.
@@ -181,7 +193,7 @@ impl Cache {
 
     /// Drops what nobody has asked for under KEK versions that have just been proved: it can be had again.
     pub(super) fn drop_unused(&mut self, proved: &HashSet<KekVersion>, now: u64) {
-        self.retain(Eviction::Idle, |_, cached| now < cached.used + UNUSED || !proved.contains(&cached.kek));
+        self.retain(Eviction::Idle, |_, cached| now < cached.used + UNUSED || !proved.contains(&*cached.kek));
         self.forget_proofs();
     }
 
@@ -197,7 +209,7 @@ impl Cache {
 
     /// The KMS denies the KEK version: every IK under it goes at once.
     pub(super) fn denied(&mut self, kek: &KekVersion) {
-        self.retain(Eviction::Denied, |_, cached| cached.kek != *kek);
+        self.retain(Eviction::Denied, |_, cached| *cached.kek != *kek);
         self.proofs.remove(kek);
     }
 
@@ -237,7 +249,7 @@ impl Cache {
     }
 
     /// An IK that was wrapped anew hangs on what wraps it now, which the KMS has just proved; `asked_for`: the KMS is opening what
-    /// wrapped it before.
+    /// wrapped it before. Gives when the KEK version is to be proved again, and when the IK is over, if it is in memory.
     pub(super) fn rebind(
         &mut self,
         name: KeyName,
@@ -245,14 +257,16 @@ impl Cache {
         sample: &IkRecord,
         asked: u64,
         asked_for: bool,
-    ) {
+    ) -> Option<(u64, u64)> {
         if asked_for {
             self.moved.insert(name, (kek.clone(), sample.clone(), asked));
         }
-        let Some(cached) = self.keys.get_mut(&name) else { return };
-        let at = self.proofs.get(&kek).map_or(asked, |proof| proof.at.max(asked));
-        self.proofs.insert(kek.clone(), Proof::new(at, sample));
-        cached.kek = kek;
+        if !self.keys.contains_key(&name) {
+            return None;
+        }
+        let (kek, times) = self.prove(kek, sample, asked);
+        self.keys.get_mut(&name)?.kek = kek;
+        Some(times)
     }
 
     /// Nobody asks the KMS for it any more.
@@ -279,14 +293,15 @@ impl Cache {
 
     /// Forgets KEK versions under which nothing is held.
     fn forget_proofs(&mut self) {
-        let used: HashSet<&KekVersion> = self.keys.values().map(|cached| &cached.kek).collect();
-        self.proofs.retain(|kek, _| used.contains(kek));
+        // The map has one hold on a name, and each key under it another.
+        self.proofs.retain(|kek, _| Arc::strong_count(kek) > 1);
     }
 
-    /// The KEK versions to prove again at `now`, each with a record to open.
-    pub(super) fn due(&self, now: u64) -> Vec<(KekVersion, Arc<IkRecord>)> {
+    /// The KEK versions to prove again at `now`, each with a record to open: not those whose last IK was wrapped anew.
+    pub(super) fn due(&mut self, now: u64) -> Vec<(KekVersion, Arc<IkRecord>)> {
+        self.forget_proofs();
         let due = self.proofs.iter().filter(|(_, proof)| now >= proof.due());
-        due.map(|(kek, proof)| (kek.clone(), Arc::clone(&proof.sample))).collect()
+        due.map(|(kek, proof)| (KekVersion::clone(kek), Arc::clone(&proof.sample))).collect()
     }
 
     /// When the next is to be proved.
@@ -298,7 +313,8 @@ impl Cache {
     pub(super) fn of_provider(&self, provider: &str) -> (usize, Vec<String>) {
         let keys = self.keys.values().filter(|cached| is_of(&cached.kek, provider)).count();
         let unproved = self.proofs.iter().filter(|(kek, proof)| proof.degraded && is_of(kek, provider));
-        let named = |((kek, version), _): (&KekVersion, _)| {
+        let named = |(kek, _): (&Arc<KekVersion>, _)| {
+            let (kek, version) = &**kek;
             if version.is_empty() { kek.clone() } else { format!("{kek} {version}") }
         };
         (keys, unproved.map(named).collect())
@@ -431,7 +447,7 @@ mod tests {
         cache.rebind(name(0), version("2"), &record(0), NOW, true);
         cache.insert(name(0), Arc::new(Ik::generate().unwrap()), version("1"), &record(0), 0, NOW + 5);
         let held = cache.get(name(0), NOW + 5).unwrap();
-        assert_eq!((held.kek, held.proved), (version("2"), NOW));
+        assert_eq!((&*held.kek, held.proved), (&version("2"), NOW));
         assert_eq!(cache.due(u64::MAX).len(), 1, "the old one is asked for");
     }
 

@@ -173,7 +173,8 @@ impl KeyService {
         let found = self.read(move |registry| registry.part(id, part)).await?;
         let outdated: Vec<Found> =
             found.into_iter().filter(|found| found.entry.generation < generation).collect();
-        let mut job = job;
+        // Of this part: a part that is broken off is read again as a whole.
+        let (mut job, mut refused) = (job, 0);
         for batch in outdated.chunks(BATCH.min(job.rate as usize)) {
             let asked = self.clock.steady();
             let pace = Duration::from_secs_f64(batch.len() as f64 / f64::from(job.rate));
@@ -187,7 +188,7 @@ impl KeyService {
                     Ok(rewrapped) => done.push(rewrapped),
                     Err(error) if error.is_transient() => away = Some(error),
                     Err(error) => {
-                        job.refused += 1;
+                        refused += 1;
                         job.trouble = format!("{} of bucket {}: {error}", found.ik, found.owner);
                         tracing::warn!(target: "audit", tenant = tenant.name, bucket = %found.owner, ik = %found.ik, %error, "a key cannot be wrapped anew");
                     }
@@ -202,6 +203,7 @@ impl KeyService {
             }
             tokio::time::sleep_until(started + pace).await;
         }
+        job.refused += refused;
         job.part += 1;
         // Most parts of most tenants are empty: their number is written down with the next that is not.
         while job.part < PARTS {

@@ -334,8 +334,23 @@ impl KeyService {
         found.ok_or_else(|| Error::NotFound("no such key".to_owned()))
     }
 
-    /// Makes an IK: wrapped by the KMS, committed, not yet given to anyone.
+    /// Makes an IK. Once more where its KEK was rotated at the same time.
     async fn make(
+        &self,
+        bucket: &BucketRecord,
+        replaces: Option<IkId>,
+    ) -> Result<(IkId, u64, IkEntry), Error> {
+        match self.make_once(bucket, replaces).await {
+            Err(Error::Conflict(_)) => match self.make_once(bucket, replaces).await {
+                Err(Error::Conflict(reason)) => Err(Error::Unavailable(reason)),
+                made => made,
+            },
+            made => made,
+        }
+    }
+
+    /// Makes an IK: wrapped by the KMS, opened by it, committed, not yet given to anyone.
+    async fn make_once(
         &self,
         bucket: &BucketRecord,
         replaces: Option<IkId>,
@@ -351,6 +366,8 @@ impl KeyService {
             kek_version: String::new(),
         };
         let (record, version) = self.unwrapper.make(context).await?;
+        // Before it is the newest: were the KMS away from here on, nothing could be written, not even under the one before it.
+        self.unwrapper.get(&record, Owner { unproved_life: tenant.unproved_life }).await?;
         let (id, created, ik) = (bucket.id, record.context.created, record.context.ik);
         let made = Made { record, version, generation };
         self.change(move |registry| registry.commit_ik(&made, replaces)).await?;

@@ -163,8 +163,7 @@ impl Unwrapper {
         Ok(bounded(call).await?)
     }
 
-    /// Wraps a new IK. It is not kept: wrapping does not prove that the KEK may decrypt, the unwrap after the
-    /// confirmation does.
+    /// Wraps a new IK. It is not kept: wrapping does not prove that the KEK may decrypt, nor that what came back opens.
     pub(super) async fn make(&self, mut context: IkContext) -> Result<(IkRecord, String), Error> {
         context.kek_version = bounded(self.kms.current_version(&context.kek)).await?;
         let ik = Ik::generate()?;
@@ -221,9 +220,13 @@ impl Unwrapper {
         let context = &rewrapped.record.context;
         let (name, kek) = ((context.bucket, context.ik), (context.kek.clone(), rewrapped.version.clone()));
         let flights = lock(&self.flights);
-        lock(&self.cache).rebind(name, kek, &rewrapped.record, asked, flights.contains_key(&name));
+        let times =
+            lock(&self.cache).rebind(name, kek, &rewrapped.record, asked, flights.contains_key(&name));
         drop(flights);
-        self.changed();
+        if let Some((due, over)) = times {
+            self.to_prove.due(due);
+            self.to_evict.due(over);
+        }
     }
 
     /// Something is to be done at another time than the timers know.

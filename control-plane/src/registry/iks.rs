@@ -48,15 +48,15 @@ impl Registry {
     /// Commits a new, unconfirmed IK as the bucket's newest; `replaces` is the one that was the newest before.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when somebody else made one in between, or the tenant's KEK was rotated or replaced: it would
-    /// be wrapped by what is on its way out. [`Error::Denied`] when the tenant's keys were cut off.
+    /// [`Error::Unavailable`] when somebody else made one in between; [`Error::Conflict`] when the tenant's KEK was rotated or
+    /// replaced: it would be wrapped by what is on its way out. [`Error::Denied`] when the tenant's keys were cut off.
     pub(crate) fn commit_ik(&self, made: &Made, replaces: Option<IkId>) -> Result<(), Error> {
         let Made { record, version, generation } = made;
         let context = &record.context;
         let tenant = self.tenant(context.tenant)?;
         tenant.usable()?;
         if tenant.generation != *generation || tenant.kek != context.kek {
-            return Err(Error::Unavailable("the KEK was rotated at the same time".to_owned()));
+            return Err(Error::Conflict("the KEK was rotated at the same time".to_owned()));
         }
         let (entry, active) = (ik_key(context.bucket, context.ik), active_key(context.bucket));
         let now = self.active_ik(context.bucket)?.map(|active| active.ik);

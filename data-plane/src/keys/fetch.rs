@@ -64,6 +64,12 @@ pub async fn run(
             if matches!((wanted, &result), (Wanted::Active, Err(KeyError::Denied(_)))) {
                 keys.revoke_active(bucket.id);
             }
+            if matches!((wanted, &result), (Wanted::Id(_), Err(KeyError::Unknown)))
+                && keys.unreached(bucket.id, wanted)
+            {
+                let bucket = bucket.id;
+                tracing::warn!(target: "audit", %bucket, ?wanted, "the control plane does not know a key that this node holds: was its store restored?");
+            }
             if let Err(KeyError::Unavailable(_) | KeyError::Later(..) | KeyError::NotAsked(..)) = &result {
                 keys.unreached(bucket.id, wanted);
             }
@@ -120,10 +126,10 @@ impl Fetch<'_> {
                 }
                 Err(status) => {
                     let error = key_error(&status);
-                    match error {
-                        KeyError::Denied(_) => self.keys.revoke(self.bucket.id, id),
-                        KeyError::Unknown => self.keys.forget(self.bucket.id, id),
-                        _ => {}
+                    // One that is not known is kept where it is held: what is taken back is denied, or goes with its bucket. It is
+                    // younger than the copy that the store was restored from, and nobody else may hold it.
+                    if matches!(error, KeyError::Denied(_)) {
+                        self.keys.revoke(self.bucket.id, id);
                     }
                     return Err(error);
                 }
@@ -276,7 +282,12 @@ fn recipient() -> Result<Recipient, KeyError> {
 fn key_error(status: &tonic::Status) -> KeyError {
     match status.code() {
         Code::NotFound => KeyError::Unknown,
-        Code::PermissionDenied | Code::Unauthenticated => KeyError::Denied(status.message().to_owned()),
+        Code::PermissionDenied => KeyError::Denied(status.message().to_owned()),
+        // Revoked. One that the control plane does not know, as from before its store was restored, or takes for over, only cuts the
+        // node off: that says nothing of any key.
+        Code::Unauthenticated if status.metadata().contains_key(sealgate_proto::REVOKED) => {
+            KeyError::Denied(status.message().to_owned())
+        }
         _ => {
             let after = status.metadata().get(sealgate_proto::RETRY_AFTER);
             match after.and_then(|seconds| seconds.to_str().ok()?.parse::<u32>().ok()) {

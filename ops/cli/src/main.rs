@@ -115,8 +115,9 @@ fn main() -> ExitCode {
     })
 }
 
-/// No core file, and no debugger of the same user.
+/// No core file, no debugger of the same user, and no huge pages, as in the planes' own programs.
 fn harden() -> Result<(), Failure> {
+    sealgate_data_plane::process::use_small_pages();
     sealgate_data_plane::process::harden()
         .map_err(|error| Failure::new(Exit::Failure, format!("core files cannot be switched off: {error}")))
 }

@@ -67,6 +67,44 @@ async fn a_node_that_is_denied_the_key_for_writing_gives_up_the_one_that_it_has(
 }
 
 #[actix_rt::test]
+async fn a_restored_control_plane_that_knows_neither_key_nor_node_takes_no_key() {
+    let world = World::new();
+    let control = world.control().await;
+    let client = tenant(&control).await;
+    let relay = Relay::start(control.grpc_addr(), issue(&control, "one").await).await;
+    let clock = ManualClock::at(SystemClock::shared().unix());
+    let node = world.node_by(relay.endpoint(), relay.identity(), Arc::clone(&clock) as _).await;
+    let client = client.at(node.address());
+    client.put("/bucket", "").await.ok();
+    client.put("/bucket/object", "text").await.ok();
+    let keys = Arc::clone(&node.node().keys);
+    for (moment, code) in [
+        (Moment::GetAsked, Code::NotFound),
+        (Moment::GetAsked, Code::Unauthenticated),
+        (Moment::ActiveAsked, Code::Unauthenticated),
+    ] {
+        relay.refuse_at(moment, Some(code));
+        let before = relay.count(moment);
+        // Past its soft life, and never unused for five minutes.
+        clock.advance(4 * MINUTE);
+        until("two refreshes", async || {
+            clock.advance(Duration::from_secs(6));
+            let answer = match moment {
+                Moment::GetAsked => client.get("/bucket/object").await,
+                _ => client.put("/bucket/object", "text").await,
+            };
+            assert_eq!(answer.status, 200, "{code} at {moment:?}");
+            relay.count(moment) >= before + 3
+        })
+        .await;
+        assert_eq!(keys.len(), 1, "{code} at {moment:?} took a key");
+        relay.refuse_at(moment, None);
+    }
+    node.stop().await;
+    control.stop().await;
+}
+
+#[actix_rt::test]
 async fn a_fetch_that_panics_fails_those_who_wait_and_nobody_after_them() {
     let world = World::new();
     let control = world.control().await;
