@@ -255,6 +255,10 @@ fn registry_failed(status: &tonic::Status, name: &str) -> S3Error {
         GrpcCode::NotFound => S3Error::no_such_bucket(name),
         GrpcCode::InvalidArgument => S3Error::new(Code::InvalidBucketName).field("BucketName", name),
         GrpcCode::PermissionDenied => S3Error::new(Code::AccessDenied),
+        // One that is not known may be younger than the copy that the store was restored from: nobody's right was taken away.
+        GrpcCode::Unauthenticated if status.metadata().contains_key(sealgate_proto::REVOKED) => {
+            S3Error::new(Code::AccessDenied)
+        }
         GrpcCode::Aborted => S3Error::new(Code::OperationAborted),
         _ => {
             warn!(code = ?status.code(), reason = status.message(), "the registry of buckets does not answer");

@@ -37,7 +37,8 @@ async fn a_key_comes_only_after_its_record_was_placed() {
         Code::NotFound,
         "not by its id either"
     );
-    assert_eq!(world.kms.unwraps.load(Ordering::SeqCst), 0);
+    let unwraps = || world.kms.unwraps.load(Ordering::SeqCst);
+    assert_eq!(unwraps(), 1, "what was wrapped was not opened once, before it became the bucket's");
     let record = IkRecord::parse(&first.record).unwrap();
     assert_eq!((record.context.bucket, record.context.created), (bucket, now()));
 
@@ -61,6 +62,7 @@ async fn a_key_comes_only_after_its_record_was_placed() {
     }
     let request = v1::RecordsRequest { bucket_id: bucket.as_bytes().to_vec(), wish: 0 };
     assert_eq!(node.keys().records(request).await.unwrap().into_inner().records, [first.record]);
+    assert_eq!(unwraps(), 1);
     world.handle.stop().await;
 }
 

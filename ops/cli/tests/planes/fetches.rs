@@ -78,6 +78,8 @@ async fn a_restored_control_plane_that_knows_neither_key_nor_node_takes_no_key()
     client.put("/bucket", "").await.ok();
     client.put("/bucket/object", "text").await.ok();
     let keys = Arc::clone(&node.node().keys);
+    // Its soft life is soon over, and it is never unused for five minutes.
+    clock.advance(4 * MINUTE);
     for (moment, code) in [
         (Moment::GetAsked, Code::NotFound),
         (Moment::GetAsked, Code::Unauthenticated),
@@ -85,8 +87,6 @@ async fn a_restored_control_plane_that_knows_neither_key_nor_node_takes_no_key()
     ] {
         relay.refuse_at(moment, Some(code));
         let before = relay.count(moment);
-        // Past its soft life, and never unused for five minutes.
-        clock.advance(4 * MINUTE);
         until("two refreshes", async || {
             clock.advance(Duration::from_secs(6));
             let answer = match moment {
