@@ -150,6 +150,42 @@ def put_if_match_on_nothing(t):
     equal(t.keys("swap/nothing"), [], "keys")
 
 
+@variants(empty="", quotes='""')
+def put_if_match_no_etag(t, none):
+    t.put("none/put", b"first")
+    refused(t.raw.request("PUT", t.path("none/put"), headers={"if-match": none}, body=b"second"), 412, "PreconditionFailed")
+    equal(t.get("none/put"), b"first", "body")
+
+
+@variants(empty="", quotes='""')
+def put_if_match_no_etag_on_nothing(t, none):
+    refused(t.raw.request("PUT", t.path("none/nothing"), headers={"if-match": none}, body=b"second"), 404, "NoSuchKey")
+    equal(t.keys("none/nothing"), [], "keys")
+
+
+@variants(empty="", quotes='""')
+def delete_if_match_no_etag(t, none):
+    t.put("none/delete")
+    refused(t.raw.request("DELETE", t.path("none/delete"), headers={"if-match": none}), 412, "PreconditionFailed")
+    equal(t.get("none/delete"), b"body", "body")
+
+
+@variants(empty="", quotes='""')
+def copy_if_match_no_etag(t, none):
+    t.put("none/copied", b"first")
+    copy = {"x-amz-copy-source": t.path("held").lstrip("/"), "if-match": none}
+    held(t)
+    refused(t.raw.request("PUT", t.path("none/copied"), headers=copy), 412, "PreconditionFailed")
+    equal(t.get("none/copied"), b"first", "body")
+
+
+@variants(empty="", quotes='""')
+def read_if_match_no_etag(t, none):
+    held(t)
+    for method in ("GET", "HEAD"):
+        equal(t.raw.request(method, t.path("held"), headers={"if-match": none}).status, 412, f"status of {method}")
+
+
 @case
 def one_of_many_creators_wins(t):
     import concurrent.futures
@@ -215,6 +251,18 @@ def complete_if_none_match_any_on_something(t):
     with raises("PreconditionFailed", status=412):
         t.s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts}, IfNoneMatch="*")
     equal(t.get("complete/old"), b"old", "body")
+
+
+@variants(empty="", quotes='""')
+def complete_if_match_no_etag(t, none):
+    t.put("none/complete", b"old")
+    place = {"Bucket": t.bucket, "Key": "none/complete"}
+    upload = {**place, "UploadId": t.s3.create_multipart_upload(**place)["UploadId"]}
+    etag = t.s3.upload_part(**upload, PartNumber=1, Body=b"new")["ETag"]
+    body = f"<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part></CompleteMultipartUpload>".encode()
+    answer = t.raw.request("POST", t.path("none/complete"), [("uploadId", upload["UploadId"])], {"if-match": none}, body)
+    refused(answer, 412, "PreconditionFailed")
+    equal(t.get("none/complete"), b"old", "body")
 
 
 @case
