@@ -234,9 +234,11 @@ impl Export<'_> {
     /// Brings an object to its place; nothing when it is there.
     async fn export(&self, entry: ListEntry) -> Outcome<Option<Line>> {
         let from = Location { bucket: self.bucket.to_owned(), key: entry.key };
-        let before = self.manifest.borrow().etag(&from.key, &Of::Current).map(str::to_owned);
-        let was_here = before.is_some();
-        if before.is_some_and(|etag| etag == entry.etag) && self.is_there(&from.key, entry.size)? {
+        let (was_here, same) = match self.manifest.borrow().known(&from.key, &Of::Current) {
+            Some(known) => (true, known.is(&entry.etag, entry.last_modified)),
+            None => (false, false),
+        };
+        if same && self.is_there(&from.key, entry.size)? {
             return Ok(None);
         }
         let line = match &self.target {

@@ -81,7 +81,7 @@ impl Export<'_> {
             true => Of::DeleteMarker(version.version_id),
             false => Of::Version(version.version_id),
         };
-        if self.manifest.borrow().etag(&key, &of).is_some() {
+        if self.manifest.borrow().known(&key, &of).is_some() {
             return Ok(None);
         }
         let line = match &of {
