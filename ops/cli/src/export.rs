@@ -159,8 +159,9 @@ fn target(arguments: &Arguments) -> Outcome<(Target, PathBuf)> {
         profile: arguments.to_profile.clone(),
         ca_bundle: arguments.to_ca_bundle.clone(),
     };
-    let backend = Client::beside(&Settings::find_target(&connection)?)?;
-    Ok((Target::Server(Box::new(Server { backend, to })), manifest))
+    let settings = Settings::find_target(&connection)?;
+    let (backend, once) = (Client::beside(&settings)?, Client::once(&settings)?);
+    Ok((Target::Server(Box::new(Server { backend, once, to })), manifest))
 }
 
 impl Export<'_> {
