@@ -202,6 +202,34 @@ def one_of_many_creators_wins(t):
 
 
 @case
+def one_of_many_completers_wins(t):
+    import concurrent.futures
+
+    place = {"Bucket": t.bucket, "Key": "complete/race"}
+
+    def made(number):
+        upload = {**place, "UploadId": t.s3.create_multipart_upload(**place)["UploadId"]}
+        etag = t.s3.upload_part(**upload, PartNumber=1, Body=b"%d" % number)["ETag"]
+        part = f"<Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part>"
+        return upload["UploadId"], f"<CompleteMultipartUpload>{part}</CompleteMultipartUpload>".encode()
+
+    def complete(upload):
+        answer = t.raw.request("POST", t.path("complete/race"), [("uploadId", upload[0])], {"if-none-match": "*"}, upload[1])
+        # An error may stand in a 200.
+        return answer.code or answer.status
+
+    # Several rounds: what looks first and acts then lets two in only when they come close together.
+    for attempt in range(8):
+        uploads = [made(number) for number in range(8)]
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(complete, uploads))
+        equal(found.count(200), 1, f"winners of {found} in round {attempt}")
+        true(all(each in (200, "PreconditionFailed", "ConditionalRequestConflict") for each in found), f"answers {found}")
+        equal(t.get("complete/race"), b"%d" % found.index(200), "body")
+        t.s3.delete_object(**place)
+
+
+@case
 def delete_if_match_the_etag(t):
     etag = t.put("delete/right")["ETag"]
     equal(t.raw.request("DELETE", t.path("delete/right"), headers={"if-match": etag}).status, 204, "status")
