@@ -152,6 +152,16 @@ def the_storage_is_asked_to_encrypt_and_its_answer_given_back(t):
             true("x-amz-server-side-encryption" not in p.proxy.touched[-1].headers, "asked for it unasked")
 
 
+@case
+def an_upload_takes_no_checksum_that_s3_does_not_have(t):
+    path = t.path(plain(t, "unknown-checksum"))
+    for headers in ({"x-amz-checksum-algorithm": "CRC16"}, {"x-amz-checksum-type": "COMPOSITE"},
+                    {"x-amz-checksum-algorithm": "CRC64NVME", "x-amz-checksum-type": "COMPOSITE"},
+                    {"x-amz-checksum-algorithm": "SHA256", "x-amz-checksum-type": "FULL_OBJECT"}):
+        refused(t.raw.request("POST", path, [("uploads", "")], headers), 400, "InvalidRequest", "InvalidArgument")
+    equal(t.raw.request("POST", path, [("uploads", "")], {"x-amz-checksum-algorithm": "CRC32"}).status, 200, "one that it has")
+
+
 @case(gateway_only=True, only="filesystem")
 def a_storage_that_encrypts_nothing_does_not_say_so(t):
     key = plain(t, "unencrypted")
