@@ -303,6 +303,18 @@ async fn tags(
 }
 
 impl About {
+    /// What is told of an object.
+    ///
+    /// # Errors
+    /// For metadata that is not UTF-8: neither a manifest nor a signed request can carry it as it is.
+    fn new(from: &Location, meta: ObjectMeta, tags: Vec<(String, String)>) -> Outcome<Self> {
+        let odd = meta.unreadable().next().map(|(name, _)| {
+            Failure::new(Exit::Failure, format!("{from}: its {name} is not UTF-8 and cannot be written down"))
+                .hint("get the object by itself, or write its metadata anew")
+        });
+        odd.map_or(Ok(Self { meta, tags }), Err)
+    }
+
     /// The headers that go along.
     fn headers(&self) -> HeaderMap {
         let own = self.meta.headers.iter().filter(|(name, _)| SYSTEM.contains(&name.as_str()));

@@ -101,7 +101,7 @@ impl Directory {
             return Err(refused(&from.key, "it ends in / and has content"));
         }
         let tags = tags(client, from, &meta, &Of::Current).await?;
-        let about = About { meta, tags };
+        let about = About::new(from, meta, tags)?;
         hashed.target.commit()?;
         if let Some(reserved) = reserved {
             reserved.keep();

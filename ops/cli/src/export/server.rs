@@ -53,7 +53,7 @@ impl Server {
         let head = client.backend.head(&from.bucket, &from.key, options).await;
         let meta = head.map_err(|error| Failure::s3(from, &error))?;
         let tags = tags(client, from, &meta, &of).await?;
-        let about = About { meta, tags };
+        let about = About::new(from, meta, tags)?;
         let to = self.place(from);
         let mut options = PutOptions {
             metadata: about.meta.metadata.clone(),

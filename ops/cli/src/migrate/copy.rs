@@ -44,6 +44,9 @@ const GONE: &[&str] = &["NoSuchKey", "NoSuchVersion", "PreconditionFailed"];
 /// What stands for a copy that is not one.
 const DIFFERS: &str = "CopyDiffers";
 
+/// What stands for an object whose metadata cannot be written as text.
+const NO_TEXT: &str = "MetadataIsNoText";
+
 impl Copier<'_> {
     /// Copies a version and proves the copy; none when the source has another by now.
     pub async fn copy(&self, key: &str, version: &Version) -> Outcome<Option<Copied>> {
@@ -149,6 +152,13 @@ impl Copier<'_> {
     async fn attempt(&self, key: &str, version: &Version) -> Result<(String, String), BackendError> {
         let GetOutcome { meta, body, .. } =
             self.backend.get(self.from, key, self.reading(version, None)).await?;
+        if let Some((name, _)) = meta.unreadable().next() {
+            return Err(BackendError::s3(
+                400,
+                NO_TEXT,
+                format!("its {name} is not UTF-8 and cannot be copied"),
+            ));
+        }
         let tags = tags(self.backend, self.from, key, &version.id).await?;
         let about = match self.versioned {
             true => {
@@ -328,6 +338,10 @@ impl Copier<'_> {
             return Failure::integrity(&place, &"what was read back is not what was written")
                 .hint("run the command again; if it stays so, compare the two objects: the target's storage may have lost something");
         }
-        Failure::s3(&place, error)
+        let failure = Failure::s3(&place, error);
+        match error.is(NO_TEXT) {
+            true => failure.hint("write its metadata anew (a copy onto itself with --metadata-directive REPLACE), or remove the object"),
+            false => failure,
+        }
     }
 }
