@@ -380,57 +380,6 @@ def all_versions_beside_writers_on_every_key(t):
         equal(export.run()[0]["objects"], 0, "objects of the third run")
 
 
-@case(seconds=SECONDS, only="server")
-def a_complete_whose_answer_was_lost_leaves_the_object_once(t):
-    lying = proxy.Proxy(t.target.backend.endpoint)
-
-    def lose(exchange):
-        exchange.forward()
-        exchange.reset()
-
-    with bucket(t) as directory, contextlib.closing(lying), contextlib.suppress(s3_forward.Lacking):
-        body = data(70 << 20, "large")
-        with versioned(t, directory, lying.endpoint) as (export, server, there):
-            for _ in range(2):
-                # One like the other: which of them is there tells its id alone.
-                t.put("large", body, Metadata={"of": "parts"})
-            with lying.lying(lambda request: lose if request.method == "POST" and "uploadId" in request.query else None):
-                export.run(*((0, 1) if t.target.backend.name == "versitygw" else ()))
-            true(lying.touched, "no answer was lost")
-            aborted = [request.path for request in lying.requests if request.method == "DELETE"]
-            equal(aborted, [], "uploads that were aborted although they had become the object")
-            equal(versions_of(server, there), {"large": [70 << 20, 70 << 20]}, "versions there")
-            true(server.get_object(Bucket=there, Key="large")["Body"].read() == body, "the body")
-
-
-@case(seconds=SECONDS, only="server")
-def a_marker_whose_answer_was_lost_is_there_once(t):
-    lying = proxy.Proxy(t.target.backend.endpoint)
-    lost = []
-
-    def lose(exchange):
-        exchange.forward()
-        exchange.reset()
-
-    def rule(request):
-        if request.method != "DELETE":
-            return None
-        lost.append(request.path)
-        return lose if len(lost) % 3 else None
-
-    with bucket(t) as directory, contextlib.closing(lying), contextlib.suppress(s3_forward.Lacking):
-        if t.target.backend.name == "versitygw":
-            # It lists delete markers apart: nothing is exported.
-            return
-        with versioned(t, directory, lying.endpoint) as (export, server, there), lying.lying(rule):
-            for length in (1000, 1001):
-                t.put("key", body_of("key", length))
-                t.s3.delete_object(Bucket=t.bucket, Key="key")
-            export.run()
-            true(lying.touched, "no answer was lost")
-            equal(versions_of(server, there), {"key": [1000, 1001], "key (deleted)": [0, 0]}, "versions and markers there")
-
-
 @case(seconds=SECONDS)
 def what_keeps_its_etag_and_was_written_again_comes_again(t):
     with bucket(t) as directory:

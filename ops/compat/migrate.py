@@ -19,7 +19,6 @@ import urllib.parse
 import urllib.request
 from xml.etree import ElementTree
 
-import proxy
 import sigv4
 import storage
 from cases import case, data, equal, raises, true
@@ -457,32 +456,3 @@ def an_object_that_is_too_large_for_one_put(t):
     answer = t.s3.get_object(Bucket=migration.source, Key="large")
     equal((answer["ContentLength"], answer["ContentType"]), (blocks << 20, "text/x-mine"), "size and type")
     true(all(answer["Body"].read(1 << 20) == block for _ in range(blocks)), "the body differs")
-
-
-@case(seconds=600, gateway_only=True, sizes=("acceptance",))
-def a_complete_whose_answer_was_lost_makes_one_copy(t):
-    migration, lying = Migration(t, versioned=True), proxy.Proxy(t.target.endpoint)
-    t.closing.callback(lying.close)
-    block, blocks = data(1 << 20, "lost"), 300
-    upload = t.s3.create_multipart_upload(Bucket=migration.source, Key="large")
-    parts = []
-    for number in range(1, blocks // 50 + 1):
-        etag = t.s3.upload_part(Bucket=migration.source, Key="large", UploadId=upload["UploadId"], PartNumber=number, Body=block * 50)["ETag"]
-        parts.append({"PartNumber": number, "ETag": etag})
-    t.s3.complete_multipart_upload(Bucket=migration.source, Key="large", UploadId=upload["UploadId"], MultipartUpload={"Parts": parts})
-
-    def lose(exchange):
-        exchange.forward()
-        exchange.reset()
-
-    command = migration.command("--prepare", "--passes", "1")
-    at = command.index("--data")
-    command[at:at + 2] = ["--endpoint-url", lying.endpoint, "--region", t.target.region]
-    environment = os.environ | {"AWS_ACCESS_KEY_ID": t.target.access_key, "AWS_SECRET_ACCESS_KEY": t.target.secret_key}
-    with lying.lying(lambda request: lose if request.method == "POST" and "uploadId" in request.query else None):
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
-    equal(done.returncode, 0, f"the exit code; it said {done.stdout} {done.stderr}")
-    true(lying.touched, "no answer was lost")
-    equal(sum("uploads" in request.query for request in lying.requests if request.method == "POST"), 1, "uploads that were begun")
-    equal([request.path for request in lying.requests if request.method == "DELETE"], [], "what was aborted or deleted")
-    equal(len(t.s3.list_object_versions(Bucket=migration.copy)["Versions"]), 1, "versions of the copy")
