@@ -8,6 +8,10 @@ use crate::s3::error::{Code, S3Error};
 use crate::s3::headers::conditions::{self as asked, ETags, Outcome};
 use crate::s3::timestamp::unix_millis;
 
+/// An ETag that no storage gives. A condition that names none is sent with it, since an empty header is no condition to
+/// servers: the write that it is to prevent would be made.
+const NOBODYS: &str = "00000000000000000000000000000000-0";
+
 /// A backend's ETag as an encrypted prefix shows it, in quotes.
 pub fn to_client_quoted(backend: &str) -> String {
     format!("\"{}\"", etag::to_client(etag::without_quotes(backend)))
@@ -68,14 +72,22 @@ pub fn write_conditions(headers: &HeaderMap, encrypted: bool) -> Result<Conditio
     Ok(Conditions { if_match: all.if_match, if_none_match: all.if_none_match, ..Conditions::default() })
 }
 
+/// An ETag of a condition, without quotes, as the backend has it. An empty one is nobody's.
+pub fn wanted(etag: &str, encrypted: bool) -> String {
+    match (etag.is_empty(), encrypted) {
+        (true, _) => NOBODYS.to_owned(),
+        (false, true) => etag::to_backend(etag),
+        (false, false) => etag.to_owned(),
+    }
+}
+
 fn list(tags: &ETags, encrypted: bool) -> String {
     match tags {
         ETags::Any => "*".to_owned(),
+        ETags::Of(tags) if tags.is_empty() => format!("\"{NOBODYS}\""),
         ETags::Of(tags) => {
-            let quoted: Vec<String> = tags
-                .iter()
-                .map(|tag| format!("\"{}\"", if encrypted { etag::to_backend(tag) } else { tag.clone() }))
-                .collect();
+            let quoted: Vec<String> =
+                tags.iter().map(|tag| format!("\"{}\"", wanted(tag, encrypted))).collect();
             quoted.join(", ")
         }
     }
@@ -84,7 +96,7 @@ fn list(tags: &ETags, encrypted: bool) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
-    use super::{conditions, shown, write_conditions};
+    use super::{NOBODYS, conditions, shown, wanted, write_conditions};
     use http::HeaderMap;
 
     const HEX: &str = "0123456789abcdef0123456789abcdef";
@@ -120,6 +132,19 @@ mod tests {
         let asked = headers(&[("if-match", format!("\"{HEX}\""))]);
         assert_eq!(conditions(&asked, false).unwrap().if_match.unwrap(), format!("\"{HEX}\""));
         assert_eq!(shown(HEX, false), format!("\"{HEX}\""));
+    }
+
+    #[test]
+    fn a_condition_that_names_no_etag_is_one_that_nothing_meets() {
+        for value in ["", "\"\"", "W/\"\"", " , \"\" ,"] {
+            for encrypted in [true, false] {
+                let asked = headers(&[("if-match", value.to_owned())]);
+                let sent = write_conditions(&asked, encrypted).unwrap().if_match.unwrap();
+                assert_eq!(sent, format!("\"{NOBODYS}\""), "{value:?}");
+                assert_ne!(sent, shown(NOBODYS, true), "it is no object's");
+            }
+        }
+        assert_eq!((wanted("", true), wanted("", false)), (NOBODYS.to_owned(), NOBODYS.to_owned()));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::reply::{self, Reply, ReplyBody};
 use crate::s3::error::S3Error;
 use crate::s3::headers::acl::check_said;
 use crate::s3::route::forwarded::{Foreign, Forwarding};
-use crate::s3::xml::forwarded::{self as documents, MAX_BYTES, rename_bucket, replace_text};
+use crate::s3::xml::forwarded::{self as documents, MAX_BYTES, rename_bucket, rename_in_words, replace_text};
 use crate::snapshot::Bucket;
 
 /// Headers of an answer that go to the client.
@@ -207,7 +207,7 @@ pub fn judged(bucket: &Bucket, failure: &BackendError) -> Option<S3Error> {
         && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':' | b'_'));
     let judged = matches!(status, 400..=499 | 501) && readable && !GATEWAYS_OWN.contains(&code.as_str());
     let status = StatusCode::from_u16(*status).ok().filter(|_| judged)?;
-    let message = rename_bucket(&without_identity(message), &bucket.backend_bucket, &bucket.name);
+    let message = rename_in_words(&without_identity(message), &bucket.backend_bucket, &bucket.name);
     let mut error = S3Error::of_storage(status, code.as_str(), message);
     for (field, name) in [("DeleteMarker", "x-amz-delete-marker"), ("VersionId", "x-amz-version-id")] {
         if let Some(value) = headers.get(name).and_then(|value| value.to_str().ok()) {

@@ -40,6 +40,13 @@ const REFUSED: &[&str] = &[
     "NotImplemented",
 ];
 
+/// Whether a storage has refused to complete an upload, so that no object was made of it, nor will be. Of anything else that is
+/// no success it is not known: the answer may have been lost, or be that of a second attempt. Such an upload is never aborted.
+#[must_use]
+pub fn is_refusal(failed: &BackendError) -> bool {
+    REFUSED.iter().any(|code| failed.is(code)) || matches!(failed, BackendError::Unsupported(_))
+}
+
 /// A body of `size` stored bytes, more than [`crate::backend::Capabilities::max_put`], and where it goes.
 pub struct Large<'a> {
     /// The target's backend.
@@ -150,9 +157,7 @@ impl Large<'_> {
             }
             Err(error) => error.is("NoSuchKey") || error.is("NotFound"),
         };
-        let refused =
-            REFUSED.iter().any(|code| failed.is(code)) || matches!(failed, BackendError::Unsupported(_));
-        if refused || (another && failed.is("PreconditionFailed")) {
+        if is_refusal(&failed) || (another && failed.is("PreconditionFailed")) {
             self.abort(id).await;
         } else if !failed.is("NoSuchUpload") {
             let (bucket, key) = (self.bucket, self.key);

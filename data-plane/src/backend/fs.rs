@@ -79,6 +79,7 @@ impl FsBackend {
             suffix_ranges: true,
             conditional_put: true,
             conditional_complete: true,
+            checked_complete: true,
             conditional_delete: true,
             pinned_copies: true,
             conditional_copy: true,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::SystemTime;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{ByteStream, Conditions};
 
@@ -51,10 +51,18 @@ pub struct ObjectMeta {
     /// Other answer headers that pass to the client when present: x-amz-storage-class, x-amz-restore,
     /// x-amz-server-side-encryption*, x-amz-tagging-count, x-amz-expiration, x-amz-replication-status,
     /// x-amz-object-lock-*, x-amz-mp-parts-count; x-amz-checksum-* where they were asked for; Content-Type (of plain
-    /// buckets only).
+    /// buckets only); and x-amz-meta-* whose value is no text ([`ObjectMeta::unreadable`]).
     pub headers: HeaderMap,
     /// Of a part that was asked for: where it lies.
     pub part: Option<PartSpan>,
+}
+
+impl ObjectMeta {
+    /// User metadata that is not UTF-8, by its whole header. It passes to clients as it is, and whoever writes metadata as text must
+    /// refuse it: another value in its place would be taken for the client's.
+    pub fn unreadable(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        self.headers.iter().filter(|(name, _)| name.as_str().starts_with("x-amz-meta-"))
+    }
 }
 
 /// A part's bytes in its object.

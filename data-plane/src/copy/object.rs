@@ -234,7 +234,7 @@ impl Copying<'_> {
         match opened {
             Some((sealed, keys)) => options.metadata = self.wrapped_anew(sealed, keys, metadata).await?,
             None => {
-                let (user, described) = unsealed(for_plain(metadata.clone()));
+                let (user, described) = unsealed(for_plain(metadata.clone()), &self.source.key)?;
                 options.metadata = user;
                 options.headers.extend(described);
                 options.headers.extend(encryption::of_storage(&self.admitted.headers));
@@ -339,7 +339,7 @@ impl Copying<'_> {
             options.metadata = metadata;
             upload
         } else {
-            let (user, described) = unsealed(for_plain(metadata));
+            let (user, described) = unsealed(for_plain(metadata), &self.source.key)?;
             options.metadata = user;
             options.headers.extend(described);
             options.headers.extend(encryption::of_storage(&self.admitted.headers));

@@ -88,9 +88,12 @@ impl Source {
         if let Some(sealed) = &self.sealed {
             return sealed.metadata.clone();
         }
-        let user = self.meta.metadata.iter();
-        let mut metadata: Metadata = user
-            .map(|(name, value)| (format!("x-amz-meta-{name}"), value.clone().into_bytes()))
+        let text = self.meta.metadata.iter();
+        let text = text.map(|(name, value)| (format!("x-amz-meta-{name}"), value.clone().into_bytes()));
+        let no_text =
+            self.meta.unreadable().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
+        let mut metadata: Metadata = text
+            .chain(no_text)
             // What only an encrypted object may carry would not be the client's.
             .filter(|(name, _)| !name.starts_with(sealgate_envelope::envelope::HEADER))
             .collect();

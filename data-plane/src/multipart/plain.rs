@@ -18,7 +18,7 @@ use crate::backend::{
     Backend, BackendError, Conditions, GetOptions, PartEntry as BackendPart, PutOptions, PutOutcome, Upload,
 };
 use crate::body::plan::object_checksum;
-use crate::body::upload::{ChecksumType, told_type};
+use crate::body::upload::{ChecksumType, UploadChecksum, told_type};
 use crate::body::{Checksum, ClientBody};
 use crate::etags;
 use crate::gate::Admitted;
@@ -43,6 +43,8 @@ pub async fn create(
     backend: &Rc<dyn Backend>,
     key: &str,
 ) -> Result<Reply, S3Error> {
+    // Not kept, but held against S3's rules, as that of an encrypted upload.
+    UploadChecksum::from_headers(&admitted.headers)?;
     let (metadata, described) = plain_metadata(admitted)?;
     let mut headers = passed_headers(&admitted.headers)?;
     headers.extend(described);

@@ -130,10 +130,7 @@ async fn wish(
         let bound = demanded.bind(bucket, backend.as_ref(), &object.key, version).await;
         bound.map_err(|error| error.told(admitted))?
     } else {
-        object.etag.as_ref().map(|etag| match bucket.encrypts(&object.key) {
-            true => sealgate_envelope::etag::to_backend(etag),
-            false => etag.clone(),
-        })
+        object.etag.as_ref().map(|etag| etags::wanted(etag, bucket.encrypts(&object.key)))
     };
     if etag.is_some() && !in_one_step {
         // Dropping the condition would delete what the client wants to keep.

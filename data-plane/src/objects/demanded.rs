@@ -46,7 +46,7 @@ pub fn one(etag: String) -> ETags {
     if etag == "*" { ETags::Any } else { ETags::Of(vec![etag]) }
 }
 
-/// Whether a version that was looked at is the one that is deleted: it is what it is, but for `null`, which may be written
+/// Whether a version that is looked at can be the one that is deleted: it is what it is, but for `null`, which may be written
 /// again.
 #[must_use]
 pub fn is_fixed(version: Option<&str>) -> bool {
@@ -94,11 +94,13 @@ impl Demanded {
         key: &str,
         version: Option<&str>,
     ) -> Result<Option<String>, Unbound> {
-        let fixed = is_fixed(version);
-        if !fixed && !backend.capabilities().conditional_delete {
-            let what = "a conditional deletion on this storage";
-            return Err(Unbound::Refused(S3Error::not_implemented(what)));
-        }
+        let unbound = |fixed: bool| match fixed || backend.capabilities().conditional_delete {
+            true => Ok(()),
+            false => {
+                Err(Unbound::Refused(S3Error::not_implemented("a conditional deletion on this storage")))
+            }
+        };
+        unbound(is_fixed(version))?;
         let options = GetOptions { version_id: version.map(str::to_owned), ..GetOptions::default() };
         let meta = match backend.head(&bucket.backend_bucket, key, options).await {
             Ok(meta) => meta,
@@ -111,10 +113,13 @@ impl Demanded {
             size: Some(bucket.listed_size(key, meta.size).unwrap_or(meta.size)),
             modified: Some(unix_millis(meta.last_modified).div_euclid(1_000)),
         };
-        match self.broken(shown.trim_matches('"'), &seen) {
-            Some(condition) => Err(Unbound::Refused(S3Error::precondition_failed(condition))),
-            None => Ok((!fixed).then_some(meta.etag)),
+        if let Some(condition) = self.broken(shown.trim_matches('"'), &seen) {
+            return Err(Unbound::Refused(S3Error::precondition_failed(condition)));
         }
+        // A storage without versions, or one that takes the id for none, shows what is current: that may be replaced.
+        let fixed = is_fixed(version) && meta.version_id.as_deref() == version;
+        unbound(fixed)?;
+        Ok((!fixed).then_some(meta.etag))
     }
 
     /// The condition that an object does not meet.

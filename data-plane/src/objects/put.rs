@@ -298,17 +298,25 @@ fn is_marker(key: &str, length: u64) -> bool {
 /// # Errors
 /// As [`client_metadata`].
 pub fn plain_metadata(admitted: &Admitted) -> Result<(BTreeMap<String, String>, HeaderMap), S3Error> {
-    let (metadata, mut headers) = client_metadata(admitted).map(unsealed)?;
+    let key = admitted.request.need_key()?;
+    let (metadata, mut headers) = unsealed(client_metadata(admitted)?, key)?;
     headers.extend(encryption::of_storage(&admitted.headers));
     Ok((metadata, headers))
 }
 
-/// Metadata as a plain object carries it: user metadata, and headers that describe the body.
-pub fn unsealed(stored: Metadata) -> (BTreeMap<String, String>, HeaderMap) {
+/// Metadata as a plain object carries it: user metadata, and headers that describe the body. `key` is whose it is.
+///
+/// # Errors
+/// InvalidRequest for what is not UTF-8, as a copy's source may have it: requests to storages are signed as text.
+pub fn unsealed(stored: Metadata, key: &str) -> Result<(BTreeMap<String, String>, HeaderMap), S3Error> {
     let mut metadata = BTreeMap::new();
     let mut headers = HeaderMap::new();
     for (name, value) in stored {
-        let text = String::from_utf8_lossy(&value).into_owned();
+        let text = String::from_utf8(value).map_err(|_| {
+            let text =
+                format!("The {name} of {key:?} is not UTF-8: it cannot be written into a plain prefix.");
+            S3Error::with(Code::InvalidRequest, text)
+        })?;
         match name.strip_prefix("x-amz-meta-") {
             Some(name) => {
                 metadata.insert(name.to_owned(), text);
@@ -322,7 +330,7 @@ pub fn unsealed(stored: Metadata) -> (BTreeMap<String, String>, HeaderMap) {
             }
         }
     }
-    (metadata, headers)
+    Ok((metadata, headers))
 }
 
 /// An empty object under a hidden name.

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use sealgate_data_plane::backend::s3::{S3Backend, S3Config, StaticCredentials};
@@ -186,6 +187,16 @@ impl Client {
     /// As [`Client::new`].
     pub fn beside(settings: &Settings) -> Outcome<S3Backend> {
         S3Backend::new(Self::config(settings)?).map_err(|error| Failure::usage(format!("{error}")))
+    }
+
+    /// The same by connections that are used for one request each: none is sent a second time.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn once(settings: &Settings) -> Outcome<S3Backend> {
+        let mut config = Self::config(settings)?;
+        config.keep_alive = Duration::ZERO;
+        S3Backend::new(config).map_err(|error| Failure::usage(format!("{error}")))
     }
 
     /// Runs a request to its end.

@@ -159,8 +159,9 @@ fn target(arguments: &Arguments) -> Outcome<(Target, PathBuf)> {
         profile: arguments.to_profile.clone(),
         ca_bundle: arguments.to_ca_bundle.clone(),
     };
-    let backend = Client::beside(&Settings::find_target(&connection)?)?;
-    Ok((Target::Server(Box::new(Server { backend, to })), manifest))
+    let settings = Settings::find_target(&connection)?;
+    let (backend, once) = (Client::beside(&settings)?, Client::once(&settings)?);
+    Ok((Target::Server(Box::new(Server { backend, once, to })), manifest))
 }
 
 impl Export<'_> {
@@ -234,9 +235,11 @@ impl Export<'_> {
     /// Brings an object to its place; nothing when it is there.
     async fn export(&self, entry: ListEntry) -> Outcome<Option<Line>> {
         let from = Location { bucket: self.bucket.to_owned(), key: entry.key };
-        let before = self.manifest.borrow().etag(&from.key, &Of::Current).map(str::to_owned);
-        let was_here = before.is_some();
-        if before.is_some_and(|etag| etag == entry.etag) && self.is_there(&from.key, entry.size)? {
+        let (was_here, same) = match self.manifest.borrow().known(&from.key, &Of::Current) {
+            Some(known) => (true, known.is(&entry.etag, entry.last_modified)),
+            None => (false, false),
+        };
+        if same && self.is_there(&from.key, entry.size)? {
             return Ok(None);
         }
         let line = match &self.target {
@@ -300,6 +303,18 @@ async fn tags(
 }
 
 impl About {
+    /// What is told of an object.
+    ///
+    /// # Errors
+    /// For metadata that is not UTF-8: neither a manifest nor a signed request can carry it as it is.
+    fn new(from: &Location, meta: ObjectMeta, tags: Vec<(String, String)>) -> Outcome<Self> {
+        let odd = meta.unreadable().next().map(|(name, _)| {
+            Failure::new(Exit::Failure, format!("{from}: its {name} is not UTF-8 and cannot be written down"))
+                .hint("get the object by itself, or write its metadata anew")
+        });
+        odd.map_or(Ok(Self { meta, tags }), Err)
+    }
+
     /// The headers that go along.
     fn headers(&self) -> HeaderMap {
         let own = self.meta.headers.iter().filter(|(name, _)| SYSTEM.contains(&name.as_str()));

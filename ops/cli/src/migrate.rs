@@ -39,6 +39,10 @@ use crate::location::Location;
 use crate::output::Output;
 use crate::transfer::ServerArguments;
 
+/// What no listing of uploads shows. Neither the registry nor the gateway says which server a storage is.
+const UNLISTED: &str = "where the source's storage is MinIO: uploads that were begun before MinIO was started last are not listed, and are not \
+                        seen here; let such uploads be completed before the switch";
+
 /// Arguments of `sealgate migrate`.
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -177,6 +181,9 @@ impl Migration<'_> {
             self.say(&format!(
                 "{open} uploads are in progress in s3://{from}; they cannot be moved, and must end before the switch"
             ));
+        }
+        if !arguments.prepare {
+            self.say(UNLISTED);
         }
         let empty = match known {
             Some(_) => true,

@@ -150,6 +150,42 @@ def put_if_match_on_nothing(t):
     equal(t.keys("swap/nothing"), [], "keys")
 
 
+@variants(empty="", quotes='""')
+def put_if_match_no_etag(t, none):
+    t.put("none/put", b"first")
+    refused(t.raw.request("PUT", t.path("none/put"), headers={"if-match": none}, body=b"second"), 412, "PreconditionFailed")
+    equal(t.get("none/put"), b"first", "body")
+
+
+@variants(empty="", quotes='""')
+def put_if_match_no_etag_on_nothing(t, none):
+    refused(t.raw.request("PUT", t.path("none/nothing"), headers={"if-match": none}, body=b"second"), 404, "NoSuchKey")
+    equal(t.keys("none/nothing"), [], "keys")
+
+
+@variants(empty="", quotes='""')
+def delete_if_match_no_etag(t, none):
+    t.put("none/delete")
+    refused(t.raw.request("DELETE", t.path("none/delete"), headers={"if-match": none}), 412, "PreconditionFailed")
+    equal(t.get("none/delete"), b"body", "body")
+
+
+@variants(empty="", quotes='""')
+def copy_if_match_no_etag(t, none):
+    t.put("none/copied", b"first")
+    copy = {"x-amz-copy-source": t.path("held").lstrip("/"), "if-match": none}
+    held(t)
+    refused(t.raw.request("PUT", t.path("none/copied"), headers=copy), 412, "PreconditionFailed")
+    equal(t.get("none/copied"), b"first", "body")
+
+
+@variants(empty="", quotes='""')
+def read_if_match_no_etag(t, none):
+    held(t)
+    for method in ("GET", "HEAD"):
+        equal(t.raw.request(method, t.path("held"), headers={"if-match": none}).status, 412, f"status of {method}")
+
+
 @case
 def one_of_many_creators_wins(t):
     import concurrent.futures
@@ -163,6 +199,34 @@ def one_of_many_creators_wins(t):
     # 409 is S3's answer to writers that were under way at the same time.
     true(all(status in (200, 409, 412) for status in statuses), f"statuses {statuses}")
     equal(t.get("create/race"), b"%d" % statuses.index(200), "body")
+
+
+@case
+def one_of_many_completers_wins(t):
+    import concurrent.futures
+
+    place = {"Bucket": t.bucket, "Key": "complete/race"}
+
+    def made(number):
+        upload = {**place, "UploadId": t.s3.create_multipart_upload(**place)["UploadId"]}
+        etag = t.s3.upload_part(**upload, PartNumber=1, Body=b"%d" % number)["ETag"]
+        part = f"<Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part>"
+        return upload["UploadId"], f"<CompleteMultipartUpload>{part}</CompleteMultipartUpload>".encode()
+
+    def complete(upload):
+        answer = t.raw.request("POST", t.path("complete/race"), [("uploadId", upload[0])], {"if-none-match": "*"}, upload[1])
+        # An error may stand in a 200.
+        return answer.code or answer.status
+
+    # Several rounds: what looks first and acts then lets two in only when they come close together.
+    for attempt in range(8):
+        uploads = [made(number) for number in range(8)]
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(complete, uploads))
+        equal(found.count(200), 1, f"winners of {found} in round {attempt}")
+        true(all(each in (200, "PreconditionFailed", "ConditionalRequestConflict") for each in found), f"answers {found}")
+        equal(t.get("complete/race"), b"%d" % found.index(200), "body")
+        t.s3.delete_object(**place)
 
 
 @case
@@ -215,6 +279,18 @@ def complete_if_none_match_any_on_something(t):
     with raises("PreconditionFailed", status=412):
         t.s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts}, IfNoneMatch="*")
     equal(t.get("complete/old"), b"old", "body")
+
+
+@variants(empty="", quotes='""')
+def complete_if_match_no_etag(t, none):
+    t.put("none/complete", b"old")
+    place = {"Bucket": t.bucket, "Key": "none/complete"}
+    upload = {**place, "UploadId": t.s3.create_multipart_upload(**place)["UploadId"]}
+    etag = t.s3.upload_part(**upload, PartNumber=1, Body=b"new")["ETag"]
+    body = f"<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part></CompleteMultipartUpload>".encode()
+    answer = t.raw.request("POST", t.path("none/complete"), [("uploadId", upload["UploadId"])], {"if-match": none}, body)
+    refused(answer, 412, "PreconditionFailed")
+    equal(t.get("none/complete"), b"old", "body")
 
 
 @case

@@ -130,6 +130,15 @@ def an_etag_that_does_not(t):
     equal((texts(root, "Deleted/Key"), t.keys("etag/")), (["etag/other"], ["etag/wrong"]), "deleted and left")
 
 
+@variants(empty="<ETag></ETag>", quotes='<ETag>""</ETag>', closed="<ETag/>")
+def an_etag_that_names_none(t, etag):
+    filled(t, ("etag/none", "etag/rest"))
+    body = f"<Delete><Object><Key>etag/none</Key>{etag}</Object><Object><Key>etag/rest</Key></Object></Delete>".encode()
+    root = parsed(delete(t, body))
+    equal(texts(root, "Error/Code"), ["PreconditionFailed"], "errors")
+    equal((texts(root, "Deleted/Key"), "etag/none" in t.keys("etag/")), (["etag/rest"], True), "deleted and left")
+
+
 @case
 def in_a_bucket_that_is_not_there(t):
     body = document("x")

@@ -189,6 +189,20 @@ def an_empty_version_id(t):
     refused(t.raw.request("GET", f"/{versioned(t)}/empty-id", [("versionId", "")]), 400, "InvalidArgument")
 
 
+@variants(plain={}, size={"x-amz-if-match-size": "1"})
+def an_empty_version_id_deletes_nothing(t, conditions):
+    # To take it for no version at all leaves a marker, or deletes what was written since.
+    put(t, "empty-delete", b"1")
+    refused(t.raw.request("DELETE", f"/{versioned(t)}/empty-delete", [("versionId", "")], conditions), 400, "InvalidArgument")
+    equal(read(t, "empty-delete"), b"1", "body")
+
+
+@variants(get="GET", delete="DELETE")
+def an_empty_version_id_of_tags(t, method):
+    put(t, "empty-tags")
+    refused(t.raw.request(method, f"/{versioned(t)}/empty-tags", [("tagging", ""), ("versionId", "")]), 400, "InvalidArgument")
+
+
 @case
 def what_was_there_before_is_null(t):
     name = t.fresh_bucket()

@@ -87,8 +87,11 @@ pub(super) fn object_meta(
         if options.checksums && name.as_str().starts_with("x-amz-checksum-") {
             meta.headers.insert(name, value.clone());
         }
-        if let Some(name) = name.as_str().strip_prefix("x-amz-meta-") {
-            meta.metadata.insert(name.to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned());
+        if let Some(own) = name.as_str().strip_prefix("x-amz-meta-") {
+            match std::str::from_utf8(value.as_bytes()) {
+                Ok(text) => drop(meta.metadata.insert(own.to_owned(), text.to_owned())),
+                Err(_) => drop(meta.headers.insert(name, value.clone())),
+            }
         }
     }
     Ok(meta)
@@ -179,5 +182,26 @@ fn code_of(call: &Call<'_>, status: StatusCode) -> &'static str {
         501 => "NotImplemented",
         300..400 if call.method == Method::HEAD => "PermanentRedirect",
         _ => "InternalError",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+    use super::object_meta;
+    use crate::backend::GetOptions;
+    use http::{HeaderMap, HeaderValue};
+
+    #[test]
+    fn metadata_that_is_no_text_stays_what_it_is() {
+        let mut headers = HeaderMap::new();
+        headers.insert("etag", HeaderValue::from_static("\"e\""));
+        headers.insert("last-modified", HeaderValue::from_static("Fri, 24 May 2013 00:00:00 GMT"));
+        headers.insert("x-amz-meta-text", HeaderValue::from_bytes("ü".as_bytes()).unwrap());
+        headers.insert("x-amz-meta-odd", HeaderValue::from_bytes(b"caf\xe9").unwrap());
+        let meta = object_meta(&headers, 1, &GetOptions::default()).unwrap();
+        assert_eq!(meta.metadata.into_iter().collect::<Vec<_>>(), [("text".to_owned(), "ü".to_owned())]);
+        assert_eq!(meta.headers["x-amz-meta-odd"].as_bytes(), b"caf\xe9");
     }
 }

@@ -1,5 +1,7 @@
 //! Buckets and whole objects.
 
+use std::collections::{HashMap, HashSet};
+
 use http::header::RANGE;
 use http::{HeaderMap, Method, StatusCode};
 
@@ -201,7 +203,8 @@ pub(super) async fn delete_many(
     let call = Call::new(Method::POST, bucket, "").query("delete", "");
     let (_, document) = client.call_with(call, body, client.config.answer_timeout).await?;
     let answers = deletion_answers(&document)?;
-    Ok(keys.iter().map(|wanted| answer_to(wanted, &answers)).collect())
+    let each = answers_to(keys, &answers).into_iter();
+    Ok(keys.iter().zip(each).map(|(wanted, found)| outcome(wanted, found)).collect())
 }
 
 /// One entry of a DeleteResult.
@@ -244,13 +247,61 @@ pub(super) fn deletion_answers(document: &[u8]) -> Result<Vec<Deleted>, BackendE
     Ok(answers)
 }
 
-fn answer_to(wanted: &DeleteKey, answers: &[Deleted]) -> Result<DeleteOutcome, BackendError> {
-    let of_key = || answers.iter().filter(|answer| answer.key == wanted.key);
-    let found = of_key()
-        .find(|answer| wanted.version_id.is_none() || answer.version_id == wanted.version_id)
+/// The farthest that [`distance`] gives.
+const FARTHEST: u8 = 4;
+
+/// Which answer is whose. A key may be named several times, with and without versions, and what became of one says nothing
+/// of another: each answer is taken once, by what fits it best. Only the same entry again shares one, which servers that
+/// drop what is repeated give for both.
+fn answers_to<'a>(keys: &[DeleteKey], answers: &'a [Deleted]) -> Vec<Option<&'a Deleted>> {
+    let mut of_key: HashMap<&str, Vec<&'a Deleted>> = HashMap::new();
+    for answer in answers {
+        of_key.entry(&answer.key).or_default().push(answer);
+    }
+    let asked = |wanted: &'_ DeleteKey| Some((wanted.key.clone(), wanted.version_id.clone()?));
+    let versions: HashSet<(String, String)> = keys.iter().filter_map(asked).collect();
+    let mut found = vec![None; keys.len()];
+    for far in 0..=FARTHEST {
+        for (wanted, found) in keys.iter().zip(&mut found).filter(|(_, found)| found.is_none()) {
+            let Some(left) = of_key.get_mut(wanted.key.as_str()) else { continue };
+            let at = left.iter().position(|answer| distance(wanted, answer, &versions) == Some(far));
+            *found = at.map(|at| left.remove(at));
+        }
+    }
+    let known: HashMap<_, _> = keys
+        .iter()
+        .zip(&found)
+        .filter_map(|(wanted, found)| Some(((&wanted.key, &wanted.version_id), (*found)?)))
+        .collect();
+    let again = |wanted: &DeleteKey| known.get(&(&wanted.key, &wanted.version_id)).copied();
+    keys.iter().zip(&found).map(|(wanted, found)| found.or_else(|| again(wanted))).collect()
+}
+
+/// How far an answer about the same key is from being the one to this entry; none where it is another's. `versions` are all
+/// that are asked for: what names one of them is another entry's, unless that has taken its own.
+fn distance(wanted: &DeleteKey, answer: &Deleted, versions: &HashSet<(String, String)>) -> Option<u8> {
+    let names_none = answer.version_id.is_none() && answer.marker_version.is_none();
+    if wanted.version_id.is_some() {
         // Some servers name a delete marker that was deleted as such only, or not at all.
-        .or_else(|| of_key().find(|answer| answer.marker_version == wanted.version_id))
-        .or_else(|| of_key().find(|answer| answer.version_id.is_none() && answer.marker_version.is_none()));
+        return match () {
+            () if answer.version_id == wanted.version_id => Some(0),
+            () if answer.marker_version == wanted.version_id => Some(1),
+            () => names_none.then_some(2),
+        };
+    }
+    let named = [&answer.version_id, &answer.marker_version];
+    let of_another =
+        named.into_iter().flatten().any(|id| versions.contains(&(wanted.key.clone(), id.clone())));
+    // With a marker that was made; without versions; by a server that calls the marker a version.
+    match (of_another, &answer.version_id) {
+        (true, _) => Some(4),
+        (false, None) if !names_none => Some(0),
+        (false, None) => Some(2),
+        (false, Some(_)) => Some(3),
+    }
+}
+
+fn outcome(wanted: &DeleteKey, found: Option<&Deleted>) -> Result<DeleteOutcome, BackendError> {
     match found {
         None => Err(BackendError::Protocol("the answer to a deletion leaves a key out".to_owned())),
         Some(Deleted { failed: Some((code, message)), .. }) => {
@@ -273,5 +324,57 @@ fn answer_to(wanted: &DeleteKey, answers: &[Deleted]) -> Result<DeleteOutcome, B
                 .or_else(|| wanted.version_id.clone()),
             delete_marker: deleted.marker,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+    use super::{Deleted, answers_to};
+    use crate::backend::DeleteKey;
+
+    fn wanted(version: &str) -> DeleteKey {
+        let version_id = Some(version.to_owned()).filter(|version| !version.is_empty());
+        DeleteKey { key: "k".to_owned(), version_id, etag: None }
+    }
+
+    /// Of a version and of a marker's version, where they are named.
+    fn answer(version: &str, marker: &str) -> Deleted {
+        let id = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        let (version_id, marker_version) = (id(version), id(marker));
+        Deleted { key: "k".to_owned(), version_id, marker_version, ..Deleted::default() }
+    }
+
+    #[test]
+    fn each_entry_of_a_key_has_its_own_answer() {
+        for (asked, answers, whose) in [
+            // A version and the key itself, in either order on either side, as S3 answers.
+            (&["", "v"][..], &[("v", ""), ("", "m")][..], &[Some(1), Some(0)][..]),
+            (&["v", ""], &[("v", ""), ("", "m")], &[Some(0), Some(1)]),
+            (&["", "v"], &[("", "m"), ("v", "")], &[Some(0), Some(1)]),
+            // A delete marker's version, told as such only, beside a marker that was made.
+            (&["", "v"], &[("", "v"), ("", "m")], &[Some(1), Some(0)]),
+            // The same not told at all.
+            (&["", "v"], &[("", ""), ("", "m")], &[Some(1), Some(0)]),
+            // A server that calls the marker a version.
+            (&["", "v"], &[("v", ""), ("m", "")], &[Some(1), Some(0)]),
+            // The same entry twice, answered twice or once.
+            (&["", ""], &[("", ""), ("", "")], &[Some(0), Some(1)]),
+            (&["", ""], &[("", "")], &[Some(0), Some(0)]),
+            // Where versions are suspended, the version and the marker that took its place are both `null`.
+            (&["", "null"], &[("", "null"), ("null", "")], &[Some(0), Some(1)]),
+            // An answer that is another entry's is none.
+            (&["", "v"], &[("v", "")], &[None, Some(0)]),
+            (&["v", "w"], &[("w", "")], &[None, Some(0)]),
+        ] {
+            let keys: Vec<_> = asked.iter().map(|version| wanted(version)).collect();
+            let given: Vec<_> = answers.iter().map(|(version, marker)| answer(version, marker)).collect();
+            let found = answers_to(&keys, &given);
+            let at = |found: &Option<&Deleted>| {
+                found.map(|found| given.iter().position(|given| std::ptr::eq(given, found)).unwrap())
+            };
+            assert_eq!(found.iter().map(at).collect::<Vec<_>>(), whose, "{asked:?} {answers:?}");
+        }
     }
 }

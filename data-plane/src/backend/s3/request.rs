@@ -66,7 +66,12 @@ impl<'a> Call<'a> {
         Ok(())
     }
 
+    /// An If-Match without an ETag is refused here: to servers an empty header is no condition.
     pub(super) fn conditions(&mut self, conditions: &Conditions) -> Result<(), BackendError> {
+        let names_none = |list: &String| list.chars().all(|c| matches!(c, '"' | ',' | ' '));
+        if conditions.if_match.as_ref().is_some_and(names_none) {
+            return Err(BackendError::s3(412, "PreconditionFailed", "If-Match names no ETag"));
+        }
         let given = [
             ("if-match", &conditions.if_match),
             ("if-none-match", &conditions.if_none_match),
@@ -193,6 +198,19 @@ mod tests {
         assert_eq!(call.target(&config(true)), ("h:9".to_owned(), format!("/b/{path}")));
         assert_eq!(call.target(&config(false)), ("b.h:9".to_owned(), format!("/{path}")));
         assert_eq!(Call::new(Method::GET, "b", "").target(&config(true)).1, "/b");
+    }
+
+    #[test]
+    fn a_condition_without_an_etag_is_never_sent_as_none() {
+        for list in ["", "\"\"", "\"\", \"\""] {
+            let conditions = Conditions { if_match: Some(list.to_owned()), ..Conditions::default() };
+            let refused = Call::new(Method::PUT, "b", "k").conditions(&conditions);
+            assert!(refused.is_err_and(|error| error.is("PreconditionFailed")), "{list}");
+        }
+        let mut call = Call::new(Method::PUT, "b", "k");
+        let conditions = Conditions { if_match: Some("\"e\"".to_owned()), ..Conditions::default() };
+        call.conditions(&conditions).unwrap();
+        assert_eq!(call.headers["if-match"], "\"e\"");
     }
 
     #[test]

@@ -69,6 +69,28 @@ fn every_operation_in_scope() {
     }
 }
 
+#[test]
+fn an_empty_version_id_is_refused_by_every_operation() {
+    for (method, target) in [
+        ("GET", "/bucket/k"),
+        ("HEAD", "/bucket/k"),
+        ("DELETE", "/bucket/k"),
+        ("GET", "/bucket/k?attributes"),
+        ("GET", "/bucket/k?tagging"),
+        ("PUT", "/bucket/k?tagging"),
+        ("DELETE", "/bucket/k?tagging"),
+        ("PUT", "/bucket/k?retention"),
+        ("POST", "/bucket/k?restore"),
+        ("PUT", "/bucket/k"),
+    ] {
+        let and = if target.contains('?') { '&' } else { '?' };
+        for empty in ["versionId", "versionId=", "versionId=v&versionId="] {
+            let refused = with(method, &format!("{target}{and}{empty}"), &[]);
+            assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument, "{method} {target} {empty}");
+        }
+    }
+}
+
 /// Case 28: `?versions` and `?attributes` must not be answered as List and Get.
 #[test]
 fn case_28_subresources_never_fall_through() {

@@ -19,7 +19,7 @@ pub struct ObjectId {
     pub key: String,
     /// The version.
     pub version_id: Option<String>,
-    /// Delete only an object with this ETag (without quotes).
+    /// Delete only an object with this ETag (without quotes). No object has an empty one.
     pub etag: Option<String>,
     /// Delete only an object of so many plaintext bytes.
     pub size: Option<u64>,
@@ -54,7 +54,8 @@ pub fn parse_delete(body: &[u8]) -> Result<DeleteRequest, S3Error> {
                 text.clone_into(&mut object.key);
             }
             ["Object", "VersionId"] if !text.is_empty() => object.version_id = Some(text.to_owned()),
-            ["Object", "ETag"] if !text.is_empty() => object.etag = Some(unquote(text).to_owned()),
+            // An empty one is a condition, too: one that nothing meets.
+            ["Object", "ETag"] => object.etag = Some(unquote(text).to_owned()),
             ["Object", "Size"] => object.size = Some(text.trim().parse().map_err(|_| malformed())?),
             ["Object", "LastModifiedTime"] => {
                 let at = parse_http(text.trim()).or_else(|| parse_iso(text.trim()));
@@ -140,6 +141,14 @@ mod tests {
             ..ObjectId::default()
         };
         assert_eq!(request.objects[1], second);
+    }
+
+    #[test]
+    fn an_empty_etag_is_no_lack_of_one() {
+        for etag in ["<ETag></ETag>", "<ETag/>", "<ETag>\"\"</ETag>", "<ETag> </ETag>"] {
+            let body = format!("<Delete><Object><Key>k</Key>{etag}</Object></Delete>");
+            assert_eq!(parse_delete(body.as_bytes()).unwrap().objects[0].etag.as_deref(), Some(""), "{etag}");
+        }
     }
 
     #[test]

@@ -51,9 +51,72 @@ pub fn replace_text(document: &str, from: &str, to: &str) -> String {
     document.replace(&element(from), &element(to))
 }
 
-/// Replaces a bucket's name where it stands alone: not as a part of a longer name.
+/// Elements whose whole text is the name of a bucket, or its ARN.
+const BUCKETS: &[&str] = &["Bucket", "BucketName", "TargetBucket"];
+
+/// Replaces a bucket's name where a document names a bucket: as the text of [`BUCKETS`] in XML, and behind `arn:aws:s3:::`,
+/// whatever the partition, there and in a policy. The same letters in a prefix, a key, an id or a namespace are something
+/// else, and so is a longer name, or one with a wildcard in it.
 #[must_use]
-pub fn rename_bucket(text: &str, from: &str, to: &str) -> String {
+pub fn rename_bucket(document: &str, from: &str, to: &str) -> String {
+    if from == to || from.is_empty() {
+        return document.to_owned();
+    }
+    match document.trim_start_matches('\u{feff}').trim_start().starts_with('<') {
+        true => rename_in_xml(document, from, to),
+        false => rename_in_arns(document, from, to),
+    }
+}
+
+fn rename_in_xml(document: &str, from: &str, to: &str) -> String {
+    let mut out = String::with_capacity(document.len());
+    let mut rest = document;
+    // Up to the end of a tag, and the text behind it.
+    while let Some((tag, behind)) = rest.split_once('>') {
+        let name = tag.rsplit('<').next().unwrap_or_default();
+        let name = name.split_ascii_whitespace().next().unwrap_or_default();
+        let name = name.rsplit_once(':').map_or(name, |(_, local)| local);
+        let (text, next) = behind.split_at(behind.find('<').unwrap_or(behind.len()));
+        out.push_str(tag);
+        out.push('>');
+        match (BUCKETS.contains(&name), name.ends_with("Arn") || name.ends_with("ARN")) {
+            (true, _) if text.trim() == from => out.push_str(&text.replace(from, to)),
+            (true, _) | (_, true) => out.push_str(&rename_in_arns(text, from, to)),
+            (false, false) => out.push_str(text),
+        }
+        rest = next;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The bucket of `arn:<partition>:s3:::bucket` and `arn:<partition>:s3:::bucket/key`.
+fn rename_in_arns(text: &str, from: &str, to: &str) -> String {
+    const S3: &str = ":s3:::";
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(S3) {
+        let (before, found) = rest.split_at(at);
+        let partition = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '*' | '?');
+        let arn = before.trim_end_matches(partition).ends_with("arn:") && before.ends_with(partition);
+        out.push_str(before);
+        out.push_str(S3);
+        rest = &found[S3.len()..];
+        if let Some(after) = rest.strip_prefix(from).filter(|_| arn) {
+            // JSON's strings end in a quotation mark, and may have a backslash before a slash.
+            let ends = after.is_empty()
+                || after.starts_with(|c: char| matches!(c, '/' | '\\' | '"') || c.is_whitespace());
+            out.push_str(if ends { to } else { from });
+            rest = after;
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Replaces a bucket's name in a sentence, wherever it stands alone: not as a part of a longer name.
+#[must_use]
+pub fn rename_in_words(text: &str, from: &str, to: &str) -> String {
     if from == to || from.is_empty() {
         return text.to_owned();
     }
@@ -80,7 +143,7 @@ pub fn rename_bucket(text: &str, from: &str, to: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-    use super::{check_restore, owner, rename_bucket, replace_text};
+    use super::{check_restore, owner, rename_bucket, rename_in_words, replace_text};
     use crate::s3::error::Code;
     use proptest::prelude::proptest;
 
@@ -113,7 +176,55 @@ mod tests {
     }
 
     #[test]
-    fn names_are_replaced_where_they_stand_alone() {
+    fn a_bucket_is_renamed_where_a_document_names_it() {
+        let logging = |bucket: &str, prefix: &str| {
+            format!(
+                "<?xml version=\"1.0\"?><BucketLoggingStatus xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><LoggingEnabled>\
+                 <TargetBucket>{bucket}</TargetBucket><TargetPrefix>{prefix}</TargetPrefix></LoggingEnabled></BucketLoggingStatus>"
+            )
+        };
+        let replication = |bucket: &str, prefix: &str| {
+            format!(
+                "<r:ReplicationConfiguration xmlns:r=\"x\"><r:Role>arn:aws:iam::1:role/{prefix}</r:Role><r:Rule><r:ID>{prefix}</r:ID>\
+                 <r:Prefix>{prefix}</r:Prefix><r:Destination><r:Bucket>\n arn:aws-cn:s3:::{bucket}\n</r:Bucket></r:Destination></r:Rule>\
+                 </r:ReplicationConfiguration>"
+            )
+        };
+        for name in ["data", "doc", "aws", "xml", "xmlns", "amazonaws.com", "role", "s3", "arn", "bucket"] {
+            for document in [logging, replication] {
+                let (here, there) = (document(name, name), document("own-name", name));
+                assert_eq!(rename_bucket(&here, name, "own-name"), there);
+                assert_eq!(rename_bucket(&there, "own-name", name), here, "and back");
+            }
+            let mentioned = logging("other", &format!("{name}/"));
+            assert_eq!(rename_bucket(&mentioned, name, "own-name"), mentioned);
+        }
+        let longer = logging("data-2", "data").replace("data-2", "arn:aws:s3:::data-2");
+        assert_eq!(rename_bucket(&longer, "data", "own-data"), longer);
+        let spaced = logging(" data ", "");
+        assert_eq!(rename_bucket(&spaced, "data", "own-data"), logging(" own-data ", ""));
+    }
+
+    #[test]
+    fn a_policy_keeps_its_prefixes() {
+        let policy = |bucket: &str| {
+            format!(
+                "{{\"Id\":\"data\",\"Statement\":[{{\"Sid\":\"data\",\"Principal\":{{\"AWS\":\"arn:aws:iam::1:user/data\"}},\"Resource\":[\
+                 \"arn:aws:s3:::{bucket}\",\"arn:aws:s3:::{bucket}/data/*\",\"arn:aws:s3:::{bucket}/*\",\"arn:*:s3:::{bucket}\\/data\",\
+                 \"arn:aws:s3:::data-2/*\",\"arn:aws:s3:::data*\",\"arn:aws:s3:::dat?\",\"arn:aws:s3:::data.x/data\",\"barn:s3:::data\"],\
+                 \"Condition\":{{\"StringLike\":{{\"s3:prefix\":[\"data\",\"data/*\"],\"aws:SourceArn\":\"arn:aws-us-gov:s3:::{bucket}\"}}}}}}]}}"
+            )
+        };
+        assert_eq!(rename_bucket(&policy("data"), "data", "own-data"), policy("own-data"));
+        assert_eq!(rename_bucket(&policy("own-data"), "own-data", "data"), policy("data"));
+        let of_aws = "{\"Resource\":\"arn:aws:s3:::aws/aws/*\",\"AWS\":\"arn:aws:iam::1:root\"}";
+        let there = of_aws.replace(":::aws", ":::own");
+        assert_eq!(rename_bucket(of_aws, "aws", "own"), there);
+        assert_eq!(rename_bucket(&there, "own", "aws"), of_aws);
+    }
+
+    #[test]
+    fn names_are_replaced_in_words_where_they_stand_alone() {
         for (text, expected) in [
             ("arn:aws:s3:::own-data/*", "arn:aws:s3:::data/*"),
             ("\"own-data\"", "\"data\""),
@@ -123,7 +234,7 @@ mod tests {
             ("own-data,own-data", "data,data"),
             ("own-dataown-data", "own-dataown-data"),
         ] {
-            assert_eq!(rename_bucket(text, "own-data", "data"), expected, "{text}");
+            assert_eq!(rename_in_words(text, "own-data", "data"), expected, "{text}");
         }
     }
 
@@ -132,7 +243,10 @@ mod tests {
         fn never_panics(body: Vec<u8>, text in "\\PC{0,40}") {
             let _ = owner(&body);
             let _ = check_restore(&body);
-            let _ = rename_bucket(&text, "a", "bc");
+            for document in [text.clone(), format!("<{text}"), format!("arn:aws:s3:::{text}")] {
+                let _ = rename_bucket(&document, "a", "bc");
+                let _ = rename_in_words(&document, "a", "bc");
+            }
         }
     }
 }

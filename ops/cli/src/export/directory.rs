@@ -101,7 +101,7 @@ impl Directory {
             return Err(refused(&from.key, "it ends in / and has content"));
         }
         let tags = tags(client, from, &meta, &Of::Current).await?;
-        let about = About { meta, tags };
+        let about = About::new(from, meta, tags)?;
         hashed.target.commit()?;
         if let Some(reserved) = reserved {
             reserved.keep();
@@ -267,7 +267,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (path, lines) = (dir.path().join("file"), dir.path().join("manifest"));
         let manifest = || RefCell::new(Manifest::open(&lines, "s3://a", "out", false).unwrap());
-        let owned = || manifest().borrow().etag("key", &Of::Current).is_some();
+        let owned = || manifest().borrow().known("key", &Of::Current).is_some();
         let taken = |error: io::Error| Failure::usage(error.to_string());
         // The order: where the manifest cannot be written, nothing lies there.
         fs::write(&lines, "").unwrap();
@@ -285,7 +285,7 @@ mod tests {
         assert!(path.exists() && owned());
         // Another's: it stays, and is not this key's.
         assert!(Reserved::new(&path, "other", &first, taken).is_err());
-        assert!(path.exists() && manifest().borrow().etag("other", &Of::Current).is_none());
+        assert!(path.exists() && manifest().borrow().known("other", &Of::Current).is_none());
     }
 
     #[test]

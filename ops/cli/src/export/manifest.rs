@@ -86,8 +86,25 @@ impl Line {
 pub struct Manifest {
     path: PathBuf,
     file: File,
-    /// ETags by key and version: of the last line about it.
-    etags: HashMap<Name, String>,
+    /// By key and version: of the last line about it.
+    known: HashMap<Name, Known>,
+}
+
+/// What an object was when it was exported.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Its ETag; empty where only its file's name is taken.
+    etag: String,
+    /// Its last modification, in Unix seconds.
+    modified: i64,
+}
+
+impl Known {
+    /// Whether it is what a listing shows. The ETag alone does not tell: an object that was copied onto itself with other metadata keeps
+    /// it, and so does the same content that was put again into a plain prefix.
+    pub fn is(&self, etag: &str, modified: SystemTime) -> bool {
+        self.etag == etag && self.modified == OffsetDateTime::from(modified).unix_timestamp()
+    }
 }
 
 /// Key, and the id of a version.
@@ -104,7 +121,7 @@ impl Manifest {
         let mut file = OpenOptions::new();
         let mut file = file.read(true).append(true).create(true).mode(0o600).open(path).map_err(failed)?;
         let first = json!({"export": from, "to": to, "versions": versions});
-        let (mut etags, mut whole) = (HashMap::new(), 0);
+        let (mut known, mut whole) = (HashMap::new(), 0);
         let mut reader = BufReader::new(&file);
         let mut line = String::new();
         while reader.read_line(&mut line).map_err(failed)? > 0 && line.ends_with('\n') {
@@ -120,16 +137,19 @@ impl Manifest {
                 }
                 (_, Some(key), Some(etag)) => {
                     let name = (key.to_owned(), read["version"].as_str().map(str::to_owned));
-                    etags.insert(name, etag.to_owned());
+                    let modified =
+                        OffsetDateTime::parse(read["modified"].as_str().unwrap_or_default(), &Rfc3339);
+                    let modified = modified.map_or(i64::MIN, OffsetDateTime::unix_timestamp);
+                    known.insert(name, Known { etag: etag.to_owned(), modified });
                 }
                 (_, None, None) if read["begins"].is_string() => {
                     let key = read["begins"].as_str().unwrap_or_default().to_owned();
                     // Never an object's ETag: it is exported anew.
-                    etags.entry((key, None)).or_default();
+                    known.entry((key, None)).or_default();
                 }
                 (_, None, None) if read["gives_back"].is_string() => {
                     let key = read["gives_back"].as_str().unwrap_or_default().to_owned();
-                    etags.remove(&(key, None));
+                    known.remove(&(key, None));
                 }
                 _ => {
                     return Err(Failure::integrity(&path.display(), &"a line is no object of an export")
@@ -143,16 +163,16 @@ impl Manifest {
         // A line that a crash cut: the object is exported again.
         file.set_len(whole).map_err(failed)?;
         file.seek(SeekFrom::End(0)).map_err(failed)?;
-        let mut manifest = Self { path: path.to_owned(), file, etags };
+        let mut manifest = Self { path: path.to_owned(), file, known };
         if whole == 0 {
             manifest.write(&first)?;
         }
         Ok(manifest)
     }
 
-    /// The ETag under which an object was exported.
-    pub fn etag(&self, key: &str, of: &Of) -> Option<&str> {
-        self.etags.get(&(key.to_owned(), of.version_id().map(str::to_owned))).map(String::as_str)
+    /// What an object was when it was exported.
+    pub fn known(&self, key: &str, of: &Of) -> Option<&Known> {
+        self.known.get(&(key.to_owned(), of.version_id().map(str::to_owned)))
     }
 
     /// Notes that what will lie under a key's file name, which is free, is this key's.
@@ -178,7 +198,8 @@ impl Manifest {
     pub fn add(&mut self, line: &Line) -> Outcome<()> {
         self.write(&line.to_json())?;
         let name = (line.key.clone(), line.of.version_id().map(str::to_owned));
-        self.etags.insert(name, line.etag.clone());
+        let modified = OffsetDateTime::from(line.modified).unix_timestamp();
+        self.known.insert(name, Known { etag: line.etag.clone(), modified });
         Ok(())
     }
 
@@ -194,7 +215,7 @@ impl Manifest {
     #[cfg(test)]
     pub fn unwritable(path: &Path) -> Self {
         let file = File::open(path).unwrap_or_else(|error| unreachable!("{error}"));
-        Self { path: path.to_owned(), file, etags: HashMap::new() }
+        Self { path: path.to_owned(), file, known: HashMap::new() }
     }
 
     fn write(&mut self, line: &Value) -> Outcome<()> {
@@ -235,11 +256,13 @@ mod tests {
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, &whole[..whole.len() - 3]).unwrap();
         let mut manifest = Manifest::open(&path, "s3://a", "out", true).unwrap();
-        assert_eq!(
-            (manifest.etag("one", &version), manifest.etag("one", &Of::Current)),
-            (Some("e-one"), None)
-        );
-        assert_eq!(manifest.etag("two\nlines", &Of::Current), None);
+        let one = manifest.known("one", &version).unwrap();
+        assert!(one.is("e-one", SystemTime::UNIX_EPOCH));
+        assert!(!one.is("e-two", SystemTime::UNIX_EPOCH), "other content");
+        let later = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1);
+        assert!(!one.is("e-one", later), "the same ETag with other metadata, or written again");
+        assert_eq!(manifest.known("one", &Of::Current), None);
+        assert_eq!(manifest.known("two\nlines", &Of::Current), None);
         manifest.add(&line("two\nlines", Of::Current)).unwrap();
         drop(manifest);
         assert_eq!(std::fs::read(&path).unwrap(), whole);

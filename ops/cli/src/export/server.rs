@@ -13,25 +13,31 @@ use sealgate_data_plane::backend::{
     Backend as _, BackendError, Conditions, GetOptions, ObjectMeta, PutOptions, StoredRange, Upload,
 };
 use sealgate_data_plane::body::checksum::{Algorithm, Checksum, Hasher};
+use sealgate_data_plane::large::is_refusal;
 
 use super::manifest::{Line, Of};
 use super::{About, tags};
 use crate::connection::Client;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::location::Location;
-use crate::transfer::upload::part_size;
+use crate::transfer::upload::{UNKNOWN, part_size};
 
 /// Above this many bytes an object goes up in parts.
 const ONE_PUT: u64 = 64 << 20;
 /// Parts of an object on their way at a time.
 const IN_FLIGHT: usize = 2;
 /// How often a body is sent.
-const ATTEMPTS: u32 = 3;
+pub(super) const ATTEMPTS: u32 = 3;
+/// Before the second time; each time four times as long.
+pub(super) const WAIT: std::time::Duration = std::time::Duration::from_millis(200);
 
 /// The server, and where on it.
 pub struct Server {
     /// The server.
     pub backend: S3Backend,
+    /// The same by connections that are used once. On one that has waited a request without a body may be sent again by the
+    /// client itself, and a deletion that is done twice leaves two markers.
+    pub once: S3Backend,
     /// Bucket, and what precedes the keys.
     pub to: Location,
 }
@@ -47,7 +53,7 @@ impl Server {
         let head = client.backend.head(&from.bucket, &from.key, options).await;
         let meta = head.map_err(|error| Failure::s3(from, &error))?;
         let tags = tags(client, from, &meta, &of).await?;
-        let about = About { meta, tags };
+        let about = About::new(from, meta, tags)?;
         let to = self.place(from);
         let mut options = PutOptions {
             metadata: about.meta.metadata.clone(),
@@ -114,13 +120,8 @@ impl Server {
         options: &PutOptions,
         sent: &[Checksum],
     ) -> Result<bool, BackendError> {
-        if matches!(before, Newest::Hidden) {
-            return Ok(false);
-        }
-        let Newest::Is(there) = self.newest(to).await? else { return Ok(false) };
-        // Two versions in a row may be alike: only its id tells the new one.
-        let new = before.version_id() != there.version_id.as_deref();
-        Ok(new && there.metadata == options.metadata && is_of(&there, sent))
+        let now = self.newest(to).await?;
+        Ok(before.became(&now).is_some_and(|there| there.metadata == options.metadata && is_of(there, sent)))
     }
 
     /// What is current there.
@@ -135,6 +136,7 @@ impl Server {
         }
     }
 
+    /// An upload. One that may have become the object is never aborted: some servers destroy the object with it.
     async fn in_parts(
         &self,
         source: &Source<'_>,
@@ -143,6 +145,8 @@ impl Server {
         options: PutOptions,
     ) -> Outcome<()> {
         let failed = |error| Failure::s3(to, &error);
+        let before = self.newest(to).await.map_err(failed)?;
+        let metadata = options.metadata.clone();
         let part =
             part_size(size).ok_or_else(|| Failure::usage(format!("{to}: larger than any object may be")))?;
         let count = u16::try_from(size.div_ceil(part)).unwrap_or(u16::MAX);
@@ -159,18 +163,41 @@ impl Server {
                 Ok::<_, Failure>((number, sent.await?.etag))
             }
         });
-        let done = async {
-            let parts: Vec<_> = sent.buffered(IN_FLIGHT).try_collect().await?;
-            let complete =
-                self.backend.complete_upload(&to.bucket, &to.key, &id, &parts, Conditions::default()).await;
-            complete.map(drop).map_err(failed)
-        };
-        let done = done.await;
-        if done.is_err() {
-            // The first failure is the one to report. Parts that stay are for the server's lifecycle rules.
+        // The first failure is the one to report. Parts that stay are for the server's lifecycle rules.
+        let abort = async |failure: Failure| -> Outcome<()> {
             let _ = self.backend.abort_upload(&to.bucket, &to.key, &id).await;
+            Err(failure)
+        };
+        let parts: Vec<_> = match sent.buffered(IN_FLIGHT).try_collect().await {
+            Ok(parts) => parts,
+            Err(failure) => return abort(failure).await,
+        };
+        let made =
+            self.backend.complete_upload(&to.bucket, &to.key, &id, &parts, Conditions::default()).await;
+        let Err(error) = made else { return Ok(()) };
+        if is_refusal(&error) {
+            return abort(failed(error)).await;
         }
-        done
+        let whole = |there: &ObjectMeta| {
+            there.size == size && there.metadata == metadata && are_parts_of(&there.etag, &parts)
+        };
+        match self.persist_looking(to).await {
+            Ok(now) if before.became(&now).is_some_and(whole) => Ok(()),
+            _ => Err(failed(error).hint(UNKNOWN)),
+        }
+    }
+
+    /// What is current there, asked for until the server answers.
+    async fn persist_looking(&self, to: &Location) -> Result<Newest, BackendError> {
+        let mut wait = WAIT;
+        for _ in 1..ATTEMPTS {
+            match self.newest(to).await {
+                Err(_) => tokio::time::sleep(wait).await,
+                found => return found,
+            }
+            wait *= 4;
+        }
+        self.newest(to).await
     }
 
     /// What the server says of it is what went there.
@@ -195,12 +222,30 @@ enum Newest {
 }
 
 impl Newest {
-    fn version_id(&self) -> Option<&str> {
-        match self {
-            Self::Is(meta) => meta.version_id.as_deref(),
-            Self::Nothing | Self::Hidden => None,
-        }
+    /// What has come since, if something has. Two versions in a row may be alike: only its id tells the new one, and without versions
+    /// its ETag or date.
+    fn became<'a>(&self, now: &'a Newest) -> Option<&'a ObjectMeta> {
+        let Self::Is(there) = now else { return None };
+        let new = match self {
+            Self::Hidden => false,
+            Self::Nothing => true,
+            Self::Is(before) if there.version_id.is_some() => before.version_id != there.version_id,
+            Self::Is(before) => (&before.etag, before.last_modified) != (&there.etag, there.last_modified),
+        };
+        new.then_some(there)
     }
+}
+
+/// Whether an ETag is that of an upload of these parts: the MD5 of their own, which are MD5s where the server has no other.
+fn are_parts_of(etag: &str, parts: &[(u16, String)]) -> bool {
+    let each = parts.iter().map(|(_, etag)| {
+        let bytes = hex::decode(etag.trim_matches('"')).ok()?;
+        Checksum::new(Algorithm::Md5, &bytes)
+    });
+    let Some(each) = each.collect::<Option<Vec<_>>>() else { return false };
+    Checksum::composite(Algorithm::Md5, &each).is_some_and(|sum| {
+        etag.trim_matches('"').eq_ignore_ascii_case(&format!("{}-{}", hex::encode(sum.bytes()), parts.len()))
+    })
 }
 
 /// The checksums that servers tell of an object: those that bodies go with, and the MD5 of ETags.
@@ -260,7 +305,7 @@ impl Source<'_> {
         length: u64,
         send: impl AsyncFn(Upload) -> Result<T, BackendError>,
     ) -> Outcome<T> {
-        let mut wait = std::time::Duration::from_millis(200);
+        let mut wait = WAIT;
         for left in (0..ATTEMPTS).rev() {
             let if_match = Some(format!("\"{}\"", self.etag));
             let conditions = Conditions { if_match, ..Conditions::default() };
@@ -310,7 +355,7 @@ mod tests {
     use http::{HeaderMap, HeaderValue};
     use sealgate_data_plane::backend::{ObjectMeta, Upload};
 
-    use super::{is_of, summed};
+    use super::{Newest, are_parts_of, is_of, summed};
 
     #[actix_rt::test]
     async fn a_version_is_known_by_its_checksum() {
@@ -335,9 +380,25 @@ mod tests {
                 .collect::<HeaderMap>(),
             part: None,
         };
+        let nothing = Newest::Nothing;
+        let is = |etag: &str| Newest::Is(Box::new(there(etag, None)));
+        assert!(nothing.became(&is("a")).is_some() && is("a").became(&is("b")).is_some());
+        assert!(is("a").became(&is("a")).is_none() && Newest::Hidden.became(&is("a")).is_none());
+        assert!(nothing.became(&Newest::Nothing).is_none());
         assert!(is_of(&there("25f9e794323b453885f5181f1b624d0b", None), &sent));
         assert!(is_of(&there("abc-0", Some("y/Q5Jg==")), &sent));
         assert!(!is_of(&there("25f9e794323b453885f5181f1b624d0c", Some("AAAAAA==")), &sent));
         assert!(!is_of(&there("abc-0", None), &sent), "nothing to compare: it is sent again");
+    }
+    #[test]
+    fn an_upload_is_known_by_the_etags_of_its_parts() {
+        let part = |number: u16, etag: &str| (number, etag.to_owned());
+        let parts =
+            [part(1, "\"9dd4e461268c8034f5c8564e155c67a6\""), part(2, "415290769594460e2e485922904f345d")];
+        // MD5 of the two digests one after the other, which are those of `x` and `y`.
+        let whole = "be6996cb706f34d65b9fee8745325abf-2";
+        assert!(are_parts_of(whole, &parts), "{whole}");
+        assert!(!are_parts_of(whole, &parts[..1]) && !are_parts_of(&whole.replace("-2", "-3"), &parts));
+        assert!(!are_parts_of("-1", &[part(1, "no MD5")]), "nothing to compare");
     }
 }

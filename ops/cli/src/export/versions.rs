@@ -6,10 +6,12 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::{HeaderMap, Method};
-use sealgate_data_plane::backend::{Backend as _, Conditions, Forward, VersionEntry, VersionListOptions};
+use sealgate_data_plane::backend::{
+    Backend as _, BackendError, Conditions, Forward, VersionEntry, VersionListOptions,
+};
 
 use super::manifest::{Line, Of};
-use super::server::Server;
+use super::server::{ATTEMPTS, Server, WAIT};
 use super::{Export, IN_FLIGHT, Target};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::location::Location;
@@ -62,9 +64,12 @@ impl Export<'_> {
     /// All versions of a key, which come with the newest first. After one that fails the key's newer ones wait for another run:
     /// their order is what makes the newest the current one.
     async fn key(&self, server: &Server, versions: Vec<VersionEntry>) -> Outcome<()> {
+        let mut after_marker = false;
         for version in versions.into_iter().rev() {
             let key = version.object.key.clone();
-            let exported = self.version(server, version).await;
+            let is_marker = version.delete_marker;
+            let exported = self.version(server, version, after_marker).await;
+            after_marker = is_marker;
             let failed = exported.is_err();
             self.count(&key, exported)?;
             if failed {
@@ -74,18 +79,26 @@ impl Export<'_> {
         Ok(())
     }
 
-    async fn version(&self, server: &Server, version: VersionEntry) -> Outcome<Option<Line>> {
+    async fn version(
+        &self,
+        server: &Server,
+        version: VersionEntry,
+        after_marker: bool,
+    ) -> Outcome<Option<Line>> {
         let key = version.object.key;
         let from = Location { bucket: self.bucket.to_owned(), key: key.clone() };
         let of = match version.delete_marker {
             true => Of::DeleteMarker(version.version_id),
             false => Of::Version(version.version_id),
         };
-        if self.manifest.borrow().etag(&key, &of).is_some() {
+        if self.manifest.borrow().known(&key, &of).is_some() {
             return Ok(None);
         }
         let line = match &of {
-            Of::DeleteMarker(_) => server.delete(&from, of, version.object.last_modified).await?,
+            Of::DeleteMarker(_) => {
+                server.delete(&from, after_marker).await?;
+                Line::of_marker(&key, of, version.object.last_modified)
+            }
             _ => server.export(self.client, &from, of).await?,
         };
         self.manifest.borrow_mut().add(&line)?;
@@ -120,11 +133,49 @@ impl Server {
         }
     }
 
-    /// Deletes what is current there, as was done here.
-    async fn delete(&self, from: &Location, of: Of, modified: std::time::SystemTime) -> Outcome<Line> {
+    /// Deletes what is current there, as was done here. `after_marker`: what was exported before it is a delete marker, too. Else one that
+    /// is current there is this one, of an attempt whose answer was lost.
+    async fn delete(&self, from: &Location, after_marker: bool) -> Outcome<()> {
         let to = self.place(from);
-        let deleted = self.backend.delete(&to.bucket, &to.key, None, Conditions::default()).await;
-        deleted.map_err(|error| Failure::s3(&to, &error))?;
-        Ok(Line::of_marker(&from.key, of, modified))
+        let failed = |error| Failure::s3(&to, &error);
+        let before = self.marker(&to).await.map_err(failed)?;
+        if before.is_some() && !after_marker {
+            return Ok(());
+        }
+        let mut wait = WAIT;
+        for left in (0..ATTEMPTS).rev() {
+            let failure = match self.once.delete(&to.bucket, &to.key, None, Conditions::default()).await {
+                Ok(_) => return Ok(()),
+                Err(error) => failed(error),
+            };
+            if failure.exit() != Exit::Unavailable {
+                return Err(failure);
+            }
+            tokio::time::sleep(wait).await;
+            wait *= 4;
+            match self.marker(&to).await {
+                Ok(Some(now)) if before.as_ref() != Some(&now) => return Ok(()),
+                Ok(_) if left > 0 => {}
+                _ => return Err(failure),
+            }
+        }
+        Err(Failure::new(Exit::Unavailable, format!("{to}: not deleted")))
+    }
+
+    /// The id of the delete marker that is current there, if one is. None also where nobody may look.
+    async fn marker(&self, to: &Location) -> Result<Option<String>, BackendError> {
+        let options = VersionListOptions {
+            prefix: to.key.clone(),
+            delimiter: None,
+            key_marker: String::new(),
+            version_id_marker: String::new(),
+            max_keys: 1000,
+        };
+        let page = match self.backend.list_versions(&to.bucket, options).await {
+            Err(BackendError::S3 { status: 403, .. }) => return Ok(None),
+            page => page?,
+        };
+        let current = page.entries.into_iter().find(|entry| entry.object.key == to.key && entry.is_latest);
+        Ok(current.filter(|entry| entry.delete_marker).map(|entry| entry.version_id))
     }
 }

@@ -3,16 +3,17 @@
 //! Memory is bounded by the pieces in flight. What is larger than one PUT should be goes in parts, one after the other, so
 //! that one hash covers all of it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use futures_util::StreamExt as _;
 use indicatif::ProgressBar;
 use sealgate_data_plane::backend::s3::S3Backend;
 use sealgate_data_plane::backend::{
-    Backend as _, BackendError, ByteStream, Conditions, GetOptions, GetOutcome, PutOptions, PutOutcome,
-    StoredRange, Upload, VersionListOptions,
+    Backend as _, BackendError, ByteStream, Conditions, GetOptions, GetOutcome, ObjectMeta, PutOptions,
+    PutOutcome, StoredRange, Upload, VersionListOptions,
 };
+use sealgate_data_plane::large::is_refusal;
 use sealgate_data_plane::pipeline::stream_error;
 use sha2::{Digest as _, Sha256};
 
@@ -42,6 +43,9 @@ const GONE: &[&str] = &["NoSuchKey", "NoSuchVersion", "PreconditionFailed"];
 
 /// What stands for a copy that is not one.
 const DIFFERS: &str = "CopyDiffers";
+
+/// What stands for an object whose metadata cannot be written as text.
+const NO_TEXT: &str = "MetadataIsNoText";
 
 impl Copier<'_> {
     /// Copies a version and proves the copy; none when the source has another by now.
@@ -148,6 +152,13 @@ impl Copier<'_> {
     async fn attempt(&self, key: &str, version: &Version) -> Result<(String, String), BackendError> {
         let GetOutcome { meta, body, .. } =
             self.backend.get(self.from, key, self.reading(version, None)).await?;
+        if let Some((name, _)) = meta.unreadable().next() {
+            return Err(BackendError::s3(
+                400,
+                NO_TEXT,
+                format!("its {name} is not UTF-8 and cannot be copied"),
+            ));
+        }
         let tags = tags(self.backend, self.from, key, &version.id).await?;
         let about = match self.versioned {
             true => {
@@ -248,7 +259,10 @@ impl Copier<'_> {
         size: u64,
         options: PutOptions,
     ) -> Result<(PutOutcome, [u8; 32]), BackendError> {
+        let before = self.current(key).await?;
         let id = self.backend.create_upload(self.to, key, options).await?;
+        // Once it may have become the object it stays: some servers destroy an object whose upload is aborted.
+        let aborted = Cell::new(true);
         let sent = async {
             let part = size.div_ceil(MOST_PARTS).next_multiple_of(1 << 20).max(PART);
             let (mut hash, mut parts, mut from) = (Sha256::new(), Vec::new(), 0);
@@ -271,15 +285,51 @@ impl Copier<'_> {
                 }
             }
             let conditions = Conditions::default();
-            let made = self.backend.complete_upload(self.to, key, &id, &parts, conditions).await?;
+            aborted.set(false);
+            let made = match self.backend.complete_upload(self.to, key, &id, &parts, conditions).await {
+                Ok(made) => made,
+                Err(error) => {
+                    aborted.set(is_refusal(&error));
+                    self.made_after_all(key, size, before.as_ref(), error).await?
+                }
+            };
             Ok((made, hash.finalize().into()))
         };
         let sent = sent.await;
-        if sent.is_err() {
+        if sent.is_err() && aborted.get() {
             // The first failure is the one to report.
             let _ = self.backend.abort_upload(self.to, key, &id).await;
         }
         sent
+    }
+
+    /// What an upload has become whose Complete failed, if it has come to be the object all the same: its answer was lost, or a second
+    /// attempt found it done. Whether it is the copy is found out by reading it.
+    async fn made_after_all(
+        &self,
+        key: &str,
+        size: u64,
+        before: Option<&ObjectMeta>,
+        failed: BackendError,
+    ) -> Result<PutOutcome, BackendError> {
+        if is_refusal(&failed) {
+            return Err(failed);
+        }
+        let Ok(Some(now)) = persist(async || self.current(key).await).await else { return Err(failed) };
+        let named = |meta: &ObjectMeta| (meta.version_id.clone(), meta.etag.clone());
+        if now.size != size || before.is_some_and(|before| named(before) == named(&now)) {
+            return Err(failed);
+        }
+        Ok(PutOutcome { etag: now.etag, version_id: now.version_id, headers: http::HeaderMap::new() })
+    }
+
+    /// What is current in the target.
+    async fn current(&self, key: &str) -> Result<Option<ObjectMeta>, BackendError> {
+        match self.backend.head(self.to, key, GetOptions::default()).await {
+            Ok(meta) => Ok(Some(meta)),
+            Err(error) if error.is("NoSuchKey") => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn failed(&self, key: &str, error: &BackendError) -> Failure {
@@ -288,6 +338,10 @@ impl Copier<'_> {
             return Failure::integrity(&place, &"what was read back is not what was written")
                 .hint("run the command again; if it stays so, compare the two objects: the target's storage may have lost something");
         }
-        Failure::s3(&place, error)
+        let failure = Failure::s3(&place, error);
+        match error.is(NO_TEXT) {
+            true => failure.hint("write its metadata anew (a copy onto itself with --metadata-directive REPLACE), or remove the object"),
+            false => failure,
+        }
     }
 }

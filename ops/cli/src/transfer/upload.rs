@@ -1,7 +1,7 @@
 //! A file's way to the server: one PUT, or parts of which several are on their way at a time.
 //!
 //! Memory is bounded by the pieces in flight, not by parts: a part is read from the file while it is sent, and read again
-//! when it must be sent again. A multipart upload that does not complete is aborted.
+//! when it must be sent again. A multipart upload that does not complete is aborted, unless nobody knows whether it did.
 
 use std::cell::Cell;
 use std::io::SeekFrom;
@@ -15,6 +15,7 @@ use indicatif::ProgressBar;
 use sealgate_data_plane::backend::{
     Backend as _, BackendError, ByteStream, Conditions, LengthMismatch, PutOptions, StreamError, Upload,
 };
+use sealgate_data_plane::large::is_refusal;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
@@ -109,6 +110,10 @@ impl Source {
     }
 }
 
+/// What to do when nobody knows what became of an upload.
+pub const UNKNOWN: &str = "it is not known whether the server made the object: look, or run the command again. An upload that stays there is \
+                           for its lifecycle rules";
+
 /// One PUT; gives the ETag.
 pub fn whole(client: &Client, to: &Location, source: &Source, options: PutOptions) -> Outcome<String> {
     client.run_until_signal(source.persist(to, async |counted| {
@@ -124,16 +129,23 @@ pub fn in_parts(client: &Client, to: &Location, source: &Source, options: PutOpt
     let failed = |error| source.failure(to, &error);
     let backend = &client.backend;
     let id = client.run(backend.create_upload(&to.bucket, &to.key, options)).map_err(failed)?;
+    // Once it may have become the object it stays: some servers destroy an object whose upload is aborted.
+    let aborted = Cell::new(true);
     let done = client.run_until_signal(async {
         let parts = send_parts(client, to, source, &id, part).await?;
-        let complete = backend.complete_upload(&to.bucket, &to.key, &id, &parts, Conditions::default());
-        Ok(complete.await.map_err(failed)?.etag)
+        aborted.set(false);
+        let complete = backend.complete_upload(&to.bucket, &to.key, &id, &parts, Conditions::default()).await;
+        aborted.set(complete.as_ref().is_err_and(is_refusal));
+        Ok(complete.map_err(failed)?.etag)
     });
-    if done.is_err() {
-        // The first failure is the one to report. Parts that stay are for the server's lifecycle rules.
-        let _ = client.run(backend.abort_upload(&to.bucket, &to.key, &id));
+    match done {
+        Err(failure) if aborted.get() => {
+            // The first failure is the one to report. Parts that stay are for the server's lifecycle rules.
+            let _ = client.run(backend.abort_upload(&to.bucket, &to.key, &id));
+            Err(failure)
+        }
+        done => done.map_err(|failure| failure.hint(UNKNOWN)),
     }
-    done
 }
 
 async fn send_parts(

@@ -47,7 +47,8 @@ impl Forwarding {
                 let mut body = vec![0; length];
                 stream.read_exact(&mut body).await.unwrap();
                 let line = head.lines().next().unwrap_or_default().trim_end_matches(" HTTP/1.1");
-                kept.borrow_mut().push(format!("{line} {}", String::from_utf8(body).unwrap()));
+                let condition = head.lines().find(|line| line.starts_with("if-match: ")).unwrap_or_default();
+                kept.borrow_mut().push(format!("{line} {}{condition}", String::from_utf8(body).unwrap()));
                 stream.write_all(answer.as_bytes()).await.unwrap();
             }
         });
@@ -119,6 +120,31 @@ async fn nothing_reaches_the_storage_that_is_not_on_the_list() {
     client.send("PUT", "/bucket/k?tagging=&versionId=v", "<Tagging/>").await.ok();
     assert_eq!(forwarding.seen(), ["PUT /bucket/k?tagging=&versionId=v <Tagging/>"]);
     forwarding.steering.stop().await;
+}
+
+/// A storage without versions shows what is current, whatever version is asked for, and that may be replaced by the time that
+/// it is deleted.
+#[actix_rt::test]
+async fn a_deletion_is_bound_by_a_version_only_where_the_storage_shows_that_version() {
+    for (told, bound) in [
+        ("", "if-match: \"e\""),
+        ("x-amz-version-id: w\r\n", "if-match: \"e\""),
+        ("x-amz-version-id: v\r\n", ""),
+    ] {
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nETag: \"e\"\r\nLast-Modified: Fri, 24 May 2013 00:00:00 GMT\r\n\
+             {told}Content-Length: 0\r\n\r\n"
+        );
+        let forwarding = Forwarding::start(answer.leak()).await;
+        let size = [("x-amz-if-match-size", "0".to_owned())];
+        forwarding.client.send_with("DELETE", "/bucket/k?versionId=v", &size, "").await.ok();
+        assert_eq!(
+            forwarding.seen(),
+            ["HEAD /bucket/k?versionId=v ".to_owned(), format!("DELETE /bucket/k?versionId=v {bound}")],
+            "{told}"
+        );
+        forwarding.steering.stop().await;
+    }
 }
 
 #[actix_rt::test]
