@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::tls::Certificates;
 use crate::worker::Backends;
-use crate::{buckets, health, identity, rewrap, server, subscriber, sweep};
+use crate::{buckets, descriptors, health, identity, rewrap, server, subscriber, sweep};
 
 /// How often open uploads that nobody uses are looked for.
 const EVICT_UPLOADS_EVERY: Duration = Duration::from_secs(30);
@@ -80,7 +80,9 @@ impl DataPlane {
         let (keys, requests) = Keys::new(Arc::clone(&clock), Arc::clone(&metrics));
         let control = ControlPlane::new(&control.endpoint, &control.server_name, &control.identity)?;
         let node = Node::new(config, clock, metrics, Arc::clone(&keys), control.clone());
-        let (server, address) = server::start(&node, certificates.clone()).map_err(io("listen"))?;
+        let connections = descriptors::connections(descriptors::raise(), &node.config);
+        let (server, address) =
+            server::start(&node, certificates.clone(), connections).map_err(io("listen"))?;
         let (health, admin_address) = health::start(&node).map_err(io("admin_listen"))?;
         let (server_handle, health_handle) = (server.handle(), health.handle());
         actix_rt::spawn(async move {
