@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_rt::Arbiter;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
+use crate::backend::s3::ServerKind;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{BackendConfig, Config};
 use crate::control::ControlPlane;
 use crate::keys::{self, Keys};
 use crate::metrics::Metrics;
@@ -70,6 +71,7 @@ impl DataPlane {
         let io = |what| move |error| StartError::Io { what, error };
         // Fails here rather than in a worker, where nobody would see it.
         Backends::open(&config.backends).map_err(StartError::Backend)?;
+        warn_of_strangers(&config);
         let certificates = match config.tls.clone() {
             Some(files) => Some(Certificates::load(files).map_err(io("tls"))?),
             None => None,
@@ -152,6 +154,22 @@ impl DataPlane {
         self.node.forget_secrets();
         self.health.stop(true).await;
         info!("node stopped");
+    }
+}
+
+/// Bucket names are one space for all accounts of AWS: whoever takes one before the gateway does, or after it was deleted, gets what is
+/// written there.
+fn warn_of_strangers(config: &Config) {
+    for (name, backend) in &config.backends {
+        if let BackendConfig::S3(s3) = backend
+            && s3.server == ServerKind::Aws
+            && s3.bucket_owner.is_none()
+        {
+            warn!(
+                backend = name,
+                "bucket_owner is not set: a bucket that lets the gateway in is taken for its own"
+            );
+        }
     }
 }
 
