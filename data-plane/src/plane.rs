@@ -1,6 +1,7 @@
 //! A node as a whole: started, watched, drained.
 
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -68,12 +69,12 @@ impl DataPlane {
     /// # Errors
     /// What could not be opened. A control plane that is away is none: the node waits for it.
     pub fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        let io = |what| move |error| StartError::Io { what, error };
+        let failed = |what| move |error| StartError::Io { what, error };
         // Fails here rather than in a worker, where nobody would see it.
         Backends::open(&config.backends).map_err(StartError::Backend)?;
         warn_of_strangers(&config);
         let certificates = match config.tls.clone() {
-            Some(files) => Some(Certificates::load(files).map_err(io("tls"))?),
+            Some(files) => Some(Certificates::load(files).map_err(failed("tls"))?),
             None => None,
         };
         let metrics = Arc::new(Metrics::new()?);
@@ -84,19 +85,11 @@ impl DataPlane {
         let node = Node::new(config, clock, metrics, Arc::clone(&keys), control.clone());
         let connections = descriptors::connections(descriptors::raise(), &node.config);
         let (server, address) =
-            server::start(&node, certificates.clone(), connections).map_err(io("listen"))?;
-        let (health, admin_address) = health::start(&node).map_err(io("admin_listen"))?;
+            server::start(&node, certificates.clone(), connections).map_err(failed("listen"))?;
+        let (health, admin_address) = health::start(&node).map_err(failed("admin_listen"))?;
         let (server_handle, health_handle) = (server.handle(), health.handle());
-        actix_rt::spawn(async move {
-            if let Err(error) = server.await {
-                error!(%error, "the listener for objects ended");
-            }
-        });
-        actix_rt::spawn(async move {
-            if let Err(error) = health.await {
-                error!(%error, "the listener for health ended");
-            }
-        });
+        serve(&node, server, "the listener for objects ended");
+        serve(&node, health, "the listener for health ended");
         let shared = Arc::clone(&node);
         background.spawn_fn(move || {
             actix_rt::spawn(run_background(shared, keys, control, requests, certificates));
@@ -132,6 +125,24 @@ impl DataPlane {
     /// Where health and metrics are.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
+    }
+
+    /// Waits until a part of the node has ended that nothing brings back, and says which: the process is to end.
+    pub async fn failed(&self) -> &'static str {
+        self.node.failed().await
+    }
+
+    /// Runs until it is to stop, or until a part of the node has ended; then drains.
+    ///
+    /// # Errors
+    /// What ended.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), &'static str> {
+        let ended = tokio::select! {
+            () = stop => Ok(()),
+            what = self.failed() => Err(what),
+        };
+        self.stop().await;
+        ended
     }
 
     /// Drains: readiness off; after a wait, in which a balancer notices and clients are served as before, nothing new is
@@ -173,6 +184,29 @@ fn warn_of_strangers(config: &Config) {
     }
 }
 
+/// Runs a listener. However it ends, it is not to before the node is stopped.
+fn serve(node: &Arc<Node>, server: impl Future<Output = io::Result<()>> + 'static, ended: &'static str) {
+    let ends = Ends { node: Arc::clone(node), what: ended };
+    actix_rt::spawn(async move {
+        if let Err(error) = server.await {
+            error!(%error, ended);
+        }
+        drop(ends);
+    });
+}
+
+/// Whatever holds it is not to end before the node does, by an error, a panic or in any other way.
+struct Ends {
+    node: Arc<Node>,
+    what: &'static str,
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.node.fail(self.what);
+    }
+}
+
 /// What runs beside the workers, on a thread of its own.
 async fn run_background(
     node: Arc<Node>,
@@ -181,6 +215,7 @@ async fn run_background(
     requests: tokio::sync::mpsc::Receiver<keys::Request>,
     certificates: Option<Arc<Certificates>>,
 ) {
+    let _ends = Ends { node: Arc::clone(&node), what: "the background thread ended" };
     let backends = match Backends::open(&node.config.backends) {
         Ok(backends) => Rc::new(backends),
         Err(error) => {
@@ -208,6 +243,7 @@ async fn run_background(
 
 /// The work on envelopes, with backends of its own.
 async fn run_envelopes(node: Arc<Node>) {
+    let _ends = Ends { node: Arc::clone(&node), what: "the thread for envelopes ended" };
     match Backends::open(&node.config.backends) {
         Ok(backends) => rewrap::run(node, Rc::new(backends)).await,
         Err(error) => error!(error, "the thread for envelopes cannot open its backends"),
@@ -270,3 +306,6 @@ async fn sweep_hourly(node: Arc<Node>, backends: Rc<Backends>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

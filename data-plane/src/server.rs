@@ -66,6 +66,7 @@ pub fn start(
                 async move {
                     let backends = Backends::open(&node.config.backends).map_err(|error| {
                         error!(error, "a worker cannot open its backends");
+                        node.fail("a worker cannot open its backends");
                     })?;
                     let worker = Rc::new(Worker { node, backends: Rc::new(backends) });
                     Ok::<_, ()>(fn_service(move |stream: TcpStream| {

@@ -114,12 +114,13 @@ async fn serve(arguments: &Arguments) -> Result<(), Failure> {
     write_config(arguments, node.address(), control.admin_addr())?;
     let mut applied = node.node().watch_applied();
     write_card(&control, data)?;
+    // Before anybody is told that it is there.
+    let mut stop = std::pin::pin!(process::stop_signal()?);
     print_welcome(arguments, &control, &node)?;
-    let stop = process::stop_signal();
-    let mut stop = std::pin::pin!(stop);
     let ended: Result<(), Failure> = loop {
         tokio::select! {
-            stopped = &mut stop => break stopped.map_err(Failure::from),
+            () = &mut stop => break Ok(()),
+            why = node.failed() => break Err(format!("the data plane failed: {why}; see the log above").into()),
             () = control.failed() => break Err("the control plane failed; see the log above".into()),
             changed = applied.changed() => {
                 if let Err(error) = changed {

@@ -140,14 +140,14 @@ fn be_a_plane() {
         std::process::abort();
     });
     actix_rt::System::new().block_on(async {
+        let stop = data::process::stop_signal().unwrap();
         match role.as_str() {
             "node" => {
                 let checked = data::config::Config::load(&config).unwrap();
                 let plane =
                     data::plane::DataPlane::start(checked, data::clock::SystemClock::shared()).unwrap();
                 tell(&config, plane.address(), plane.admin_address());
-                data::process::stop_signal().await.unwrap();
-                plane.stop().await;
+                plane.run(stop).await.unwrap();
             }
             "control" => {
                 let checked = control::Config::load(&config).unwrap();
@@ -156,7 +156,7 @@ fn be_a_plane() {
                 let parts = control::Parts { store, ..parts };
                 let plane = control::ControlPlane::start_with(checked, parts).await.unwrap();
                 tell(&config, plane.grpc_addr(), plane.admin_addr());
-                data::process::stop_signal().await.unwrap();
+                stop.await;
                 plane.stop().await;
             }
             other => panic!("no role {other}"),
