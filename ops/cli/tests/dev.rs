@@ -1,0 +1,130 @@
+//! `sealgate dev` as a process: what it prints, what it asks of the system, and a directory that lost a part. And what every command
+//! says of a command line that cannot be.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_sealgate");
+
+/// A running `sealgate dev`.
+struct Dev {
+    child: Child,
+    /// What it printed with `--json`.
+    ready: Value,
+}
+
+impl Dev {
+    fn start(data: &Path) -> Self {
+        Self::begun(Command::new(PROGRAM), data)
+    }
+
+    fn begun(mut command: Command, data: &Path) -> Self {
+        command.args(["--json", "dev", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data"]);
+        let mut child =
+            command.arg(data).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let ready = serde_json::from_str(&line).unwrap_or_else(|_| {
+            let mut said = String::new();
+            child.stderr.as_mut().unwrap().read_to_string(&mut said).unwrap();
+            panic!("no JSON: {line:?}, {said}")
+        });
+        Self { child, ready }
+    }
+
+    /// SIGTERM; what it wrote to stderr, a JSON document a line.
+    fn end(mut self) -> Vec<Value> {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        let mut said = String::new();
+        self.child.stderr.as_mut().unwrap().read_to_string(&mut said).unwrap();
+        assert!(self.child.wait().unwrap().success(), "{said}");
+        said.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{said}"))).collect()
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn run(data: &Path, arguments: &[&str]) -> Output {
+    Command::new(PROGRAM).env_clear().args(arguments).arg("--data").arg(data).output().unwrap()
+}
+
+/// The one document on stderr of a command that failed; nothing is on stdout.
+fn failure(output: &Output) -> Value {
+    let (out, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(out, "", "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+    let told: Value = serde_json::from_str(&told).unwrap_or_else(|_| panic!("{told}"));
+    assert_eq!(output.status.code().map(Value::from), Some(told["exit"].clone()), "{told}");
+    told
+}
+
+#[test]
+fn with_json_a_command_line_that_cannot_be_is_told_in_json() {
+    for line in [
+        &["--json"][..],
+        &["--json", "put"],
+        &["put", "file", "s3://bucket/key", "--no-such-option", "--json"],
+        &["--json", "presign", "--expires", "soon", "s3://bucket/key"],
+        &["admin", "--json"],
+        &["dev", "--json", "--tls-key", "key"],
+        &["--json", "no-such-command"],
+    ] {
+        let told = failure(&Command::new(PROGRAM).env_clear().args(line).output().unwrap());
+        assert_eq!((&told["error"], &told["exit"]), (&"usage".into(), &2.into()), "{line:?}: {told}");
+        let message = told["message"].as_str().unwrap();
+        assert!(!message.is_empty() && !message.starts_with("error:"), "{line:?}: {told}");
+        assert!(told["help"].as_str().unwrap().contains("--help"), "{line:?}: {told}");
+    }
+    let people = Command::new(PROGRAM).env_clear().arg("put").output().unwrap();
+    assert_eq!(people.status.code(), Some(2));
+    assert!(String::from_utf8(people.stderr).unwrap().contains("Usage: sealgate put"));
+    for asked in ["--help", "--version"] {
+        let output = Command::new(PROGRAM).env_clear().args(["--json", asked]).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty() && !output.stdout.is_empty(), "{asked}");
+    }
+}
+
+#[test]
+fn a_dev_tells_scripts_where_everything_is_and_why_it_does_not_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let dev = Dev::start(&data);
+    for file in ["credentials", "config", "ciphertext", "recovery_card", "admin_token"] {
+        assert!(Path::new(dev.ready[file].as_str().unwrap()).exists(), "{file}: {}", dev.ready);
+    }
+    for url in ["endpoint", "admin", "health", "ready", "metrics"] {
+        assert!(dev.ready[url].as_str().unwrap().starts_with("http://127.0.0.1:"), "{url}: {}", dev.ready);
+    }
+    let second = failure(&run(&data, &["--json", "dev", "--listen", "127.0.0.1:0"]));
+    assert_eq!(second["error"], "failure");
+    assert!(second["message"].as_str().unwrap().contains("another `sealgate dev` runs over"), "{second}");
+    let said = dev.end();
+    assert!(said.iter().any(|line| line["draining"] == true), "{said:?}");
+
+    let beyond =
+        failure(&run(&data, &["--json", "dev", "--listen", "0.0.0.0:0", "--admin-listen", "127.0.0.1:0"]));
+    assert_eq!((&beyond["error"], &beyond["exit"]), (&"usage".into(), &2.into()), "{beyond}");
+    assert!(beyond["help"].as_str().unwrap().contains("--tls-certificate"), "{beyond}");
+}
+
+#[test]
+fn a_dev_raises_its_limit_of_open_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new("prlimit");
+    command.args(["--nofile=200:1500", PROGRAM]);
+    let dev = Dev::begun(command, &dir.path().join("data"));
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", dev.child.id())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(line.split_whitespace().nth(3), Some("1500"), "{line}");
+}
