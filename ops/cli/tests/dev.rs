@@ -128,3 +128,31 @@ fn a_dev_raises_its_limit_of_open_files() {
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     assert_eq!(line.split_whitespace().nth(3), Some("1500"), "{line}");
 }
+
+#[test]
+fn a_dev_whose_control_plane_is_gone_makes_new_credentials_and_keeps_what_was_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let read = |name: &str| std::fs::read_to_string(data.join(name)).unwrap();
+    let dev = Dev::start(&data);
+    assert!(run(&data, &["mb", "s3://first"]).status.success());
+    let (credentials, card) = (read("credentials"), read("recovery"));
+    assert!(card.contains("first"), "{card}");
+    dev.end();
+
+    // Nothing is lost: nothing is made.
+    let dev = Dev::start(&data);
+    assert_eq!(read("credentials"), credentials);
+    let said = dev.end();
+    assert!(!said.iter().any(|line| line.to_string().contains("credential")), "{said:?}");
+
+    std::fs::remove_dir_all(data.join("control-plane")).unwrap();
+    let dev = Dev::start(&data);
+    assert_ne!(read("credentials"), credentials);
+    assert_eq!((read("credentials.before-1"), read("recovery.before-1")), (credentials, card));
+    let listed = run(&data, &["ls"]);
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    assert!(run(&data, &["mb", "s3://second"]).status.success());
+    let said = dev.end();
+    assert!(said.iter().any(|line| line.to_string().contains("does not know the credential")), "{said:?}");
+}

@@ -8,10 +8,12 @@ use std::path::Path;
 
 use sealgate_control_plane::Handle;
 use sealgate_envelope::TenantId;
+use tracing::warn;
 use zeroize::Zeroizing;
 
 use super::failed;
 use crate::failure::{Failure, Outcome};
+use crate::profile::{self, Sections};
 
 /// What AWS tools read: who asks.
 pub const CREDENTIALS: &str = "credentials";
@@ -41,10 +43,14 @@ pub fn lock(data: &Path) -> Outcome<fs::File> {
     }
 }
 
-/// Writes DIR/credentials once. The secret cannot be had again, so a lost file means a new credential.
+/// Writes DIR/credentials, unless what is there is a credential of this control plane. The secret cannot be had again, so a lost file
+/// means a new credential; and so does lost data of the control plane, which then knows none of before.
 pub async fn ensure_credentials(control: &Handle, tenant: TenantId, data: &Path) -> Outcome<()> {
     let path = data.join(CREDENTIALS);
-    if path.exists() {
+    let there = profile::read(&path, Sections::Credentials, "default")?;
+    let there = there.get("aws_access_key_id").map(|id| id.as_str());
+    let state = control.registry().state();
+    if there.is_some_and(|id| state.credentials.values().any(|known| known.access_key_id == id)) {
         return Ok(());
     }
     let mut made = control.ensure_credential(tenant, "dev").await.map_err(failed)?;
@@ -54,12 +60,33 @@ pub async fn ensure_credentials(control: &Handle, tenant: TenantId, data: &Path)
         made = control.ensure_credential(tenant, &label).await.map_err(failed)?;
     }
     let made = made.ok_or_else(|| failed("no credential could be made"))?;
+    if path.exists() {
+        warn!(
+            "the control plane does not know the credential in {}: was {} removed? There is a new one now. Objects stored before can be \
+             read only with the keyring of then and its recovery card",
+            path.display(),
+            data.join("control-plane").display()
+        );
+        // The file may hold other profiles; and of the card of then nobody else may have a copy.
+        keep_aside(&path)?;
+        keep_aside(&data.join(CARD))?;
+    }
     let text = Zeroizing::new(format!(
         "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n",
         made.record.access_key_id,
         made.secret.as_str()
     ));
     write_whole(&path, text.as_bytes())
+}
+
+/// Gives a file, if it is there, a name that nothing here reads, and that nothing had.
+fn keep_aside(path: &Path) -> Outcome<()> {
+    let mut names = (1_u32..).map(|number| path.with_extension(format!("before-{number}")));
+    let Some(aside) = names.find(|name| !name.exists()) else { return Ok(()) };
+    match fs::rename(path, &aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Failure::file(path, &error)),
+        _ => Ok(()),
+    }
 }
 
 /// What AWS tools read, and for `sealgate bucket` the admin API: they pass over names that they do not know.
