@@ -157,7 +157,11 @@ impl ControlPlane {
             tokio::spawn(keys.keeper()),
             tokio::spawn(Arc::clone(&keys).work(kms)),
             tokio::spawn(midnight(Arc::clone(&clock), Arc::clone(&writer))),
-            tokio::spawn(recovery::keep(Arc::clone(&registry), config.data_dir.join(recovery::FILE))),
+            tokio::spawn(recovery::keep(
+                Arc::clone(&registry),
+                config.data_dir.join(recovery::FILE),
+                Arc::clone(&metrics),
+            )),
         ];
         let mut watchdogs = vec![
             watchdog(Arc::clone(&writer), Arc::clone(&metrics), failed.clone()),

@@ -133,9 +133,11 @@ fn a_dev_raises_its_limit_of_open_files() {
 fn a_dev_whose_control_plane_is_gone_makes_new_credentials_and_keeps_what_was_there() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
+    let made = |name: &str| String::from_utf8(run(&data, &["mb", name]).stderr).unwrap();
     let read = |name: &str| std::fs::read_to_string(data.join(name)).unwrap();
     let dev = Dev::start(&data);
-    assert!(run(&data, &["mb", "s3://first"]).status.success());
+    let text = made("s3://first");
+    assert!(text.contains("keep the card below"), "{text}");
     let (credentials, card) = (read("credentials"), read("recovery"));
     assert!(card.contains("first"), "{card}");
     dev.end();
@@ -155,4 +157,42 @@ fn a_dev_whose_control_plane_is_gone_makes_new_credentials_and_keeps_what_was_th
     assert!(run(&data, &["mb", "s3://second"]).status.success());
     let said = dev.end();
     assert!(said.iter().any(|line| line.to_string().contains("does not know the credential")), "{said:?}");
+}
+
+#[test]
+fn whoever_makes_a_bucket_as_an_operator_is_shown_its_recovery_card() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let dev = Dev::start(&data);
+    let output = run(&data, &["mb", "s3://first"]);
+    let card = String::from_utf8(output.stdout).unwrap();
+    let card = card.strip_prefix("made s3://first\n").unwrap_or_else(|| panic!("{card}"));
+    let card: sealgate_envelope::RecoveryCard = card.parse().unwrap();
+    assert_eq!((card.buckets().len(), card.buckets()[0].name.as_str(), card.keks().len()), (1, "first", 1));
+
+    let output = run(&data, &["--json", "mb", "s3://second"]);
+    let made: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let card: sealgate_envelope::RecoveryCard = made["recovery_card"].as_str().unwrap().parse().unwrap();
+    assert_eq!((made["bucket"].as_str(), card.buckets()[0].name.as_str()), (Some("second"), "second"));
+    assert_eq!(output.stderr, b"");
+
+    // A client who knows nothing of the control plane makes buckets all the same, and so does one who cannot reach it.
+    let client = || {
+        let mut command = Command::new(PROGRAM);
+        command.env_clear().env("AWS_SHARED_CREDENTIALS_FILE", data.join("credentials"));
+        command.env("AWS_CONFIG_FILE", data.join("config"));
+        command
+    };
+    let output = client().args(["mb", "s3://third"]).output().unwrap();
+    assert_eq!((output.stdout, output.stderr), (b"made s3://third\n".to_vec(), Vec::new()));
+    let away = [
+        "--admin-url",
+        "http://127.0.0.1:1",
+        "--admin-token-file",
+        dev.ready["admin_token"].as_str().unwrap(),
+    ];
+    let output = client().args(["mb", "s3://fourth"]).args(away).output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(output.stdout, b"made s3://fourth\n");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("recovery card is not shown"), "it says so");
 }

@@ -97,7 +97,7 @@ pub fn write_config(data: &Path, region: &str, endpoint: &str, admin: SocketAddr
     write_whole(&data.join(CONFIG), text.as_bytes())
 }
 
-/// Writes a file of the owner's alone, whole or not at all.
+/// Writes a file of the owner's alone, whole or not at all, and so that a power cut does not take it back.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Outcome<()> {
     let named = |error: io::Error| Failure::file(path, &error);
     let temporary = path.with_extension("new");
@@ -109,5 +109,8 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Outcome<()> {
         .open(&temporary)
         .map_err(named)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(named)?;
-    fs::rename(&temporary, path).map_err(named)
+    fs::rename(&temporary, path).map_err(named)?;
+    // The new name is in the directory, and that is a file of its own.
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(named)
 }
