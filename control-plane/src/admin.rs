@@ -33,6 +33,8 @@ use crate::{
 
 /// The largest body of a request, in bytes.
 const MAX_BODY: usize = 256 << 10;
+/// Connections at once: operators are few, and what waits for a token must not take the descriptors of nodes.
+const CONNECTIONS: usize = 256;
 /// How long POST /v1/buckets waits for a node to make the bucket.
 const ACTIVE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -99,6 +101,7 @@ pub(crate) fn serve(
             .default_service(web::to(problem::unknown))
     })
     .workers(1)
+    .max_connections(CONNECTIONS)
     .disable_signals()
     .client_request_timeout(Duration::from_secs(10));
     let failed = |error: std::io::Error| Error::Unavailable(format!("admin listener: {error}"));

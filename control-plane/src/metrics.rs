@@ -13,7 +13,7 @@ use prometheus::{Encoder as _, Registry, TextEncoder};
 use crate::Error;
 
 /// The names, as they are declared; the exporter adds `_total` to counters.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 10] = [
     "sealgate_control_key_fetches",
     "sealgate_control_kms_calls",
     "sealgate_control_pushes",
@@ -23,6 +23,7 @@ pub const NAMES: [&str; 9] = [
     "sealgate_control_degraded_keys",
     "sealgate_control_key_evictions",
     "sealgate_control_store_writable",
+    "sealgate_control_recovery_card_written",
 ];
 
 /// What a node asked the Keys service for.
@@ -130,6 +131,7 @@ pub struct Metrics {
     degraded: Counter<u64>,
     evictions: Counter<u64>,
     store_writable: Gauge<u64>,
+    card_written: Gauge<u64>,
     pub(crate) of_kms: kms::KmsMetrics,
 }
 
@@ -150,8 +152,18 @@ impl Metrics {
             .map_err(|error| Error::Internal(format!("metrics: {error}")))?;
         let provider = SdkMeterProvider::builder().with_reader(exporter).build();
         let meter = provider.meter("sealgate-control-plane");
-        let [fetches, kms_calls, pushes, answers, nodes, restarts, degraded, evictions, store_writable] =
-            NAMES;
+        let [
+            fetches,
+            kms_calls,
+            pushes,
+            answers,
+            nodes,
+            restarts,
+            degraded,
+            evictions,
+            store_writable,
+            card_written,
+        ] = NAMES;
         Ok(Self {
             registry,
             fetches: meter.u64_counter(fetches).with_description("Requests for intermediate keys").build(),
@@ -168,6 +180,10 @@ impl Metrics {
             store_writable: meter
                 .u64_gauge(store_writable)
                 .with_description("Whether the store takes changes")
+                .build(),
+            card_written: meter
+                .u64_gauge(card_written)
+                .with_description("Whether the recovery card in the data directory is the present one")
                 .build(),
             of_kms: kms::KmsMetrics::new(&meter),
             _provider: provider,
@@ -212,6 +228,10 @@ impl Metrics {
 
     pub(crate) fn store_writable(&self, writable: bool) {
         self.store_writable.record(u64::from(writable), &[]);
+    }
+
+    pub(crate) fn card_written(&self, written: bool) {
+        self.card_written.record(u64::from(written), &[]);
     }
 
     /// The Prometheus text format.

@@ -41,6 +41,19 @@ pub fn lock_memory() {
     }
 }
 
+/// Raises the limit of open files as far as this process may, and gives it: each node has a connection or two. Service managers give
+/// 1,024 and allow far more, for the sake of programs that call select(2); nothing here does.
+pub fn raise_descriptors() -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
@@ -65,5 +78,17 @@ mod tests {
             line.starts_with("Max locked memory") && line.split_whitespace().nth(3) == Some("unlimited")
         });
         assert_eq!(locked() > (32 << 10), ipc_lock || unlimited, "{} KiB of {}", locked(), large.len());
+    }
+
+    /// Each test is a process of its own: the limit is nobody else's.
+    #[test]
+    fn the_limit_of_open_files_is_raised_to_what_is_allowed() {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+
+        setrlimit(Resource::Nofile, Rlimit { current: Some(100), maximum: Some(300) }).unwrap();
+        assert_eq!(super::raise_descriptors(), 300);
+        let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+        let open_files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+        assert_eq!(open_files.split_whitespace().nth(3), Some("300"), "{open_files}");
     }
 }

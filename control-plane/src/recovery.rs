@@ -14,6 +14,7 @@ use sealgate_envelope::{BucketId, RecoveryCard, recovery_card::CardBucket};
 
 use crate::{
     Error,
+    metrics::Metrics,
     registry::{Registry, State, records::TenantRecord},
 };
 
@@ -67,12 +68,13 @@ fn named(tenant: &TenantRecord) -> Vec<String> {
 
 /// Keeps the card in a file. It is looked at with each change of the registry, of which each day brings one: a file that was
 /// lost comes back.
-pub(crate) async fn keep(registry: Arc<Registry>, path: PathBuf) {
+pub(crate) async fn keep(registry: Arc<Registry>, path: PathBuf, metrics: Arc<Metrics>) {
     let mut changes = registry.changes();
     loop {
         changes.mark_unchanged();
         let (of, to) = (Arc::clone(&registry), path.clone());
         let written = tokio::task::spawn_blocking(move || write_card(&of, &to)).await;
+        metrics.card_written(matches!(written, Ok(Ok(()))));
         let changed = changes.changed();
         let gone = match written {
             Ok(Ok(())) => {
@@ -111,5 +113,7 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
     written
         .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&temporary, path))
+        // The new name is in the directory, and that is a file of its own: without this a power cut may take it back.
+        .and_then(|()| fs::File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all())
         .map_err(|error| Error::Unavailable(error.to_string()))
 }

@@ -27,7 +27,7 @@ use crate::{
     keys::{KeyService, Limiter},
     listener,
     metrics::{ActorKind, Metrics},
-    recovery,
+    process, recovery,
     registry::{
         NewCredential, Registry, Sealer,
         records::{GrantRecord, Tenants},
@@ -83,6 +83,7 @@ impl ControlPlane {
     /// # Errors
     /// As [`Self::start`].
     pub async fn start_with(config: Config, parts: Parts) -> Result<Handle, Error> {
+        let open_files = process::raise_descriptors();
         let Parts { store, kms, clock } = parts;
         let token = config.admin_token().map_err(|error| Error::Invalid(error.to_string()))?;
         // Before anything runs: a start that fails leaves no thread behind.
@@ -156,7 +157,11 @@ impl ControlPlane {
             tokio::spawn(keys.keeper()),
             tokio::spawn(Arc::clone(&keys).work(kms)),
             tokio::spawn(midnight(Arc::clone(&clock), Arc::clone(&writer))),
-            tokio::spawn(recovery::keep(Arc::clone(&registry), config.data_dir.join(recovery::FILE))),
+            tokio::spawn(recovery::keep(
+                Arc::clone(&registry),
+                config.data_dir.join(recovery::FILE),
+                Arc::clone(&metrics),
+            )),
         ];
         let mut watchdogs = vec![
             watchdog(Arc::clone(&writer), Arc::clone(&metrics), failed.clone()),
@@ -218,7 +223,7 @@ impl ControlPlane {
                 tracing::error!(%error, "the gRPC server ended");
             }
         });
-        tracing::info!(%grpc_addr, %admin_addr, "the control plane is up");
+        tracing::info!(%grpc_addr, %admin_addr, open_files, "the control plane is up");
         let drain = Duration::from_secs(config.drain_seconds);
         Ok(Handle {
             grpc_addr,

@@ -121,6 +121,12 @@ impl BackendError {
         matches!(self, Self::S3 { code, .. } if code == wanted)
     }
 
+    /// Whether CreateBucket found a bucket that may be the gateway's own, and not one that is known to be somebody else's.
+    pub fn may_be_own(&self, backend: &dyn Backend) -> bool {
+        self.is("BucketAlreadyOwnedByYou")
+            || self.is("BucketAlreadyExists") && !backend.capabilities().names_owners
+    }
+
     /// An S3 error without headers, as the filesystem backend makes them.
     pub fn s3(status: u16, code: &str, message: impl Into<String>) -> Self {
         Self::S3 { status, code: code.to_owned(), message: message.into(), headers: Box::default() }
@@ -171,6 +177,9 @@ pub struct Capabilities {
     pub sorted_listings: bool,
     /// Listings of uploads can be read page by page.
     pub upload_pages: bool,
+    /// CreateBucket says `BucketAlreadyOwnedByYou` of a bucket of the gateway's own account, so that `BucketAlreadyExists` is
+    /// somebody else's. Otherwise either may be said of either.
+    pub names_owners: bool,
 }
 
 /// Conditions as raw header values, in the backend's own ETags.
@@ -239,7 +248,7 @@ pub trait Backend {
     /// What this backend can do.
     fn capabilities(&self) -> &Capabilities;
 
-    /// Makes a bucket. `BucketAlreadyOwnedByYou` or `BucketAlreadyExists` when it is there.
+    /// Makes a bucket. `BucketAlreadyOwnedByYou` or `BucketAlreadyExists` when it is there: [`Capabilities::names_owners`].
     async fn create_bucket(&self, bucket: &str) -> Result<(), BackendError>;
 
     /// The same with headers of CreateBucket: ACL and grants, x-amz-bucket-object-lock-enabled, x-amz-object-ownership.

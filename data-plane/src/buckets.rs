@@ -287,7 +287,8 @@ pub async fn make(
     }
     match backend.create_bucket(&bucket.backend_bucket).await {
         Ok(()) => {}
-        Err(error) if error.is("BucketAlreadyOwnedByYou") || error.is("BucketAlreadyExists") => {
+        // Somebody else's may look empty, and let the gateway write: whoever has it would read and replace all of it.
+        Err(error) if error.may_be_own(backend) => {
             // One that was left half made by an earlier attempt is empty, or has the same id in it.
             if let Some(there) = marker(backend, &bucket.backend_bucket).await? {
                 return if there == id { Ok(()) } else { Err(taken()) };

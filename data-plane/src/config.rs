@@ -165,6 +165,7 @@ enum RawBackend {
         #[serde(default = "default_server")]
         server: ServerKind,
         ca: Option<PathBuf>,
+        bucket_owner: Option<String>,
         access_key_env: String,
         secret_key_env: String,
     },
@@ -300,7 +301,21 @@ impl RawBackend {
     fn check(self) -> Result<BackendConfig, String> {
         match self {
             Self::Filesystem { root } => Ok(BackendConfig::Filesystem { root }),
-            Self::S3 { endpoint, region, path_style, server, ca, access_key_env, secret_key_env } => {
+            Self::S3 {
+                endpoint,
+                region,
+                path_style,
+                server,
+                ca,
+                bucket_owner,
+                access_key_env,
+                secret_key_env,
+            } => {
+                if let Some(owner) = &bucket_owner
+                    && !(owner.len() == 12 && owner.bytes().all(|byte| byte.is_ascii_digit()))
+                {
+                    return Err(format!("bucket_owner: {owner:?}: must be an account's id, 12 digits"));
+                }
                 let variable = |key: &str, name: &str| {
                     std::env::var(name).map_err(|_| format!("{key}: the variable {name} is not set"))
                 };
@@ -311,6 +326,7 @@ impl RawBackend {
                     S3Config::new(&endpoint, &region, credentials).map_err(|error| error.to_string())?;
                 config.path_style = path_style;
                 config.server = server;
+                config.bucket_owner = bucket_owner;
                 if let Some(ca) = ca {
                     let pem = std::fs::read(&ca).map_err(|error| format!("ca: {}: {error}", ca.display()))?;
                     config.ca_pem = Some(pem);

@@ -9,6 +9,9 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 
 use crate::node::Node;
 
+/// Connections at once: probes and Prometheus need few, and each has a descriptor that clients do not get.
+pub(crate) const CONNECTIONS: usize = 64;
+
 /// Starts serving; the address is where it listens.
 ///
 /// # Errors
@@ -25,6 +28,7 @@ pub fn start(node: &Arc<Node>) -> io::Result<(Server, SocketAddr)> {
             .route("/metrics", web::get().to(metrics))
     })
     .workers(1)
+    .max_connections(CONNECTIONS)
     .disable_signals()
     .listen(listener)?
     .run();

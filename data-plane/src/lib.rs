@@ -13,6 +13,7 @@ pub mod config;
 pub mod control;
 pub mod copy;
 pub mod cors;
+pub mod descriptors;
 pub mod etags;
 pub mod flights;
 pub mod forwarding;

@@ -45,8 +45,6 @@ fn main() -> ExitCode {
 
 async fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let config = Config::load(&arguments.config)?;
-    let plane = DataPlane::start(config, SystemClock::shared())?;
-    sealgate_data_plane::process::stop_signal().await?;
-    plane.stop().await;
-    Ok(())
+    let stop = sealgate_data_plane::process::stop_signal()?;
+    Ok(DataPlane::start(config, SystemClock::shared())?.run(stop).await?)
 }

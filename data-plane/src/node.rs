@@ -57,6 +57,7 @@ pub struct Node {
     applied: watch::Sender<(u64, u64)>,
     draining: AtomicBool,
     drain: watch::Sender<bool>,
+    failed: watch::Sender<Option<&'static str>>,
 }
 
 impl Node {
@@ -86,6 +87,7 @@ impl Node {
             applied: watch::Sender::new((0, 0)),
             draining: AtomicBool::new(false),
             drain: watch::Sender::new(false),
+            failed: watch::Sender::new(None),
         })
     }
 
@@ -202,6 +204,22 @@ impl Node {
     pub fn end_connections(&self) {
         self.turn_unready();
         self.drain.send_replace(true);
+    }
+
+    /// A part of the node has ended that nothing brings back, and the others would go on as if it were there: the process is to end, so
+    /// that whoever looks after it starts it again.
+    pub fn fail(&self, what: &'static str) {
+        self.failed.send_if_modified(|failed| failed.replace(what).is_none());
+    }
+
+    /// Waits until a part has ended, and says which. While a node is stopped, parts end as they should.
+    pub async fn failed(&self) -> &'static str {
+        let mut failed = self.failed.subscribe();
+        // The sender lives as long as the node.
+        match failed.wait_for(Option::is_some).await {
+            Ok(what) => what.unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
     }
 
     /// Becomes true when connections are to end.

@@ -1,23 +1,25 @@
 //! A node as a whole: started, watched, drained.
 
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_rt::Arbiter;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
+use crate::backend::s3::ServerKind;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{BackendConfig, Config};
 use crate::control::ControlPlane;
 use crate::keys::{self, Keys};
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::tls::Certificates;
 use crate::worker::Backends;
-use crate::{buckets, health, identity, rewrap, server, subscriber, sweep};
+use crate::{buckets, descriptors, health, identity, rewrap, server, subscriber, sweep};
 
 /// How often open uploads that nobody uses are looked for.
 const EVICT_UPLOADS_EVERY: Duration = Duration::from_secs(30);
@@ -67,11 +69,12 @@ impl DataPlane {
     /// # Errors
     /// What could not be opened. A control plane that is away is none: the node waits for it.
     pub fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        let io = |what| move |error| StartError::Io { what, error };
+        let failed = |what| move |error| StartError::Io { what, error };
         // Fails here rather than in a worker, where nobody would see it.
         Backends::open(&config.backends).map_err(StartError::Backend)?;
+        warn_of_strangers(&config);
         let certificates = match config.tls.clone() {
-            Some(files) => Some(Certificates::load(files).map_err(io("tls"))?),
+            Some(files) => Some(Certificates::load(files).map_err(failed("tls"))?),
             None => None,
         };
         let metrics = Arc::new(Metrics::new()?);
@@ -80,19 +83,13 @@ impl DataPlane {
         let (keys, requests) = Keys::new(Arc::clone(&clock), Arc::clone(&metrics));
         let control = ControlPlane::new(&control.endpoint, &control.server_name, &control.identity)?;
         let node = Node::new(config, clock, metrics, Arc::clone(&keys), control.clone());
-        let (server, address) = server::start(&node, certificates.clone()).map_err(io("listen"))?;
-        let (health, admin_address) = health::start(&node).map_err(io("admin_listen"))?;
+        let connections = descriptors::connections(descriptors::raise(), &node.config);
+        let (server, address) =
+            server::start(&node, certificates.clone(), connections).map_err(failed("listen"))?;
+        let (health, admin_address) = health::start(&node).map_err(failed("admin_listen"))?;
         let (server_handle, health_handle) = (server.handle(), health.handle());
-        actix_rt::spawn(async move {
-            if let Err(error) = server.await {
-                error!(%error, "the listener for objects ended");
-            }
-        });
-        actix_rt::spawn(async move {
-            if let Err(error) = health.await {
-                error!(%error, "the listener for health ended");
-            }
-        });
+        serve(&node, server, "the listener for objects ended");
+        serve(&node, health, "the listener for health ended");
         let shared = Arc::clone(&node);
         background.spawn_fn(move || {
             actix_rt::spawn(run_background(shared, keys, control, requests, certificates));
@@ -130,6 +127,24 @@ impl DataPlane {
         self.admin_address
     }
 
+    /// Waits until a part of the node has ended that nothing brings back, and says which: the process is to end.
+    pub async fn failed(&self) -> &'static str {
+        self.node.failed().await
+    }
+
+    /// Runs until it is to stop, or until a part of the node has ended; then drains.
+    ///
+    /// # Errors
+    /// What ended.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), &'static str> {
+        let ended = tokio::select! {
+            () = stop => Ok(()),
+            what = self.failed() => Err(what),
+        };
+        self.stop().await;
+        ended
+    }
+
     /// Drains: readiness off; after a wait, in which a balancer notices and clients are served as before, nothing new is
     /// accepted, requests in flight have their bound, keys are zeroized.
     pub async fn stop(self) {
@@ -153,6 +168,45 @@ impl DataPlane {
     }
 }
 
+/// Bucket names are one space for all accounts of AWS: whoever takes one before the gateway does, or after it was deleted, gets what is
+/// written there.
+fn warn_of_strangers(config: &Config) {
+    for (name, backend) in &config.backends {
+        if let BackendConfig::S3(s3) = backend
+            && s3.server == ServerKind::Aws
+            && s3.bucket_owner.is_none()
+        {
+            warn!(
+                backend = name,
+                "bucket_owner is not set: a bucket that lets the gateway in is taken for its own"
+            );
+        }
+    }
+}
+
+/// Runs a listener. However it ends, it is not to before the node is stopped.
+fn serve(node: &Arc<Node>, server: impl Future<Output = io::Result<()>> + 'static, ended: &'static str) {
+    let ends = Ends { node: Arc::clone(node), what: ended };
+    actix_rt::spawn(async move {
+        if let Err(error) = server.await {
+            error!(%error, ended);
+        }
+        drop(ends);
+    });
+}
+
+/// Whatever holds it is not to end before the node does, by an error, a panic or in any other way.
+struct Ends {
+    node: Arc<Node>,
+    what: &'static str,
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.node.fail(self.what);
+    }
+}
+
 /// What runs beside the workers, on a thread of its own.
 async fn run_background(
     node: Arc<Node>,
@@ -161,6 +215,7 @@ async fn run_background(
     requests: tokio::sync::mpsc::Receiver<keys::Request>,
     certificates: Option<Arc<Certificates>>,
 ) {
+    let _ends = Ends { node: Arc::clone(&node), what: "the background thread ended" };
     let backends = match Backends::open(&node.config.backends) {
         Ok(backends) => Rc::new(backends),
         Err(error) => {
@@ -188,6 +243,7 @@ async fn run_background(
 
 /// The work on envelopes, with backends of its own.
 async fn run_envelopes(node: Arc<Node>) {
+    let _ends = Ends { node: Arc::clone(&node), what: "the thread for envelopes ended" };
     match Backends::open(&node.config.backends) {
         Ok(backends) => rewrap::run(node, Rc::new(backends)).await,
         Err(error) => error!(error, "the thread for envelopes cannot open its backends"),
@@ -250,3 +306,6 @@ async fn sweep_hourly(node: Arc<Node>, backends: Rc<Backends>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,18 +45,20 @@ pub fn lock_memory() {
     }
 }
 
-/// Waits for SIGTERM or SIGINT.
+/// From now on SIGTERM and SIGINT do not end the process; gives what waits for one. Inside a runtime. To be called before anybody is told that the process
+/// is there: a signal that comes before would end it without draining.
 ///
 /// # Errors
 /// When signals cannot be waited for.
-pub async fn stop_signal() -> std::io::Result<()> {
+pub fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{debug, error};
 
 use crate::access_log::{Peer, logged};
+use crate::descriptors::BLOCKING_THREADS;
 use crate::node::Node;
 use crate::pipeline::GATHERED;
 use crate::tls::Certificates;
@@ -36,23 +37,24 @@ const MAX_HEADERS: usize = 256;
 /// How long a client may take nothing of an answer.
 const STALL: Duration = Duration::from_secs(300);
 const BACKLOG: u32 = 2_048;
-/// Connections a worker serves at once.
-const CONNECTIONS: usize = 10_000;
-/// Threads a worker that wait for a local disk: enough to keep it busy with syncs, and each holds buffers of its own.
-const BLOCKING_THREADS: usize = 8;
 
-/// Starts serving clients; the address is where it listens (port 0 in the config: any).
+/// Starts serving clients, each worker so many connections at once; the address is where it listens (port 0 in the config: any).
+/// What comes beyond that waits in the kernel's queue.
 ///
 /// # Errors
 /// The socket's.
-pub fn start(node: &Arc<Node>, certificates: Option<Arc<Certificates>>) -> io::Result<(Server, SocketAddr)> {
+pub fn start(
+    node: &Arc<Node>,
+    certificates: Option<Arc<Certificates>>,
+    connections: usize,
+) -> io::Result<(Server, SocketAddr)> {
     let listener = listen(node.config.listen)?;
     let address = listener.local_addr()?;
     let shared = Arc::clone(node);
     let server = Server::build()
         .workers(node.config.workers)
         .worker_max_blocking_threads(BLOCKING_THREADS)
-        .max_concurrent_connections(CONNECTIONS)
+        .max_concurrent_connections(connections)
         .shutdown_timeout(node.config.drain_seconds)
         .disable_signals()
         .listen("s3", listener, move || {
@@ -64,6 +66,7 @@ pub fn start(node: &Arc<Node>, certificates: Option<Arc<Certificates>>) -> io::R
                 async move {
                     let backends = Backends::open(&node.config.backends).map_err(|error| {
                         error!(error, "a worker cannot open its backends");
+                        node.fail("a worker cannot open its backends");
                     })?;
                     let worker = Rc::new(Worker { node, backends: Rc::new(backends) });
                     Ok::<_, ()>(fn_service(move |stream: TcpStream| {

@@ -45,7 +45,8 @@ fn the_example_is_a_configuration() {
 #[test]
 fn what_the_example_shows_of_s3_is_a_configuration_too() {
     let config = load(&with_everything()).unwrap();
-    assert!(matches!(config.backends["s3"], BackendConfig::S3(_)));
+    let BackendConfig::S3(s3) = &config.backends["s3"] else { panic!("another backend") };
+    assert_eq!(s3.bucket_owner.as_deref(), Some("111122223333"));
 }
 
 /// An unknown key's error lists the known ones: each must be in the example.
@@ -92,4 +93,11 @@ fn mistakes_are_refused_and_named() {
     load(&plain.replace("plain_http = false", "plain_http = true")).unwrap();
     let error = load(&with_everything().replace("BACKEND_ACCESS_KEY", "NO_SUCH_VARIABLE")).err().unwrap();
     assert!(error.contains("backends.s3.access_key_env") && error.contains("NO_SUCH_VARIABLE"), "{error}");
+    for owner in ["", "11112222333", "1111222233334", "1111-2222-3333", "١١١١٢٢٢٢٣٣٣٣"] {
+        let error = load(&with_everything().replace("111122223333", owner)).err().unwrap();
+        assert!(
+            error.contains("backends.s3.bucket_owner") && error.contains("12 digits"),
+            "{owner}: {error}"
+        );
+    }
 }

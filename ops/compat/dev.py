@@ -45,6 +45,36 @@ def its_directories_are_its_owners_alone(t):
             equal(oct(stat.S_IMODE(os.stat(path).st_mode)), "0o700", f"mode of DIR/{name}")
 
 
+@case
+def what_it_prints_can_be_typed_as_it_is(t):
+    # Neither of them is a word of a shell, and the program is on nobody's PATH. (A `$` is no way to try this: AWS's tools put in
+    # variables by themselves.)
+    outer = tempfile.mkdtemp(prefix="sealgate it's ")
+    program, data = os.path.join(outer, "sealgate"), os.path.join(outer, "data & more")
+    shutil.copy(t.target.binary, program)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SEALGATE_DEV_"))}
+    command = [program, "dev", "--data", data, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
+    log = os.path.join(outer, "log")
+    with open(log, "wb") as output:
+        process = servers.start_process(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment)
+    try:
+        def printed() -> str:
+            with open(log, errors="replace") as file:
+                return file.read()
+
+        servers.wait_until("sealgate dev", process, lambda: "Ctrl-C" in printed(), log=log)
+        lines = [line for line in printed().splitlines() if line.startswith("  ")]
+        true(len(lines) >= 6 and any(" put " in line for line in lines), f"what is to be typed: {lines}")
+        # boto3 is no part of every python3.
+        environment["PATH"] = os.path.dirname(sys.executable) + os.pathsep + environment["PATH"]
+        done = subprocess.run(["sh", "-eu", "-c", "\n".join(lines)], env=environment, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        equal(done.returncode, 0, f"{lines}: {done.stdout}{done.stderr}")
+        true("again" in done.stdout, f"the object is listed: {done.stdout}")
+    finally:
+        servers.end_group(process, politely=False)
+        shutil.rmtree(outer, ignore_errors=True)
+
+
 PRESIGNS = """
 import boto3, sys
 s3 = boto3.client("s3")

@@ -34,7 +34,7 @@ import tidy  # noqa: E402
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SUITES = ("s3_objects", "s3_metadata", "s3_listing", "s3_multipart", "s3_plain", "s3_copy", "s3_copy_parts",
           "s3_checksums", "s3_protocol", "s3_surface", "s3_post",
-          "s3_forward", "s3_versions", "copies_large", "dev", "refusals", "refusals_keys", "signatures_v2", "bucket_metrics", "backend_sse", "not_implemented", "decryptor", "recovery", "raw_copies", "export", "lost_answers",
+          "s3_forward", "s3_versions", "copies_large", "dev", "example", "tools", "refusals", "refusals_keys", "signatures_v2", "bucket_metrics", "backend_sse", "not_implemented", "decryptor", "recovery", "raw_copies", "export", "lost_answers",
           "roundtrip", "scanner", "secrecy",
           "tamper", "tamper_tls", "tamper_answers", "tamper_copies", "tamper_versions", "costs", "migrate", "rewrap", "rewrap_held", "rewrap_load", "runbooks",
           "tamper_migrated", "tamper_exported", "cuts", "cuts_storage", "memory")
@@ -44,10 +44,10 @@ CONFORMANCE = tuple(sorted(f"conformance.{name[:-3]}" for name in os.listdir(os.
 # The suites about S3 itself, by how their names begin.
 S3_SUITES = ("s3_", "conformance.")
 # What makes no sense without a gateway, or needs one kind of storage behind it: an S3 server to lie in the place of.
-GATEWAY_ONLY = ("copies_large", "dev", "signatures_v2", "bucket_metrics", "backend_sse", "not_implemented", "raw_copies", "export", "lost_answers", "memory", "secrecy", "decryptor", "recovery",
+GATEWAY_ONLY = ("copies_large", "dev", "example", "tools", "signatures_v2", "bucket_metrics", "backend_sse", "not_implemented", "raw_copies", "export", "lost_answers", "memory", "secrecy", "decryptor", "recovery",
                 "tamper", "tamper_tls", "tamper_answers", "tamper_copies", "tamper_versions", "costs", "migrate", "rewrap", "rewrap_held", "rewrap_load", "runbooks",
                 "tamper_migrated", "tamper_exported", "cuts", "cuts_storage")
-FILESYSTEM_ONLY = ("dev", "memory", "runbooks", "tamper_tls")
+FILESYSTEM_ONLY = ("dev", "example", "tools", "memory", "runbooks", "tamper_tls")
 SERVER_ONLY = ("copies_large", "backend_sse", "tamper_answers", "costs", "rewrap_held", "cuts_storage")
 # CI's time: what is hardly the server's to change runs before one of them, and on the filesystem; `ops/acceptance` runs all before each.
 ONE_SERVER_IN_CI = {"migrate": "versitygw", "rewrap": "minio", "rewrap_held": "versitygw", "rewrap_load": "minio", "tamper_versions": "versitygw", "not_implemented": "versitygw", "raw_copies": "minio", "export": "minio", "lost_answers": "minio",

@@ -3,13 +3,13 @@
 use actix_web::{HttpResponse, web};
 use sealgate_envelope::{BucketId, TenantId};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{ACTIVE_WITHIN, Api, Problem};
 use crate::{
     Error, recovery,
     registry::{
-        Registry,
+        Registry, State,
         adoption::{Adopt, Adopted},
         records::{BackendSse, BucketRecord, BucketState, RuleRecord},
     },
@@ -66,6 +66,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
         .service(web::resource("/buckets").get(list).post(create))
         .service(web::resource("/buckets/{name}").delete(remove))
+        .service(web::resource("/buckets/{name}/recovery-card").get(card))
         .service(web::resource("/buckets/{name}/release").post(release))
         .service(web::resource("/buckets/{name}/rules").put(set_rules))
         .service(web::resource("/buckets/{name}/backend-sse").put(set_sse).delete(drop_sse));
@@ -75,6 +76,22 @@ async fn list(api: web::Data<Api>) -> HttpResponse {
     let state = api.registry.state();
     HttpResponse::Ok()
         .json(state.buckets.values().map(|bucket| BucketRecord::clone(bucket)).collect::<Vec<_>>())
+}
+
+/// What the recovery card says of one bucket.
+async fn card(api: web::Data<Api>, name: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let (name, state) = (name.into_inner(), api.registry.state());
+    let id = bucket_id(&api.registry, &name)?;
+    let card = recovery::card_of(&state, id)?;
+    Ok(HttpResponse::Ok().json(json!({ "name": name, "id": id.to_string(), "recovery_card": card })))
+}
+
+/// A bucket that was made, with its recovery card: now is when somebody looks, and a bucket whose card nobody kept is lost with the
+/// control plane.
+fn with_card(state: &State, bucket: &BucketRecord) -> Result<Value, Error> {
+    let mut shown = serde_json::to_value(bucket).map_err(|error| Error::Internal(error.to_string()))?;
+    shown["recovery_card"] = json!(recovery::card_of(state, bucket.id)?);
+    Ok(shown)
 }
 
 /// 201 once a node has made it, 202 when that takes longer than 10 s.
@@ -92,7 +109,8 @@ async fn create(api: web::Data<Api>, body: web::Json<NewBucket>) -> Result<HttpR
     let deadline = tokio::time::Instant::now() + ACTIVE_WITHIN;
     loop {
         changes.mark_unchanged();
-        match api.registry.state().bucket(begun.id) {
+        let state = api.registry.state();
+        match state.bucket(begun.id) {
             Some(bucket) if bucket.state == BucketState::Creating => {
                 // Refused: the operator hears why, and the name is free again.
                 if let Some(refused) = bucket.adoption().filter(|adoption| !adoption.refusal.is_empty()) {
@@ -104,12 +122,12 @@ async fn create(api: web::Data<Api>, body: web::Json<NewBucket>) -> Result<HttpR
             Some(bucket) => {
                 // Whoever is told that it is there may use it at once.
                 api.applied(api.registry.version()).await?;
-                return Ok(HttpResponse::Created().json(BucketRecord::clone(bucket)));
+                return Ok(HttpResponse::Created().json(with_card(&state, bucket)?));
             }
             None => return Err(Error::Precondition("the backend refused the bucket".to_owned()).into()),
         }
         if !matches!(tokio::time::timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
-            return Ok(HttpResponse::Accepted().json(BucketRecord::clone(&begun)));
+            return Ok(HttpResponse::Accepted().json(with_card(&state, &begun)?));
         }
     }
 }

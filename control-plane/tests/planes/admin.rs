@@ -127,6 +127,41 @@ async fn the_recovery_card_lies_in_the_data_directory_and_comes_back_with_each_d
 }
 
 #[actix_rt::test]
+async fn a_recovery_card_that_cannot_be_written_is_seen_and_written_when_it_can_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = start(dir.path()).await;
+    let file = dir.path().join("recovery-card");
+    let until = async |value: &str| {
+        let wait = async {
+            loop {
+                let (_, text) = admin_with(&world, "GET", "/metrics", "", "").await;
+                let mut lines = text.lines();
+                let line = lines.find(|line| line.starts_with("sealgate_control_recovery_card_written"));
+                if line.is_some_and(|line| line.ends_with(value)) {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), wait)
+            .await
+            .unwrap_or_else(|_| panic!("it is never{value}"));
+    };
+    until(" 1").await;
+    // Where it would be written first is something else. Tests may run as root, whom no permission stops.
+    let in_its_way = dir.path().join("recovery-card.new");
+    std::fs::create_dir(&in_its_way).unwrap();
+    world.tenant_with_bucket("first", "first").await;
+    until(" 0").await;
+    assert!(!std::fs::read_to_string(&file).unwrap().contains("first"));
+    std::fs::remove_dir(&in_its_way).unwrap();
+    world.tenant_with_bucket("second", "second").await;
+    until(" 1").await;
+    assert!(std::fs::read_to_string(&file).unwrap().contains("first"));
+    world.handle.stop().await;
+}
+
+#[actix_rt::test]
 async fn a_node_that_is_given_certificate_after_certificate_keeps_the_newest() {
     let dir = tempfile::tempdir().unwrap();
     let world = start(dir.path()).await;
@@ -155,6 +190,20 @@ async fn a_bucket_is_answered_when_a_node_has_made_it() {
     };
     let ((status, bucket), ()) = futures_util::join!(create, node);
     assert_eq!((status, &bucket["state"]), (201, &serde_json::json!("active")));
+
+    // Its card comes with it, and can be asked for later: the lines of this bucket, and no other's.
+    world.tenant_with_bucket("other", "other").await;
+    let card: sealgate_envelope::RecoveryCard = bucket["recovery_card"].as_str().unwrap().parse().unwrap();
+    let named: Vec<_> = card.buckets().iter().map(|entry| (entry.bucket.to_string(), &*entry.name)).collect();
+    assert_eq!(named, [(bucket["id"].as_str().unwrap().to_owned(), "data")]);
+    assert_eq!(card.keks().len(), 1);
+    let (status, later) = admin(&world, "GET", "/v1/buckets/data/recovery-card", "").await;
+    assert_eq!(
+        (status, &later["recovery_card"], &later["id"]),
+        (200, &bucket["recovery_card"], &bucket["id"])
+    );
+    assert_eq!(admin(&world, "GET", "/v1/buckets/none/recovery-card", "").await.0, 404);
+    assert_eq!(admin_with(&world, "GET", "/v1/buckets/data/recovery-card", "", "").await.0, 401);
     world.handle.stop().await;
 }
 
@@ -177,6 +226,7 @@ async fn every_declared_metric_is_there_once_it_was_used() {
         "sealgate_control_answers_total",
         "sealgate_control_connected_nodes",
         "sealgate_control_store_writable",
+        "sealgate_control_recovery_card_written",
     ] {
         assert!(text.contains(name), "{name} in {text}");
     }

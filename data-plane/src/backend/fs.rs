@@ -90,6 +90,7 @@ impl FsBackend {
             part_etags_enforced: true,
             sorted_listings: true,
             upload_pages: true,
+            names_owners: true,
         };
         Ok(Self { root, capabilities })
     }

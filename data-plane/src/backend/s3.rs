@@ -56,6 +56,7 @@ impl S3Backend {
         let mut capabilities = config.server.capabilities();
         capabilities.max_put =
             config.largest_put.map_or(capabilities.max_put, |most| most.min(capabilities.max_put));
+        capabilities.names_owners |= config.bucket_owner.is_some();
         Ok(Self { client: Client::new(config)?, capabilities })
     }
 

@@ -33,10 +33,8 @@ pub async fn ensure(backend: &dyn Backend, name: &str) -> Result<(), BackendErro
         there => return there,
     }
     match backend.create_bucket(name).await {
-        // Another node was faster. Somebody else's bucket cannot be looked at.
-        Err(error) if error.is("BucketAlreadyOwnedByYou") || error.is("BucketAlreadyExists") => {
-            backend.head_bucket(name).await
-        }
+        // Another node was faster. Somebody else's is refused: where only the look tells whose it is, it cannot be looked at.
+        Err(error) if error.may_be_own(backend) => backend.head_bucket(name).await,
         made => made,
     }
 }

@@ -64,7 +64,7 @@ impl Rig {
         let thread = std::thread::spawn(move || {
             actix_rt::System::new().block_on(async move {
                 let node = node(config, clock, snapshot).await;
-                let (server, address) = server::start(&node, None).unwrap();
+                let (server, address) = server::start(&node, None, 1_000).unwrap();
                 let handle = server.handle();
                 let serving = actix_rt::spawn(server);
                 started.send(address).unwrap();

@@ -48,6 +48,12 @@ pub struct Admin {
 }
 
 impl AdminArguments {
+    /// Whether a control plane was named.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        self.admin_url.is_some()
+    }
+
     /// Finds URL and token, `data` being the directory of a `sealgate dev` that runs; connects to nothing yet.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::admin::{Admin, AdminArguments};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::offline::arguments::read_card;
-use crate::output::Output;
+use crate::output::{Output, printable};
 
 /// What to do with a bucket.
 #[derive(Subcommand, Debug)]
@@ -133,7 +133,38 @@ fn adopt(arguments: &Adopt, out: Output) -> Outcome<()> {
         )
         .hint("GET /v1/buckets shows what becomes of it; DELETE /v1/buckets/NAME?abort=true takes it back"));
     }
-    out.fields(&bucket)
+    print(bucket, out)
+}
+
+/// A bucket with its recovery card, which is lines of its own: to be kept.
+fn print(mut bucket: Value, out: Output) -> Outcome<()> {
+    if out.is_json() {
+        return out.fields(&bucket);
+    }
+    let card = bucket["recovery_card"].take();
+    out.fields(&bucket)?;
+    show_card(card.as_str().unwrap_or_default(), out)
+}
+
+/// Tells people what to do with a recovery card, and shows it.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub fn show_card(card: &str, out: Output) -> Outcome<()> {
+    if card.is_empty() {
+        return Ok(());
+    }
+    eprintln!("keep the card below, apart from the control plane: without it the offline tools open nothing");
+    out.line(&printable(card.trim_end()), &Value::Null)
+}
+
+/// The recovery card of one bucket.
+///
+/// # Errors
+/// What the control plane says is wrong.
+pub fn card_of(admin: &Admin, bucket: &str) -> Outcome<String> {
+    let (_, answer) = admin.call("GET", &format!("/v1/buckets/{bucket}/recovery-card"), None)?;
+    Ok(answer["recovery_card"].as_str().unwrap_or_default().to_owned())
 }
 
 /// The tenant of a bucket on a card, and of the card what is that tenant's.

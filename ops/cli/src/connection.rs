@@ -210,11 +210,11 @@ impl Client {
     /// The work's, or that it was interrupted.
     pub fn run_until_signal<T>(&self, work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
         self.run(async {
+            let stop = sealgate_data_plane::process::stop_signal()
+                .map_err(|error| Failure::io(&"signals", &error))?;
             tokio::select! {
                 done = work => done,
-                _ = sealgate_data_plane::process::stop_signal() => {
-                    Err(Failure::new(Exit::Failure, "interrupted"))
-                }
+                () = stop => Err(Failure::new(Exit::Failure, "interrupted")),
             }
         })
     }

@@ -1,13 +1,14 @@
 //! `sealgate dev`: both planes in one process, over the same TLS and certificates as between machines, with everything in
 //! one directory.
 
+mod files;
+mod welcome;
+
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::fmt::Display;
+use std::io::{self, IsTerminal as _};
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,17 +23,20 @@ use sealgate_data_plane::config::{
 use sealgate_data_plane::control::NodeIdentity;
 use sealgate_data_plane::plane::DataPlane;
 use sealgate_data_plane::process;
+use serde_json::json;
 use tracing::warn;
 use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
+
+use self::files::{create_directory, lock, write_whole};
+use crate::failure::{Exit, Failure, Outcome};
+use crate::output::Output;
 
 /// Clients presign with SigV4 in any region but us-east-1, so that is not the default.
 const REGIONS: [&str; 2] = ["eu-central-1", "us-east-1"];
 const TENANT: &str = "dev";
 const NODE: &str = "dev";
-const ADMIN: &str = "127.0.0.1:9001";
-
-type Failure = Box<dyn std::error::Error>;
+const ADMIN: ([u8; 4], u16) = ([127, 0, 0, 1], 9001);
 
 /// Arguments of `sealgate dev`.
 #[derive(Args, Clone, Debug)]
@@ -69,31 +73,38 @@ pub struct Arguments {
     largest_put: Option<u64>,
 }
 
-/// Runs until a signal; the exit code of the process.
-pub fn run(arguments: &Arguments) -> ExitCode {
-    let filter = EnvFilter::try_from_env("SEALGATE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(io::stderr)
-        .init();
-    match actix_rt::System::new().block_on(serve(arguments)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("sealgate dev: {error}");
-            ExitCode::FAILURE
-        }
-    }
+/// Anything that has no exit code of its own.
+fn failed(error: impl Display) -> Failure {
+    Failure::new(Exit::Failure, error.to_string())
 }
 
-async fn serve(arguments: &Arguments) -> Result<(), Failure> {
+/// Runs until a signal.
+///
+/// # Errors
+/// What keeps it from starting, or from going on.
+pub fn run(arguments: &Arguments, out: Output) -> Outcome<()> {
+    let filter = EnvFilter::try_from_env("SEALGATE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr);
+    // With --json everything on stderr is, a line each.
+    if out.is_json() {
+        logs.json().init()
+    } else {
+        logs.init()
+    }
+    actix_rt::System::new().block_on(serve(arguments, out))
+}
+
+async fn serve(arguments: &Arguments, out: Output) -> Outcome<()> {
     let data = &arguments.data;
     create_directory(data)?;
     let _lock = lock(data)?;
     let control = start_control_plane(arguments).await?;
-    let tenant = control.ensure_tenant(TENANT).await?;
-    ensure_credentials(&control, tenant, data).await?;
-    let identity = control.issue_node(NODE, Tenants::All).await?;
+    let tenant = control.ensure_tenant(TENANT).await.map_err(failed)?;
+    files::ensure_credentials(&control, tenant, data).await?;
+    let identity = control.issue_node(NODE, Tenants::All).await.map_err(failed)?;
     let config = node_config(
         arguments,
         ControlPlaneConfig {
@@ -109,21 +120,23 @@ async fn serve(arguments: &Arguments) -> Result<(), Failure> {
         },
     )?;
     let node = DataPlane::start(config, SystemClock::shared())
-        .map_err(|error| format!("the data plane on {}: {error}", arguments.listen))?;
+        .map_err(|error| failed(format!("the data plane on {}: {error}", arguments.listen)))?;
     node.node().wait_applied(0, 1).await;
-    write_config(arguments, node.address(), control.admin_addr())?;
+    let endpoint = endpoint(arguments, node.address());
+    files::write_config(data, REGIONS[0], &endpoint, control.admin_addr())?;
     let mut applied = node.node().watch_applied();
     write_card(&control, data)?;
-    print_welcome(arguments, &control, &node)?;
-    let stop = process::stop_signal();
-    let mut stop = std::pin::pin!(stop);
-    let ended: Result<(), Failure> = loop {
+    // Before anybody is told that it is there.
+    let mut stop = std::pin::pin!(process::stop_signal().map_err(failed)?);
+    welcome::print(arguments, &endpoint, (control.admin_addr(), node.admin_address()), out)?;
+    let ended: Outcome<()> = loop {
         tokio::select! {
-            stopped = &mut stop => break stopped.map_err(Failure::from),
-            () = control.failed() => break Err("the control plane failed; see the log above".into()),
+            () = &mut stop => break Ok(()),
+            () = control.failed() => break Err(failed("the control plane failed; see the log above")),
+            why = node.failed() => break Err(failed(format!("the data plane failed: {why}; see the log above"))),
             changed = applied.changed() => {
                 if let Err(error) = changed {
-                    break Err(error.into());
+                    break Err(failed(error));
                 }
                 // A bucket came or went: the card names it. Clients are served without it, too: a full disk ends nothing.
                 if let Err(error) = write_card(&control, data) {
@@ -132,80 +145,31 @@ async fn serve(arguments: &Arguments) -> Result<(), Failure> {
             }
         }
     };
-    eprintln!("Draining …");
+    out.note("Draining …", &json!({ "draining": true }));
     node.stop().await;
     control.stop().await;
     ended
 }
 
-fn write_card(control: &Handle, data: &Path) -> Result<(), Failure> {
-    write_whole(&data.join("recovery"), control.recovery_card()?.as_bytes())
+fn write_card(control: &Handle, data: &Path) -> Outcome<()> {
+    write_whole(&data.join(files::CARD), control.recovery_card().map_err(failed)?.as_bytes())
 }
 
-/// Makes a directory of the owner's alone.
-fn create_directory(path: &Path) -> Result<(), Failure> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|error| format!("{}: {error}", path.display()).into())
-}
-
-/// One `sealgate dev` a directory: held until the process ends.
-fn lock(data: &Path) -> Result<fs::File, Failure> {
-    let path = data.join("lock");
-    let file = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-    let file = file.map_err(|error| format!("{}: {error}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(format!(
-            "another `sealgate dev` runs over {}; stop it, or give another directory with --data",
-            data.display()
-        )
-        .into()),
-        Err(fs::TryLockError::Error(error)) => Err(format!("{}: {error}", path.display()).into()),
-    }
-}
-
-async fn start_control_plane(arguments: &Arguments) -> Result<Handle, Failure> {
+async fn start_control_plane(arguments: &Arguments) -> Outcome<Handle> {
     let regions = REGIONS.map(str::to_owned).to_vec();
-    let mut config = ControlConfig::dev(&arguments.data.join("control-plane"), regions)?;
+    let mut config = ControlConfig::dev(&arguments.data.join("control-plane"), regions).map_err(failed)?;
     config.admin_listen = match arguments.admin_listen {
         Some(address) => address,
         None => {
-            let default: SocketAddr = ADMIN.parse()?;
+            let default = SocketAddr::from(ADMIN);
             // Another `sealgate dev` on this machine has it: that must not keep this one from starting.
             if TcpListener::bind(default).is_ok() { default } else { SocketAddr::new(default.ip(), 0) }
         }
     };
-    Ok(ControlPlane::start(config).await?)
+    ControlPlane::start(config).await.map_err(failed)
 }
 
-/// Writes DIR/credentials once. The secret cannot be had again, so a lost file means a new credential.
-async fn ensure_credentials(
-    control: &Handle,
-    tenant: sealgate_envelope::TenantId,
-    data: &Path,
-) -> Result<(), Failure> {
-    let path = data.join("credentials");
-    if path.exists() {
-        return Ok(());
-    }
-    let mut made = control.ensure_credential(tenant, "dev").await?;
-    if made.is_none() {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
-        made = control.ensure_credential(tenant, &format!("dev-{now}")).await?;
-    }
-    let made = made.ok_or("no credential could be made")?;
-    let text = Zeroizing::new(format!(
-        "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n",
-        made.record.access_key_id,
-        made.secret.as_str()
-    ));
-    write_whole(&path, text.as_bytes())
-}
-
-fn node_config(arguments: &Arguments, control_plane: ControlPlaneConfig) -> Result<NodeConfig, Failure> {
+fn node_config(arguments: &Arguments, control_plane: ControlPlaneConfig) -> Outcome<NodeConfig> {
     let backend = match &arguments.s3_endpoint {
         None => {
             let root = arguments.data.join("backend");
@@ -214,8 +178,9 @@ fn node_config(arguments: &Arguments, control_plane: ControlPlaneConfig) -> Resu
         }
         Some(endpoint) => {
             let variable = |name: &str| {
-                std::env::var(name)
-                    .map_err(|_| format!("--s3-endpoint needs the environment variable {name}"))
+                std::env::var(name).map_err(|_| {
+                    Failure::usage(format!("--s3-endpoint needs the environment variable {name}"))
+                })
             };
             let credentials = StaticCredentials::new(
                 variable("SEALGATE_DEV_S3_ACCESS_KEY")?,
@@ -223,7 +188,7 @@ fn node_config(arguments: &Arguments, control_plane: ControlPlaneConfig) -> Resu
                 None,
             );
             let mut config = S3Config::new(endpoint, &arguments.s3_region, Arc::new(credentials))
-                .map_err(|error| error.to_string())?;
+                .map_err(|error| Failure::usage(error.to_string()))?;
             config.server = match arguments.s3_server.as_str() {
                 "aws" => ServerKind::Aws,
                 "minio" => ServerKind::Minio,
@@ -231,10 +196,8 @@ fn node_config(arguments: &Arguments, control_plane: ControlPlaneConfig) -> Resu
                 "versitygw" => ServerKind::VersityGw,
                 "generic" => ServerKind::Generic,
                 other => {
-                    return Err(format!(
-                        "--s3-server: {other:?} is not known; use aws, minio, seaweedfs, versitygw or generic"
-                    )
-                    .into());
+                    return Err(Failure::usage(format!("--s3-server: {other:?} is not known"))
+                        .hint("use aws, minio, seaweedfs, versitygw or generic"));
                 }
             };
             config.largest_put = arguments.largest_put;
@@ -242,11 +205,11 @@ fn node_config(arguments: &Arguments, control_plane: ControlPlaneConfig) -> Resu
         }
     };
     if arguments.tls_certificate.is_none() && !arguments.listen.ip().is_loopback() {
-        return Err(format!(
-            "--listen {}: plain HTTP is served on loopback only; give --tls-certificate and --tls-key",
+        return Err(Failure::usage(format!(
+            "--listen {}: plain HTTP is served on loopback only",
             arguments.listen
-        )
-        .into());
+        ))
+        .hint("give --tls-certificate and --tls-key"));
     }
     let tls = match (&arguments.tls_certificate, &arguments.tls_key) {
         (Some(certificate), Some(key)) => {
@@ -273,63 +236,4 @@ fn node_config(arguments: &Arguments, control_plane: ControlPlaneConfig) -> Resu
 fn endpoint(arguments: &Arguments, address: SocketAddr) -> String {
     let scheme = if arguments.tls_certificate.is_some() { "https" } else { "http" };
     format!("{scheme}://{address}")
-}
-
-/// What AWS tools read, and for `sealgate bucket` the admin API: they pass over names that they do not know.
-fn write_config(arguments: &Arguments, address: SocketAddr, admin: SocketAddr) -> Result<(), Failure> {
-    let text = format!(
-        "[default]\nregion = {}\nendpoint_url = {}\nsealgate_admin_url = http://{admin}\n",
-        REGIONS[0],
-        endpoint(arguments, address)
-    );
-    write_whole(&arguments.data.join("config"), text.as_bytes())
-}
-
-/// Writes a file of the owner's alone, whole or not at all.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let named = |error: io::Error| format!("{}: {error}", path.display());
-    let temporary = path.with_extension("new");
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)
-        .map_err(named)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(named)?;
-    fs::rename(&temporary, path).map_err(named)?;
-    Ok(())
-}
-
-fn print_welcome(arguments: &Arguments, control: &Handle, node: &DataPlane) -> Result<(), Failure> {
-    let data = fs::canonicalize(&arguments.data)?;
-    let data = data.display();
-    let endpoint = endpoint(arguments, node.address());
-    let ciphertext = match &arguments.s3_endpoint {
-        Some(url) => format!("on {url}"),
-        None => format!("in {data}/backend"),
-    };
-    let mut out = io::stdout().lock();
-    writeln!(
-        out,
-        "Sealgate is ready at {endpoint}
-
-Next, in another terminal:
-  export AWS_SHARED_CREDENTIALS_FILE={data}/credentials AWS_CONFIG_FILE={data}/config
-  aws s3 mb s3://demo
-  aws s3 cp /etc/hostname s3://demo/
-  aws s3 ls s3://demo
-  sealgate put --data {data} /etc/hostname s3://demo/again
-  python3 -c 'import boto3; print(boto3.client(\"s3\").list_objects_v2(Bucket=\"demo\")[\"Contents\"])'
-
-Ciphertext lies {ciphertext}
-Recovery card   {data}/recovery (not secret; keep a copy elsewhere)
-Admin API       http://{}  (token in {data}/control-plane/admin-token)
-Health, metrics http://{}/healthz /readyz /metrics
-Stop with Ctrl-C.",
-        control.admin_addr(),
-        node.admin_address(),
-    )?;
-    out.flush()?;
-    Ok(())
 }

@@ -18,13 +18,16 @@ impl Interrupt {
         let asked = Arc::new(AtomicBool::new(false));
         let failed = |error| Failure::io(&"signals", &error);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let stop = {
+            let _inside = runtime.enter();
+            sealgate_data_plane::process::stop_signal().map_err(failed)?
+        };
         let flag = asked.clone();
         std::thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || {
-                if runtime.block_on(sealgate_data_plane::process::stop_signal()).is_ok() {
-                    flag.store(true, Ordering::Relaxed);
-                }
+                runtime.block_on(stop);
+                flag.store(true, Ordering::Relaxed);
             })
             .map_err(failed)?;
         Ok(Self(asked))

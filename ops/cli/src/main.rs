@@ -21,6 +21,7 @@ mod profile;
 mod progress;
 mod target;
 mod transfer;
+mod usage;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -32,6 +33,7 @@ use crate::failure::{Exit, Failure};
 use crate::offline::{decrypt, inspect, verify};
 use crate::output::Output;
 use crate::transfer::{get, list, presign, put};
+use crate::usage::parse;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -87,14 +89,17 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let Arguments { json, command } = Arguments::parse();
+    let Arguments { json, command } = match parse() {
+        Ok(arguments) => arguments,
+        Err(ended) => return ended,
+    };
     let out = Output::new(json);
     // Before anything secret is read: whichever command it is, it may meet keys, tokens or plaintext.
     if let Err(failure) = harden() {
         return out.finish(Err(failure));
     }
     out.finish(match command {
-        Command::Dev(arguments) => return dev::run(&arguments),
+        Command::Dev(arguments) => dev::run(&arguments, out),
         Command::Put(arguments) => put::run(&arguments, out),
         Command::Get(arguments) => get::run(&arguments, out),
         Command::Ls(arguments) => list::run(&arguments, out),

@@ -76,9 +76,10 @@ impl ServerKind {
             part_etags_enforced: true,
             sorted_listings: true,
             upload_pages: true,
+            names_owners: false,
         };
         match self {
-            Self::Aws => Capabilities { max_object: 50 * 1024 * GIB, ..all },
+            Self::Aws => Capabilities { max_object: 50 * 1024 * GIB, names_owners: true, ..all },
             // MinIO counts `x-amz-meta-` too: 22 bytes for the gateway's two headers.
             Self::Minio => Capabilities {
                 conditional_delete: false,
@@ -185,6 +186,8 @@ pub struct S3Config {
     pub credentials: Arc<dyn CredentialsProvider>,
     /// Which server it is.
     pub server: ServerKind,
+    /// The account that owns every bucket: each request that names one says so, and the server refuses it for another account's.
+    pub bucket_owner: Option<String>,
     /// Take the server for one whose largest PUT is no more than this, in bytes: to try what is beyond without 5 GiB. No config
     /// file says so.
     pub largest_put: Option<u64>,
@@ -238,6 +241,7 @@ impl S3Config {
             path_style: true,
             credentials,
             server: ServerKind::Generic,
+            bucket_owner: None,
             largest_put: None,
             checksum: None,
             ca_pem: None,

@@ -19,6 +19,30 @@ pub(super) async fn create_bucket(
     bucket: &str,
     headers: HeaderMap,
 ) -> Result<(), BackendError> {
+    match make_bucket(client, bucket, headers).await {
+        Err(error) if error.is("BucketAlreadyOwnedByYou") || error.is("BucketAlreadyExists") => {
+            Err(match client.config.bucket_owner {
+                Some(_) => whose(client, bucket).await,
+                None => error,
+            })
+        }
+        made => made,
+    }
+}
+
+/// Whose a bucket is that is there, by what CreateBucket says of it: servers say either of one's own, but this one is asked with the
+/// owner that the bucket must have.
+async fn whose(client: &Client, bucket: &str) -> BackendError {
+    match head_bucket(client, bucket).await {
+        Ok(()) => BackendError::s3(409, "BucketAlreadyOwnedByYou", "the bucket is there already"),
+        Err(BackendError::S3 { status: 403, .. }) => {
+            BackendError::s3(409, "BucketAlreadyExists", "the bucket is there, and not bucket_owner's")
+        }
+        Err(error) => error,
+    }
+}
+
+async fn make_bucket(client: &Client, bucket: &str, headers: HeaderMap) -> Result<(), BackendError> {
     let region = &client.config.region;
     let mut call = Call::new(Method::PUT, bucket, "");
     call.headers = headers;

@@ -20,6 +20,10 @@ pub(super) const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').
 /// The same, with the slashes of a path kept.
 pub(super) const PATH: &AsciiSet = &QUERY.remove(b'/');
 
+/// The account that a bucket must belong to, and a copy's source: 403 otherwise.
+const OWNER: HeaderName = HeaderName::from_static("x-amz-expected-bucket-owner");
+const SOURCE_OWNER: HeaderName = HeaderName::from_static("x-amz-source-expected-bucket-owner");
+
 /// A request before it is signed.
 #[derive(Debug)]
 pub(super) struct Call<'a> {
@@ -86,6 +90,12 @@ impl<'a> Call<'a> {
         Ok(())
     }
 
+    /// Whether the bucket is one that must be there: not in ListBuckets, nor in CreateBucket, which knows no expected owner.
+    fn names_a_bucket(&self) -> bool {
+        let creates = self.method == Method::PUT && self.key.is_empty() && self.query.is_empty();
+        !self.bucket.is_empty() && !creates
+    }
+
     /// Host header, and path with query.
     fn target(&self, config: &S3Config) -> (String, String) {
         let authority = config.authority();
@@ -121,6 +131,12 @@ impl<'a> Call<'a> {
         let (host, target) = self.target(config);
         let mut headers = self.headers.clone();
         headers.insert(HOST, header_value(&host)?);
+        if let Some(owner) = config.bucket_owner.as_deref().filter(|_| self.names_a_bucket()) {
+            headers.insert(OWNER, header_value(owner)?);
+            if headers.contains_key("x-amz-copy-source") {
+                headers.insert(SOURCE_OWNER, header_value(owner)?);
+            }
+        }
         let scheme = if config.https { "https" } else { "http" };
         let mut settings = SigningSettings::default();
         settings.percent_encoding_mode = PercentEncodingMode::Single;

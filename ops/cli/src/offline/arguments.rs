@@ -202,7 +202,7 @@ pub fn read_card(path: &Path) -> Outcome<RecoveryCard> {
 }
 
 /// A word that a shell takes for itself.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     if !text.is_empty() && text.chars().all(bare) {
         return text.to_owned();

@@ -10,6 +10,8 @@ use sealgate_data_plane::backend::{Backend as _, PutOptions};
 use serde_json::json;
 
 use super::{ServerArguments, upload};
+use crate::admin::AdminArguments;
+use crate::bucket;
 use crate::failure::{Failure, Outcome};
 use crate::location::Location;
 use crate::output::Output;
@@ -96,16 +98,35 @@ pub struct BucketArguments {
     bucket: Location,
     #[command(flatten)]
     server: ServerArguments,
+    #[command(flatten)]
+    admin: AdminArguments,
 }
 
-/// Makes a bucket.
+/// Makes a bucket. An operator, who has the way to the control plane, is shown its recovery card.
 pub fn make_bucket(arguments: &BucketArguments, out: Output) -> Outcome<()> {
-    let Location { bucket, key } = &arguments.bucket;
+    let Location { bucket: name, key } = &arguments.bucket;
     if !key.is_empty() {
         return Err(Failure::usage(format!("{}: a bucket is s3://BUCKET", arguments.bucket)));
     }
     let client = arguments.server.client()?;
-    let made = client.run(client.backend.create_bucket(bucket));
+    let made = client.run(client.backend.create_bucket(name));
     made.map_err(|error| Failure::s3(&arguments.bucket, &error))?;
-    out.line(&format!("made s3://{bucket}"), &json!({"bucket": bucket}))
+    let card = match arguments.admin.is_given() || arguments.server.data().is_some() {
+        true => {
+            let admin = arguments.admin.open(arguments.server.data());
+            admin.and_then(|admin| bucket::card_of(&admin, name)).map(Some)
+        }
+        false => Ok(None),
+    };
+    // The bucket is made, whatever becomes of its card.
+    let card = card.unwrap_or_else(|failure| {
+        let text = format!("its recovery card is not shown: {}", failure.what());
+        out.note(&text, &json!({"bucket": name, "recovery_card": null, "message": text}));
+        None
+    });
+    out.line(&format!("made s3://{name}"), &json!({"bucket": name, "recovery_card": card}))?;
+    match card.filter(|_| !out.is_json()) {
+        Some(card) => bucket::show_card(&card, out),
+        None => Ok(()),
+    }
 }

@@ -11,6 +11,7 @@ mod completes;
 mod copies;
 mod cors;
 mod creation;
+mod descriptors;
 mod drain;
 mod fetches;
 mod forwarding;

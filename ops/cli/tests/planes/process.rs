@@ -28,18 +28,31 @@ pub struct Plane {
 impl Plane {
     /// Starts `sealgate-data-plane --config`, but for the program's name.
     pub async fn node(config: &Path) -> Self {
-        Self::start("node", config).await
+        Self::start("node", config, None).await
+    }
+
+    /// The same under limits of open files, the one in force and the one that it may be raised to.
+    pub async fn node_under(config: &Path, open_files: (u32, u32)) -> Self {
+        Self::start("node", config, Some(open_files)).await
     }
 
     /// Starts `sealgate-control-plane --config`, but for the program's name.
     pub async fn control(config: &Path) -> Self {
-        Self::start("control", config).await
+        Self::start("control", config, None).await
     }
 
-    async fn start(role: &str, config: &Path) -> Self {
+    async fn start(role: &str, config: &Path, open_files: Option<(u32, u32)>) -> Self {
         let addresses = addresses_file(config);
         let _ = std::fs::remove_file(&addresses);
-        let mut command = Command::new(std::env::current_exe().unwrap());
+        let program = std::env::current_exe().unwrap();
+        let mut command = match open_files {
+            None => Command::new(program),
+            Some((soft, hard)) => {
+                let mut command = Command::new("prlimit");
+                command.arg(format!("--nofile={soft}:{hard}")).arg(program);
+                command
+            }
+        };
         // Settings for whoever runs the tests are none of this process's.
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SEALGATE_")) {
             command.env_remove(name);
@@ -127,14 +140,14 @@ fn be_a_plane() {
         std::process::abort();
     });
     actix_rt::System::new().block_on(async {
+        let stop = data::process::stop_signal().unwrap();
         match role.as_str() {
             "node" => {
                 let checked = data::config::Config::load(&config).unwrap();
                 let plane =
                     data::plane::DataPlane::start(checked, data::clock::SystemClock::shared()).unwrap();
                 tell(&config, plane.address(), plane.admin_address());
-                data::process::stop_signal().await.unwrap();
-                plane.stop().await;
+                plane.run(stop).await.unwrap();
             }
             "control" => {
                 let checked = control::Config::load(&config).unwrap();
@@ -143,7 +156,7 @@ fn be_a_plane() {
                 let parts = control::Parts { store, ..parts };
                 let plane = control::ControlPlane::start_with(checked, parts).await.unwrap();
                 tell(&config, plane.grpc_addr(), plane.admin_addr());
-                data::process::stop_signal().await.unwrap();
+                stop.await;
                 plane.stop().await;
             }
             other => panic!("no role {other}"),
