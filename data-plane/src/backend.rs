@@ -150,11 +150,8 @@ pub struct Capabilities {
     pub suffix_ranges: bool,
     /// If-Match and If-None-Match on PUT are honoured.
     pub conditional_put: bool,
-    /// If-None-Match and If-Match on CompleteMultipartUpload are honoured, in one step.
+    /// If-None-Match and If-Match on CompleteMultipartUpload are honoured.
     pub conditional_complete: bool,
-    /// They are looked at, and then the object is made: of several that come at once more than one may pass. Not for what clients
-    /// ask, but as close as a re-wrap comes there to writing over nothing but what it has looked at.
-    pub checked_complete: bool,
     /// If-Match on DELETE is honoured.
     pub conditional_delete: bool,
     /// Copies keep to the ETag that their source must have: what comes out of one is what was looked at before.

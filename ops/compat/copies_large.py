@@ -45,12 +45,6 @@ def holds(context, key, etag, bucket=None):
     equal(context.s3.list_multipart_uploads(Bucket=place["Bucket"]).get("Uploads", []), [], "uploads that are left")
 
 
-
-def at_once(there) -> bool:
-    """Whether the storage holds a condition and completes an upload in one step."""
-    return there.target.backend.name != "seaweedfs"
-
-
 @case
 def an_object_of_parts(t):
     there = small(t)
@@ -93,12 +87,6 @@ def with_another_checksum(t):
 def conditions_on_the_target(t):
     there = small(t)
     etag = there.put("target", b"there")["ETag"]
-    if not at_once(there):
-        for condition in ({"IfNoneMatch": "*"}, {"IfMatch": etag}):
-            with raises("NotImplemented", status=501):
-                copy(there, "target", **condition)
-        equal(there.get("target"), b"there", "what was there")
-        return
     with raises("PreconditionFailed", status=412):
         copy(there, "target", IfNoneMatch="*")
     with raises("PreconditionFailed", status=412):
@@ -123,7 +111,7 @@ def a_put_of_exactly_so_much(t):
     head = there.s3.head_object(Bucket=there.bucket, Key="exact")
     equal((head["ContentLength"], head["ETag"], head["Metadata"]), (LIMIT, answer["ETag"], {"a": "1"}), "HEAD")
     true(there.get("exact") == body, "another body")
-    with raises("PreconditionFailed" if at_once(there) else "NotImplemented"):
+    with raises("PreconditionFailed", status=412):
         there.put("exact", body, IfNoneMatch="*")
     equal(there.s3.list_multipart_uploads(Bucket=there.bucket).get("Uploads", []), [], "uploads that are left")
     refused(there.raw.request("PUT", there.path("exact"), body=body + b"x"), 400, "EntityTooLarge")

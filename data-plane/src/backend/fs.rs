@@ -79,7 +79,6 @@ impl FsBackend {
             suffix_ranges: true,
             conditional_put: true,
             conditional_complete: true,
-            checked_complete: true,
             conditional_delete: true,
             pinned_copies: true,
             conditional_copy: true,

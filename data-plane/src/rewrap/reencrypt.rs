@@ -115,7 +115,7 @@ impl Anew<'_> {
         let (capabilities, length) = (job.backend.capabilities(), self.sealed.plaintext_len);
         // A larger one goes as an upload of parts: MinIO locks an object that a PUT with a condition writes, also against reading.
         let large = looked.meta.size > write::AT_ONCE.min(capabilities.max_put);
-        if !(if large { capabilities.checked_complete } else { capabilities.conditional_put }) {
+        if !(if large { capabilities.conditional_complete } else { capabilities.conditional_put }) {
             return Ok(Err(looked.left(UNCONDITIONAL)));
         }
         let metadata = self.sealed.metadata.clone();
@@ -212,7 +212,7 @@ impl Anew<'_> {
     /// As an upload of the storage's own, in the parts that it was uploaded in.
     async fn in_parts(&self, mut options: PutOptions) -> Result<Result<Written, Done>, Trouble> {
         let (looked, job) = (self.looked, self.looked.job);
-        if !job.backend.capabilities().checked_complete {
+        if !job.backend.capabilities().conditional_complete {
             return Ok(Err(looked.left(UNCONDITIONAL)));
         }
         let sealing =

@@ -60,7 +60,7 @@ pub async fn as_it_is(
         (copy(looked, options).await, 0)
     } else if capabilities.conditional_put && !in_parts && size <= AT_ONCE.min(capabilities.max_put) {
         (put(looked, options).await, size)
-    } else if capabilities.checked_complete && capabilities.pinned_copies {
+    } else if capabilities.conditional_complete && capabilities.pinned_copies {
         (copy_parts(looked, keys, options).await?, 0)
     } else {
         return Ok(looked.left(UNCONDITIONAL));

@@ -170,7 +170,7 @@ pub async fn conditional_complete(setup: &Setup) {
     let conditions = Conditions { if_none_match: Some("*".to_owned()), ..Conditions::default() };
     let outcome =
         setup.backend.complete_upload(&setup.bucket, "k", &id, &listed, conditions.clone()).await.map(|_| ());
-    if !setup.backend.capabilities().checked_complete {
+    if !setup.backend.capabilities().conditional_complete {
         outcome.unwrap();
         return;
     }

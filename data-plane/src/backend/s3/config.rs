@@ -65,7 +65,6 @@ impl ServerKind {
             suffix_ranges: true,
             conditional_put: true,
             conditional_complete: true,
-            checked_complete: true,
             conditional_delete: true,
             pinned_copies: true,
             conditional_copy: true,
@@ -89,10 +88,8 @@ impl ServerKind {
                 max_user_metadata: 2026,
                 ..all
             },
-            // It walks its directories by their names: `a/b` comes before `a-b`. Pages of uploads do not join. Of eight uploads that are
-            // completed at once, each if there is no object, all eight were.
+            // It walks its directories by their names: `a/b` comes before `a-b`. Pages of uploads do not join.
             Self::SeaweedFs => Capabilities {
-                conditional_complete: false,
                 folds_keys: true,
                 folds_backslashes: true,
                 part_etags_enforced: false,
@@ -112,7 +109,6 @@ impl ServerKind {
             Self::Generic => Capabilities {
                 conditional_put: false,
                 conditional_complete: false,
-                checked_complete: false,
                 conditional_delete: false,
                 pinned_copies: false,
                 conditional_copy: false,
