@@ -23,6 +23,9 @@ use crate::sweep::{Known, records_once};
 use crate::versions::{any_visible, purge::purge};
 use crate::worker::Backends;
 
+/// How often a bucket is emptied in which hidden objects turn up.
+const ATTEMPTS: u32 = 3;
+
 /// Answers DeleteBucket. A bucket with something visible, or a version or delete marker of it, is refused. Then its uploads
 /// in progress go, as on S3, then its hidden objects, then the bucket. When the backend does not let it go, what recovery needs is written back: the key records and the logical id. Records of uploads that are over are not.
 ///
@@ -252,8 +255,19 @@ async fn remove(
     // Before the bucket: once it is gone there must be nothing left that could fail. Should it stay after all, it lost
     // nothing but the means to repeat a Complete that had succeeded.
     work::remove_records(gateway, bucket, backend).await?;
-    let mut kept = Vec::new();
-    let Err(failure) = empty_and_delete(bucket, backend, turn, &mut kept).await else { return Ok(()) };
+    let (mut kept, mut left) = (Vec::new(), ATTEMPTS);
+    let failure = loop {
+        left -= 1;
+        match empty_and_delete(bucket, backend, turn, &mut kept).await {
+            Ok(()) => return Ok(()),
+            // A node that has not heard of the deletion yet, or that has just started, may have put back a key record meanwhile.
+            Err(error)
+                if left > 0
+                    && error.is("BucketNotEmpty")
+                    && refuse_if_used(bucket, backend).await.is_ok() => {}
+            Err(error) => break error,
+        }
+    };
     // Also records that the store does not have, which may have been opened from an older copy.
     for (key, bytes) in kept {
         let body = pipeline::upload(bytes);

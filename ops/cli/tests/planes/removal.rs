@@ -107,6 +107,22 @@ async fn an_object_that_arrives_during_the_deletion_stays_and_the_key_records_co
     steering.stop().await;
 }
 
+/// From a node that has not heard of the deletion yet, or has just started, and misses the record.
+#[actix_rt::test]
+async fn a_key_record_that_is_put_back_during_the_deletion_goes_as_well() {
+    let steering = used().await;
+    let storage = Rc::clone(&steering.storage);
+    steering.backend.once(Moment::Before, Call::DeleteBucket, "", move || async move {
+        let record = format!("{}late", hidden::IK_PREFIX);
+        let late = storage.put("bucket", &record, PutOptions::default(), pipeline::upload(vec![1])).await;
+        late.map(drop)
+    });
+    steering.steered.send("DELETE", "/bucket", "").await.ok();
+    let gone = steering.storage.head_bucket("bucket").await;
+    assert!(gone.as_ref().is_err_and(|error| error.is("NoSuchBucket")), "{gone:?}");
+    steering.stop().await;
+}
+
 /// Whoever comes second could not tell the bucket from one that was made under its name since the first was done.
 #[actix_rt::test]
 async fn one_request_at_a_time_deletes_a_bucket_on_one_node_as_on_two() {
