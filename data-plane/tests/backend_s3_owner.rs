@@ -81,7 +81,7 @@ fn taken(code: &'static str, looked: &'static str) -> impl Fn(&str) -> String {
     move |head| {
         let (line, _) = head.split_once("\r\n").unwrap();
         match line.split(' ').collect::<Vec<_>>()[..] {
-            ["put", "/bucket", _] => refusal("409 Conflict", &code.to_owned()),
+            ["put", "/bucket", _] => refusal("409 Conflict", code),
             // Without a body, as every answer to HEAD.
             ["head", ..] => format!("HTTP/1.1 {looked}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"),
             ["get", target, _] if target.contains("list-type") => {
