@@ -10,6 +10,7 @@ import tempfile
 import urllib.error
 import urllib.request
 
+import cable
 import servers
 
 # What the control plane may do, and no more: never `create` on encrypt, which would make keys by accident.
@@ -154,7 +155,7 @@ seal "static" {{
   current_key = "file://{directory}/unseal.key"
 }}
 api_addr = "http://127.0.0.1:{port}"
-cluster_addr = "https://127.0.0.1:{cluster}"
+cluster_addr = "https://127.0.0.1:{line}"
 disable_standby_reads = true
 """
 JOIN = """  retry_join {{
@@ -163,12 +164,18 @@ JOIN = """  retry_join {{
 
 
 class Cluster(Bao):
-    """Three nodes with raft that unseal themselves. A standby answers nothing by itself: what was disabled must be so at once."""
+    """Three nodes with raft that unseal themselves. A standby answers nothing by itself: what was disabled must be so at once.
+
+    What they say to each other, raft and requests that a standby passes on, goes over `lines`, one to each node.
+    """
 
     def __init__(self):
         self.directory = tempfile.mkdtemp(prefix="sealgate-raft-")
         self.ports, cluster = [servers.free_port() for _ in range(3)], [servers.free_port() for _ in range(3)]
         self.processes: list[subprocess.Popen | None] = [None] * 3
+        self.lines = [cable.Line(port, self.processes) for port in cluster]
+        # Nodes that are cut off: they may say what they like.
+        self.away: set[int] = set()
         self.root = ""
         with open(os.path.join(self.directory, "unseal.key"), "wb") as key:
             key.write(secrets.token_bytes(32))
@@ -177,7 +184,7 @@ class Cluster(Bao):
             joins = "\n".join(JOIN.format(port=port) for port in self.ports if port != self.ports[number])
             with open(os.path.join(self.directory, f"n{number}.hcl"), "w") as file:
                 file.write(NODE.format(directory=self.directory, number=number, port=self.ports[number], cluster=cluster[number],
-                                       joins=joins if number else ""))
+                                       line=self.lines[number].port, joins=joins if number else ""))
         try:
             self.start(0)
             servers.wait_until("OpenBao", self.processes[0], lambda: servers.answers(self.ports[0], "/v1/sys/health", (501,)), log=self.log(0))
@@ -201,8 +208,10 @@ class Cluster(Bao):
                 stderr=subprocess.STDOUT, cwd=self.directory, env={**os.environ, "HOME": self.directory})
 
     def leader(self) -> int | None:
-        """The number of the node that says it leads."""
+        """The number of the node that says it leads, among those that are not cut off."""
         for number, port in enumerate(self.ports):
+            if number in self.away:
+                continue
             try:
                 if call(port, "", "GET", "sys/leader", timeout=1).get("is_self"):
                     return number
@@ -234,8 +243,25 @@ class Cluster(Bao):
     def resume(self, number):
         self.processes[number].send_signal(signal.SIGCONT)
 
+    def cut(self, number):
+        """A partition: nothing comes to this node from the others, nor to them from it. Clients reach them all."""
+        self.away.add(number)
+        for each, line in enumerate(self.lines):
+            if each == number:
+                line.pull()
+            else:
+                line.bar(number)
+
+    def heal(self):
+        """No node is cut off any more."""
+        self.away.clear()
+        for line in self.lines:
+            line.plug()
+
     def stop(self):
         for process in self.processes:
             if process is not None:
                 servers.end_group(process, politely=False)
+        for line in self.lines:
+            line.close()
         shutil.rmtree(self.directory, ignore_errors=True)

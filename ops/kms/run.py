@@ -38,6 +38,7 @@ import rows_failover  # noqa: E402, F401
 import rows_many  # noqa: E402, F401
 import rows_memory  # noqa: E402, F401
 import rows_move  # noqa: E402, F401
+import rows_partition  # noqa: E402, F401
 import rows_recovery  # noqa: E402, F401
 import rows_refused  # noqa: E402, F401
 import rows_time  # noqa: E402, F401
