@@ -138,7 +138,7 @@ def healed(scene, alone: Itself, pool):
 @row(seconds=240)
 def a_partition_that_leaves_a_standby_alone(scene):
     """A standby is cut off: the others' keys are served; what they deny it never gives, not even when it is the only one in reach."""
-    scene.cluster()
+    scene.cluster(lines=True)
     pool = scene.pool(8)
     scene.cold()
     leader = scene.bao.leader()
@@ -163,7 +163,7 @@ def a_partition_that_leaves_a_standby_alone(scene):
 @row(seconds=240, served=False, denied_at_once=True)
 def a_partition_that_leaves_the_leader_alone(scene, at_once):
     """The leader is cut off: the next one serves within seconds; what that one denies is given by nobody, the old one neither."""
-    scene.cluster()
+    scene.cluster(lines=True)
     early, pool = scene.pool(0 if at_once else 12, "early"), scene.pool(5)
     scene.cold()
     old = scene.bao.leader()

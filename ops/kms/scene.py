@@ -105,9 +105,9 @@ class Scene:
         self.world = self.stack.enter_context(world.World(text, nodes, secrets, faked_clock=faked_clock))
         return self
 
-    def cluster(self, nodes=1):
-        """Three OpenBaos with raft."""
-        self.bao = openbao.Cluster()
+    def cluster(self, nodes=1, lines=False):
+        """Three OpenBaos with raft; with `lines`, of which any can be cut off from the others."""
+        self.bao = openbao.Cluster(lines)
         self.stack.callback(self.bao.stop)
         return self._planes(self.bao.ports, nodes, "1h", "24h", "", False, False)
 
