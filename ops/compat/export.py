@@ -397,7 +397,9 @@ def what_keeps_its_etag_and_was_written_again_comes_again(t):
             # Its copy of an object onto itself changes neither ETag nor date: no listing shows it.
             equal(*[(found["ETag"], found["LastModified"]) for found in seen], "ETag and date before and after")
             return
-        equal(*[found["ETag"] for found in seen], "the ETag, before and after")
+        # On the filesystem a copy has an ETag of its own.
+        if t.target.backend:
+            equal(*[found["ETag"] for found in seen], "the ETag, before and after")
         equal(export.run()[0]["objects"], 2, "objects of the second run")
         equal(export.written()["same"]["metadata"], {"of": "second"}, "what the manifest says")
 
