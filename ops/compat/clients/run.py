@@ -35,7 +35,7 @@ def use_tools():
         return
     if not os.path.exists(env):
         sys.exit(f"{env} is missing: run ops/install-tools")
-    os.execvp("bash", ["bash", "-c", f'. "{env}"; export SEALGATE_CLIENTS_READY=1; exec "${SEALGATE_PYTHON:?the clients are missing: run ops/install-tools clients}" "$@"', "bash", os.path.abspath(__file__), *sys.argv[1:]])
+    os.execvp("bash", ["bash", "-c", f'. "{env}"; export SEALGATE_CLIENTS_READY=1; exec "${{SEALGATE_PYTHON:?the clients are missing: run ops/install-tools clients}}" "$@"', "bash", os.path.abspath(__file__), *sys.argv[1:]])
 
 
 def arguments():
