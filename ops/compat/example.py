@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 
 import servers
 from cases import case, equal, true
@@ -106,10 +105,7 @@ def a_node_is_killed_while_a_client_uploads(t):
         equal(example.poll(), None, f"the example: {printed()[-600:]}")
         example.send_signal(signal.SIGTERM)
         equal(example.wait(30), 143, "how the example ended")
-        deadline = time.monotonic() + 10
-        while servers.answers(port, "/-/balancer") and time.monotonic() < deadline:
-            time.sleep(0.05)
-        true(not servers.answers(port, "/-/balancer"), "nginx goes on")
+        servers.wait_until("the end of nginx", None, lambda: not servers.answers(port, "/-/balancer"))
     finally:
         for process in (upload, example):
             if process:

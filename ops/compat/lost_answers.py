@@ -8,17 +8,13 @@ import subprocess
 import proxy
 import s3_forward
 from cases import case, data, equal, true
-from export import Export, SECONDS, body_of, bucket, versioned, versions_of
+from export import Export, SECONDS, body_of, bucket, lose, versioned, versions_of
 from migrate import Migration
 
 
 @case(seconds=SECONDS, only="server")
 def a_complete_whose_answer_was_lost_leaves_the_object_once(t):
     lying = proxy.Proxy(t.target.backend.endpoint)
-
-    def lose(exchange):
-        exchange.forward()
-        exchange.reset()
 
     with bucket(t) as directory, contextlib.closing(lying), contextlib.suppress(s3_forward.Lacking):
         body = data(70 << 20, "large")
@@ -39,10 +35,6 @@ def a_complete_whose_answer_was_lost_leaves_the_object_once(t):
 def a_marker_whose_answer_was_lost_is_there_once(t):
     lying = proxy.Proxy(t.target.backend.endpoint)
     lost = []
-
-    def lose(exchange):
-        exchange.forward()
-        exchange.reset()
 
     def rule(request):
         if request.method != "DELETE":
@@ -125,10 +117,6 @@ def a_complete_of_a_migration_whose_answer_was_lost_makes_one_copy(t):
         etag = t.s3.upload_part(Bucket=migration.source, Key="large", UploadId=upload["UploadId"], PartNumber=number, Body=block * 50)["ETag"]
         parts.append({"PartNumber": number, "ETag": etag})
     t.s3.complete_multipart_upload(Bucket=migration.source, Key="large", UploadId=upload["UploadId"], MultipartUpload={"Parts": parts})
-
-    def lose(exchange):
-        exchange.forward()
-        exchange.reset()
 
     with lying.lying(lambda request: lose if request.method == "POST" and "uploadId" in request.query else None):
         done = prepared(migration, lying.endpoint)

@@ -9,7 +9,7 @@ mod admin;
 mod copy;
 mod listing;
 mod pass;
-mod retry;
+pub mod retry;
 mod state;
 mod switch;
 mod uploads;

@@ -20,6 +20,7 @@ use super::{About, tags};
 use crate::connection::Client;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::location::Location;
+use crate::migrate::retry::persist;
 use crate::transfer::upload::{UNKNOWN, part_size};
 
 /// Above this many bytes an object goes up in parts.
@@ -181,23 +182,10 @@ impl Server {
         let whole = |there: &ObjectMeta| {
             there.size == size && there.metadata == metadata && are_parts_of(&there.etag, &parts)
         };
-        match self.persist_looking(to).await {
+        match persist(async || self.newest(to).await).await {
             Ok(now) if before.became(&now).is_some_and(whole) => Ok(()),
             _ => Err(failed(error).hint(UNKNOWN)),
         }
-    }
-
-    /// What is current there, asked for until the server answers.
-    async fn persist_looking(&self, to: &Location) -> Result<Newest, BackendError> {
-        let mut wait = WAIT;
-        for _ in 1..ATTEMPTS {
-            match self.newest(to).await {
-                Err(_) => tokio::time::sleep(wait).await,
-                found => return found,
-            }
-            wait *= 4;
-        }
-        self.newest(to).await
     }
 
     /// What the server says of it is what went there.

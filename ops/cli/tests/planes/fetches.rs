@@ -5,34 +5,61 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join;
+use sealgate_control_plane::Handle;
 use sealgate_data_plane::backend::Backend;
 use sealgate_data_plane::backend::fs::FsBackend;
 use sealgate_data_plane::clock::{ManualClock, SystemClock};
 use sealgate_data_plane::control::ControlPlane;
 use sealgate_data_plane::keys::{KeyError, Keys, fetch};
 use sealgate_data_plane::metrics::Metrics;
+use sealgate_data_plane::plane::DataPlane;
 use sealgate_data_plane::worker::Backends;
 use sealgate_envelope::hidden;
 use tonic::Code;
 
 use super::relay::{Moment, Relay};
+use super::s3::Client;
 use super::steered::{self, Call, Steered};
 use super::world::{World, identity, issue, soon, tenant, until};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// A node that holds the key of one object, with a relay between it and its control plane.
+struct Holding {
+    _world: World,
+    control: Handle,
+    relay: Relay,
+    clock: Arc<ManualClock>,
+    node: DataPlane,
+    client: Client,
+    keys: Arc<Keys>,
+}
+
+impl Holding {
+    async fn start() -> Self {
+        let world = World::new();
+        let control = world.control().await;
+        let client = tenant(&control).await;
+        let relay = Relay::start(control.grpc_addr(), issue(&control, "one").await).await;
+        let clock = ManualClock::at(SystemClock::shared().unix());
+        let node = world.node_by(relay.endpoint(), relay.identity(), Arc::clone(&clock) as _).await;
+        let client = client.at(node.address());
+        client.put("/bucket", "").await.ok();
+        client.put("/bucket/object", "text").await.ok();
+        let keys = Arc::clone(&node.node().keys);
+        Self { _world: world, control, relay, clock, node, client, keys }
+    }
+
+    async fn stop(self) {
+        self.node.stop().await;
+        self.control.stop().await;
+    }
+}
+
 #[actix_rt::test]
 async fn a_node_that_is_denied_the_key_for_writing_gives_up_the_one_that_it_has() {
-    let world = World::new();
-    let control = world.control().await;
-    let client = tenant(&control).await;
-    let relay = Relay::start(control.grpc_addr(), issue(&control, "one").await).await;
-    let clock = ManualClock::at(SystemClock::shared().unix());
-    let node = world.node_by(relay.endpoint(), relay.identity(), Arc::clone(&clock) as _).await;
-    let client = client.at(node.address());
-    client.put("/bucket", "").await.ok();
-    client.put("/bucket/object", "text").await.ok();
-    let keys = Arc::clone(&node.node().keys);
+    let holding = Holding::start().await;
+    let Holding { relay, clock, client, keys, .. } = &holding;
     let asked = || relay.count(Moment::ActiveAsked);
     // Past its soft life, and never unused for five minutes.
     clock.advance(4 * MINUTE);
@@ -62,22 +89,13 @@ async fn a_node_that_is_denied_the_key_for_writing_gives_up_the_one_that_it_has(
     assert_eq!(client.put("/bucket/object", "text").await.tag("Code"), "AccessDenied");
     relay.refuse_at(Moment::ActiveAsked, None);
     client.put("/bucket/object", "text").await.ok();
-    node.stop().await;
-    control.stop().await;
+    holding.stop().await;
 }
 
 #[actix_rt::test]
 async fn a_restored_control_plane_that_knows_neither_key_nor_node_takes_no_key() {
-    let world = World::new();
-    let control = world.control().await;
-    let client = tenant(&control).await;
-    let relay = Relay::start(control.grpc_addr(), issue(&control, "one").await).await;
-    let clock = ManualClock::at(SystemClock::shared().unix());
-    let node = world.node_by(relay.endpoint(), relay.identity(), Arc::clone(&clock) as _).await;
-    let client = client.at(node.address());
-    client.put("/bucket", "").await.ok();
-    client.put("/bucket/object", "text").await.ok();
-    let keys = Arc::clone(&node.node().keys);
+    let holding = Holding::start().await;
+    let Holding { relay, clock, client, keys, .. } = &holding;
     // Its soft life is soon over, and it is never unused for five minutes.
     clock.advance(4 * MINUTE);
     for (moment, code) in [
@@ -100,8 +118,7 @@ async fn a_restored_control_plane_that_knows_neither_key_nor_node_takes_no_key()
         assert_eq!(keys.len(), 1, "{code} at {moment:?} took a key");
         relay.refuse_at(moment, None);
     }
-    node.stop().await;
-    control.stop().await;
+    holding.stop().await;
 }
 
 #[actix_rt::test]
