@@ -79,6 +79,7 @@ pub enum SignatureVersion {
 pub struct Authenticated {
     access_key_id: String,
     version: SignatureVersion,
+    region: Option<String>,
     payload: Payload,
     presigned: bool,
     seed: Option<Arc<StreamSeed>>,
@@ -95,6 +96,12 @@ impl Authenticated {
     #[must_use]
     pub fn version(&self) -> SignatureVersion {
         self.version
+    }
+
+    /// The region that was signed for, one of the served. Version 2 knows none.
+    #[must_use]
+    pub fn region(&self) -> Option<&str> {
+        self.region.as_deref()
     }
 
     /// What the signature says about the body.

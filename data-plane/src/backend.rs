@@ -154,6 +154,9 @@ pub struct Capabilities {
     pub conditional_complete: bool,
     /// If-Match on DELETE is honoured.
     pub conditional_delete: bool,
+    /// Where it is not: the object is looked at first, though what is written between the look and the deletion is lost. The
+    /// server alone would delete whatever is there.
+    pub delete_after_a_look: bool,
     /// Copies keep to the ETag that their source must have: what comes out of one is what was looked at before.
     pub pinned_copies: bool,
     /// If-Match and If-None-Match on the target of a copy are honoured.

@@ -122,10 +122,11 @@ pub fn location(admitted: &Admitted) -> Result<Reply, S3Error> {
 pub async fn create(admitted: &Admitted, body: ClientBody) -> Result<Reply, S3Error> {
     let name = admitted.request.need_bucket()?;
     let document = admitted.document(body, MAX_DOCUMENT).await?;
-    let default = admitted.snapshot.regions.first().map_or("", String::as_str);
     let wanted = parse_create_bucket(&document)?;
     check_bucket(&admitted.headers)?;
-    let region = wanted.region.unwrap_or_else(|| default.to_owned());
+    // Where a client asks for no region, its bucket lies in the one that it signs for: what it believes already.
+    let default = admitted.authenticated.region().or(admitted.snapshot.regions.first().map(String::as_str));
+    let region = wanted.region.unwrap_or_else(|| default.unwrap_or_default().to_owned());
     if !admitted.snapshot.regions.contains(&region) {
         return Err(S3Error::new(Code::InvalidLocationConstraint).field("LocationConstraint", region));
     }

@@ -90,14 +90,6 @@ def moment(at) -> str:
     return at.strftime("%a, %d %b %Y %H:%M:%S GMT")
 
 
-def conditional_deletes(t) -> bool:
-    """Whether the storage decides deletions by ETag: MinIO does not, and is refused then."""
-    if not t.target.is_gateway:
-        return True
-    name = t.target.backend.name if t.target.backend else "filesystem"
-    return name != "minio"
-
-
 @case
 def deletions_are_bound_to_size_and_time(t):
     key, body = "bound", b"0123456789"
@@ -105,10 +97,6 @@ def deletions_are_bound_to_size_and_time(t):
                                  ("last-modified-time", lambda head: moment(head["LastModified"]), "Thu, 01 Jan 2015 00:00:00 GMT")):
         t.s3.put_object(Bucket=t.bucket, Key=key, Body=body)
         name = f"x-amz-if-match-{header}"
-        if not conditional_deletes(t):
-            refused(t.raw.request("DELETE", t.path(key), headers={name: wrong}), 501, "NotImplemented")
-            equal(t.get(key), body, "the object")
-            continue
         refused(t.raw.request("DELETE", t.path(key), headers={name: wrong}), 412, "PreconditionFailed")
         equal(t.get(key), body, "the object")
         refused(t.raw.request("DELETE", t.path(key), headers={name: "soon"}), 400, "InvalidArgument")
@@ -120,8 +108,6 @@ def deletions_are_bound_to_size_and_time(t):
 
 @case
 def deletions_of_many_are_bound_each(t):
-    if not conditional_deletes(t):
-        return
     for name in ("a", "b", "c"):
         t.s3.put_object(Bucket=t.bucket, Key=f"many/{name}", Body=b"0123456789")
     head = t.s3.head_object(Bucket=t.bucket, Key="many/b")

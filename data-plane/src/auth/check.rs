@@ -71,6 +71,7 @@ impl Claim<'_> {
         Ok(Authenticated {
             access_key_id: access_key_id.to_owned(),
             version: SignatureVersion::V4,
+            region: Some(self.credential.region.to_owned()),
             payload,
             presigned: self.presigned,
             seed,

@@ -67,6 +67,7 @@ pub fn authenticate_form(
     Ok(Authenticated {
         access_key_id: credential.access_key_id.to_owned(),
         version: SignatureVersion::V4,
+        region: Some(credential.region.to_owned()),
         payload: Payload::Unsigned,
         presigned: false,
         seed: None,

@@ -208,6 +208,7 @@ impl Claim<'_> {
         Ok(Authenticated {
             access_key_id: self.id.to_owned(),
             version: SignatureVersion::V2,
+            region: None,
             payload,
             presigned: self.presigned,
             seed: None,

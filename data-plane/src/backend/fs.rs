@@ -80,6 +80,7 @@ impl FsBackend {
             conditional_put: true,
             conditional_complete: true,
             conditional_delete: true,
+            delete_after_a_look: false,
             pinned_copies: true,
             conditional_copy: true,
             conditional_delete_many: true,

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, StatusCode};
 
-use super::demanded::{Demanded, is_fixed, one};
+use super::demanded::{Demanded, looked_at, one};
 use crate::backend::{Backend, BackendError, Conditions, DeleteKey, DeleteOutcome};
 use crate::body::ClientBody;
 use crate::body::plan::needs_digest;
@@ -31,8 +31,7 @@ pub async fn delete(admitted: &Admitted) -> Result<Reply, S3Error> {
     let (bucket, backend) = admitted.bucket()?;
     let key = admitted.request.need_key()?;
     let version = admitted.request.query.get("versionId");
-    let etag_too = is_fixed(version) && !backend.capabilities().conditional_delete;
-    let demanded = Demanded::from_headers(&admitted.headers, etag_too)?;
+    let demanded = Demanded::from_headers(&admitted.headers, looked_at(backend.capabilities(), version))?;
     let if_match = if demanded.is_empty() {
         let if_match = etags::conditions(&admitted.headers, bucket.encrypts(key))?.if_match;
         if if_match.is_some() && !backend.capabilities().conditional_delete {
@@ -123,10 +122,10 @@ async fn wish(
         Demanded { etag: object.etag.clone().map(one), size: object.size, modified: object.modified };
     let version = object.version_id.as_deref();
     let in_one_step = capabilities.conditional_delete_many || capabilities.conditional_delete;
-    let looked_at = demanded.size.is_some()
+    let look = demanded.size.is_some()
         || demanded.modified.is_some()
-        || (demanded.etag.is_some() && is_fixed(version) && !in_one_step);
-    let etag = if looked_at {
+        || (demanded.etag.is_some() && looked_at(capabilities, version) && !in_one_step);
+    let etag = if look {
         let bound = demanded.bind(bucket, backend.as_ref(), &object.key, version).await;
         bound.map_err(|error| error.told(admitted))?
     } else {

@@ -1,10 +1,11 @@
 //! Conditions of deletions on what an object is: its size in plaintext, and when it was last modified. Storages do not know
 //! the one, and few ask for the other, so the object is looked at first and the deletion bound to what was seen: by its ETag,
-//! which the storage holds the object against in one step, or by a version, which never changes.
+//! which the storage holds the object against in one step, or by a version, which never changes. Where the storage holds to no
+//! ETag and there is no version, a storage that is known to ignore conditions gets the deletion after the look, unbound.
 
 use http::HeaderMap;
 
-use crate::backend::{Backend, BackendError, GetOptions};
+use crate::backend::{Backend, BackendError, Capabilities, GetOptions};
 use crate::etags;
 use crate::gate::Admitted;
 use crate::s3::error::S3Error;
@@ -53,6 +54,12 @@ pub fn is_fixed(version: Option<&str>) -> bool {
     version.is_some_and(|version| version != "null")
 }
 
+/// Whether conditions are held against the object by a look at it before: the storage does not hold it to an ETag itself.
+#[must_use]
+pub fn looked_at(capabilities: &Capabilities, version: Option<&str>) -> bool {
+    !capabilities.conditional_delete && (is_fixed(version) || capabilities.delete_after_a_look)
+}
+
 impl Demanded {
     /// Reads x-amz-if-match-size and x-amz-if-match-last-modified-time; with either of them, or `etag_too`, If-Match.
     ///
@@ -83,10 +90,12 @@ impl Demanded {
         *self == Demanded::default()
     }
 
-    /// Looks at the object and gives the storage's ETag that the deletion is to be bound to; none where a version binds it.
+    /// Looks at the object and gives the storage's ETag that the deletion is to be bound to; none where a version binds it,
+    /// or nothing can.
     ///
     /// # Errors
-    /// PreconditionFailed, NoSuchKey, and NotImplemented where the storage cannot bind a deletion.
+    /// PreconditionFailed, NoSuchKey, and NotImplemented where the storage cannot bind a deletion and is not known to be
+    /// one that the look has to do for.
     pub async fn bind(
         &self,
         bucket: &Bucket,
@@ -94,7 +103,9 @@ impl Demanded {
         key: &str,
         version: Option<&str>,
     ) -> Result<Option<String>, Unbound> {
-        let unbound = |fixed: bool| match fixed || backend.capabilities().conditional_delete {
+        let capabilities = backend.capabilities();
+        let held = capabilities.conditional_delete || capabilities.delete_after_a_look;
+        let unbound = |fixed: bool| match fixed || held {
             true => Ok(()),
             false => {
                 Err(Unbound::Refused(S3Error::not_implemented("a conditional deletion on this storage")))
@@ -119,7 +130,7 @@ impl Demanded {
         // A storage without versions, or one that takes the id for none, shows what is current: that may be replaced.
         let fixed = is_fixed(version) && meta.version_id.as_deref() == version;
         unbound(fixed)?;
-        Ok((!fixed).then_some(meta.etag))
+        Ok((!fixed && capabilities.conditional_delete).then_some(meta.etag))
     }
 
     /// The condition that an object does not meet.

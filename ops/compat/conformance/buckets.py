@@ -1,5 +1,8 @@
 """Buckets: their names, making, finding and removing them."""
 
+import dataclasses
+
+import raw
 import sigv4
 from cases import case, equal, raises, refused, true, variants, within
 from conformance.support import NAMESPACE, parsed, status, texts
@@ -54,6 +57,16 @@ def create_again_keeps_what_is_in_it(t):
     t.put("kept/object")
     t.raw.request("PUT", t.path())
     equal(t.get("kept/object"), b"body", "body")
+
+
+@case
+def create_without_a_constraint_where_it_is_signed_for(t):
+    """In us-east-1: a gateway's own first region may be another, and a client of us-east-1 gets what it believes."""
+    east = raw.RawClient(t.target.endpoint, dataclasses.replace(t.credentials, region="us-east-1"))
+    name = f"{t.bucket}-east"
+    equal(east.request("PUT", f"/{name}").status, 200, "status")
+    within(parsed(east.request("GET", f"/{name}", [("location", "")])).text, (None, ""), "region")
+    equal(east.request("HEAD", f"/{name}").headers["x-amz-bucket-region"], "us-east-1", "x-amz-bucket-region")
 
 
 @case

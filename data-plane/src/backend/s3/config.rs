@@ -66,6 +66,7 @@ impl ServerKind {
             conditional_put: true,
             conditional_complete: true,
             conditional_delete: true,
+            delete_after_a_look: false,
             pinned_copies: true,
             conditional_copy: true,
             conditional_delete_many: true,
@@ -82,6 +83,7 @@ impl ServerKind {
             // MinIO counts `x-amz-meta-` too: 22 bytes for the gateway's two headers.
             Self::Minio => Capabilities {
                 conditional_delete: false,
+                delete_after_a_look: true,
                 conditional_copy: false,
                 conditional_delete_many: false,
                 folds_keys: true,
