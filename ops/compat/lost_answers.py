@@ -1,12 +1,14 @@
-"""What `sealgate export` and `sealgate migrate` do when an answer is lost, or is one that they cannot pass on: seen by a proxy on their way."""
+"""What `sealgate put`, `sealgate export` and `sealgate migrate` do when an answer is lost, or is one that they cannot pass on: seen by a proxy on their way."""
 
 import contextlib
 import json
 import os
 import subprocess
+import tempfile
 
 import proxy
 import s3_forward
+from backend_sse import refuse
 from cases import case, data, equal, true
 from export import Export, SECONDS, body_of, bucket, lose, versioned, versions_of
 from migrate import Migration
@@ -53,6 +55,23 @@ def a_marker_whose_answer_was_lost_is_there_once(t):
             export.run()
             true(lying.touched, "no answer was lost")
             equal(versions_of(server, there), {"key": [1000, 1001], "key (deleted)": [0, 0]}, "versions and markers there")
+
+
+@case(seconds=SECONDS, only="server")
+def an_export_to_where_nobody_may_look_says_that_it_is_not_checked(t):
+    lying = proxy.Proxy(t.target.backend.endpoint)
+    bodies = {"small": body_of("small", 1000), "large": data(70 << 20, "unseen")}
+
+    with bucket(t) as directory, contextlib.closing(lying), contextlib.suppress(s3_forward.Lacking):
+        with versioned(t, directory, lying.endpoint) as (export, server, there), lying.lying(lambda request: refuse if request.method == "HEAD" else None):
+            for key, body in bodies.items():
+                t.put(key, body)
+            _, failed = export.run(1)
+            equal(sorted(failed), sorted(bodies), "objects that are told to have failed")
+            true(all(line["error"] == "access-denied" and "could not be checked" in (line["help"] or "") for line in failed.values()), f"what is said: {failed}")
+            equal([request.path for request in lying.requests if request.method == "DELETE"], [], "what was aborted or deleted")
+            for key, body in bodies.items():
+                true(server.get_object(Bucket=there, Key=key)["Body"].read() == body, f"{key} there")
 
 
 @case(seconds=SECONDS)
@@ -125,3 +144,20 @@ def a_complete_of_a_migration_whose_answer_was_lost_makes_one_copy(t):
     equal(sum("uploads" in request.query for request in lying.requests if request.method == "POST"), 1, "uploads that were begun")
     equal([request.path for request in lying.requests if request.method == "DELETE"], [], "what was aborted or deleted")
     equal(len(t.s3.list_object_versions(Bucket=migration.copy)["Versions"]), 1, "versions of the copy")
+
+
+@case(seconds=SECONDS, gateway_only=True)
+def a_put_whose_complete_was_lost_leaves_the_object(t):
+    lying, body = proxy.Proxy(t.target.endpoint), data(70 << 20, "lost")
+    t.closing.callback(lying.close)
+    with tempfile.NamedTemporaryFile(prefix="sealgate-put-") as file:
+        file.write(body)
+        file.flush()
+        command = [t.target.binary, "put", "--data", t.target.data, "--endpoint-url", lying.endpoint, file.name, f"s3://{t.bucket}/lost"]
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        with lying.lying(lambda request: lose if request.method == "POST" and "uploadId" in request.query else None):
+            done = subprocess.run(command, env=kept, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=240)
+    true(lying.touched, "no answer was lost")
+    true(done.returncode != 0 and "it is not known whether the server made the object" in done.stderr, f"it ended with {done.returncode} and said {done.stderr}")
+    equal([request.path for request in lying.requests if request.method == "DELETE"], [], "uploads that were aborted although they had become the object")
+    equal(t.get("lost"), body, "the object")

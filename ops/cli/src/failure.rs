@@ -73,6 +73,12 @@ impl Failure {
         self
     }
 
+    /// What to do about it, in the place of any hint before: where who failed knows less than who asked.
+    pub fn hint_instead(mut self, text: impl Into<String>) -> Self {
+        self.hint = Some(text.into());
+        self
+    }
+
     /// The exit code.
     pub fn exit(&self) -> Exit {
         self.exit

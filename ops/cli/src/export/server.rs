@@ -184,20 +184,24 @@ impl Server {
         };
         match persist(async || self.newest(to).await).await {
             Ok(now) if before.became(&now).is_some_and(whole) => Ok(()),
-            _ => Err(failed(error).hint(UNKNOWN)),
+            _ => Err(failed(error).hint_instead(UNKNOWN)),
         }
     }
 
     /// What the server says of it is what went there.
     async fn check(&self, about: &About, to: &Location) -> Outcome<()> {
         let head = self.backend.head(&to.bucket, &to.key, GetOptions::default()).await;
-        let there = head.map_err(|error| Failure::s3(to, &error))?;
+        let there = head.map_err(|error| Failure::s3(to, &error).hint(UNCHECKED))?;
         if there.size != about.meta.size || there.metadata != about.meta.metadata {
             return Err(Failure::integrity(to, &"the server has another size or metadata than went there"));
         }
         Ok(())
     }
 }
+
+/// What to do about an object that was sent and that nobody could look at afterwards.
+const UNCHECKED: &str = "it was sent, and what is there could not be checked: let the credential read there (s3:GetObject), and run \
+                         the command again";
 
 /// What is current in a place.
 #[derive(Clone)]

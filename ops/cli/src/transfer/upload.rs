@@ -144,7 +144,7 @@ pub fn in_parts(client: &Client, to: &Location, source: &Source, options: PutOpt
             let _ = client.run(backend.abort_upload(&to.bucket, &to.key, &id));
             Err(failure)
         }
-        done => done.map_err(|failure| failure.hint(UNKNOWN)),
+        done => done.map_err(|failure| failure.hint_instead(UNKNOWN)),
     }
 }
 
