@@ -71,13 +71,19 @@ enum Action {
         /// Fail when a ratio for 64 MiB bodies is above this.
         #[arg(long)]
         limit: Option<f64>,
+        /// Access key of the first target, where it is another than the others'.
+        #[arg(long, env = "BENCH_BASELINE_ACCESS_KEY")]
+        baseline_access_key: Option<String>,
+        /// Its secret key.
+        #[arg(long, env = "BENCH_BASELINE_SECRET_KEY", hide_env_values = true)]
+        baseline_secret_key: Option<String>,
         #[command(flatten)]
         identity: Identity,
     },
 }
 
 /// Who signs. Without a key pair the sink's clients sign with one that nobody checks.
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct Identity {
     /// Access key.
     #[arg(long, env = "AWS_ACCESS_KEY_ID", default_value = "none")]
@@ -117,9 +123,27 @@ async fn run(action: Action) -> Result<(), Box<dyn Error>> {
             let outcome = load::run(target, Work { operation, size, concurrency, requests }).await?;
             println!("{}", serde_json::to_string_pretty(&outcome)?);
         }
-        Action::Compare { targets, rounds, small, json, limit, identity } => {
-            let contenders =
-                targets.iter().map(|text| contender(text, &identity)).collect::<Result<Vec<_>, _>>()?;
+        Action::Compare {
+            targets,
+            rounds,
+            small,
+            json,
+            limit,
+            baseline_access_key,
+            baseline_secret_key,
+            identity,
+        } => {
+            let baseline = Identity {
+                access_key: baseline_access_key.unwrap_or_else(|| identity.access_key.clone()),
+                secret_key: baseline_secret_key.unwrap_or_else(|| identity.secret_key.clone()),
+                ..identity.clone()
+            };
+            let identities = std::iter::once(&baseline).chain(std::iter::repeat(&identity));
+            let contenders = targets
+                .iter()
+                .zip(identities)
+                .map(|(text, identity)| contender(text, identity))
+                .collect::<Result<Vec<_>, _>>()?;
             let report = compare::run(&contenders, &compare::works(small), rounds, |sample| {
                 eprintln!("{}", sample.line());
             })
