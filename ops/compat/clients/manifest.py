@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import tomllib
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -12,22 +13,69 @@ DRIVERS = os.path.join(HERE, "drivers")
 # The table of the README, in its order.
 SCENARIOS = ("sizes", "multipart", "unknown_length", "ranges", "names", "delimiter", "many", "copy", "copy_large", "delete_many", "metadata", "tags",
              "presigned_get", "presigned_put", "conditional_put", "versions", "checksums", "sync", "abort")
-KEYS = {"name", "version", "language", "order", "schemes", "addressing", "fast", "seconds", "scenarios", "jobs", "signature", "install", "caveats",
+KEYS = {"name", "version", "language", "order", "schemes", "addressing", "fast", "seconds", "scenarios", "jobs", "signature", "install", "notes", "caveats",
         "versions", "cannot_name", "system_ca"}
 METHODS = ("pypi", "npm", "go", "maven", "cargo", "apt", "script")
 # How long a driver may take for all that it is asked, unless it says otherwise.
 SECONDS = 900
 
 
+class ManifestError(Exception):
+    """A client.toml that is not what the README says."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Caveat:
+    """Why a scenario is not there, or fails. It excuses a failure only where it says what that looks like, and only that one."""
+
+    why: str
+    # What a failure through Sealgate says, and what it says before the server alone (the same, where nothing is said). None: it excuses nothing.
+    expect: re.Pattern | None = None
+    alone: re.Pattern | None = None
+
+    def excuses(self, detail: str, direct: bool = False) -> bool:
+        pattern = (self.alone or self.expect) if direct else self.expect
+        return bool(pattern and pattern.search(detail))
+
+
+def caveats_of(table: dict) -> dict[str, Caveat]:
+    """Of a table of caveats: a plain text, or one with regular expressions. ValueError says what is wrong."""
+    made = {}
+    for name, value in table.items():
+        given = {"why": value} if isinstance(value, str) else value
+        if not isinstance(given, dict) or set(given) - {"why", "expect", "alone"} or not all(isinstance(each, str) and each for each in given.values()):
+            raise ValueError(f"the caveat {name} is a text, or {{ why, expect, alone }}")
+        if "why" not in given or ("alone" in given and "expect" not in given):
+            raise ValueError(f"the caveat {name} lacks {'expect' if 'why' in given else 'why'}")
+        try:
+            patterns = {key: re.compile(given[key], re.S) for key in ("expect", "alone") if key in given}
+        except re.error as error:
+            raise ValueError(f"the caveat {name}: {error}") from error
+        if any(pattern.search("") for pattern in patterns.values()):
+            raise ValueError(f"the caveat {name} excuses a failure that says nothing")
+        made[name] = Caveat(given["why"], **patterns)
+    return made
+
+
 @functools.cache
-def server_caveats() -> dict[str, dict[str, str]]:
-    """What servers themselves do not do: by server and scenario."""
+def servers() -> dict[str, dict]:
+    """servers.toml."""
     with open(os.path.join(HERE, "servers.toml"), "rb") as file:
         return tomllib.load(file)
 
 
-class ManifestError(Exception):
-    """A client.toml that is not what the README says."""
+@functools.cache
+def server_caveats() -> dict[str, dict[str, Caveat]]:
+    """What servers themselves do not do: by server and scenario."""
+    try:
+        return {backend: caveats_of({name: value for name, value in table.items() if name != "alone"}) for backend, table in servers().items()}
+    except ValueError as error:
+        raise ManifestError(f"servers.toml: {error}") from error
+
+
+def only_alone(backend: str, scenario: str) -> str | None:
+    """What only that server alone does wrong, and Sealgate before it does not."""
+    return servers().get(backend, {}).get("alone", {}).get(scenario)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,10 +97,12 @@ class Client:
     # "v2": it signs with Signature Version 2 and gets a credential for that.
     signature: str
     install: dict
-    caveats: dict[str, str]
+    # How a scenario is tried: for the page, no excuse for anything.
+    notes: dict[str, str]
+    caveats: dict[str, Caveat]
     # What else is pinned and worth a line on the page: the library under a tool, an extension.
     versions: dict[str, str]
-    # Names of the scenario `names` that it cannot have as keys, with the reason in its caveat.
+    # Names of the scenario `names` that it cannot have as keys, with the reason in its note.
     cannot_name: tuple[str, ...]
     # It has no setting for a CA: in TLS runs the run's is among the system's.
     system_ca: bool
@@ -69,9 +119,17 @@ class Client:
     def asked(self) -> tuple[str, ...]:
         return (*self.scenarios, *self.jobs)
 
-    def caveat(self, scenario: str, backend: str) -> str | None:
-        """The reason for one scenario, the client's own or the server's."""
-        return self.caveats.get(scenario) or self.caveats.get(f"{scenario}@{backend}") or server_caveats().get(backend, {}).get(scenario)
+    def excuse(self, scenario: str, backend: str, detail: str, direct: bool = False) -> str | None:
+        """Why that failure is the client's own or the server's; None when it is another one."""
+        return next((caveat.why for caveat in self._about(scenario, backend) if caveat.excuses(detail, direct)), None)
+
+    def same_alone(self, scenario: str, backend: str, detail: str, alone: str) -> bool:
+        """Whether a caveat knows both for one failure of the server's: the one through Sealgate and the one without."""
+        return any(caveat.excuses(detail, True) and caveat.excuses(alone, True) for caveat in self._about(scenario, backend))
+
+    def _about(self, scenario: str, backend: str) -> list[Caveat]:
+        server = server_caveats().get(backend, {})
+        return [*(self.caveats[name] for name in (scenario, f"{scenario}@{backend}") if name in self.caveats), *([server[scenario]] if scenario in server else [])]
 
     def inputs(self) -> list[str]:
         """The files that an install is made of, relative to the folder, beside the table `install` itself."""
@@ -121,12 +179,19 @@ def parse(folder: str) -> Client:
     scenarios, jobs = tuple(raw.get("scenarios", SCENARIOS)), tuple(raw.get("jobs", ()))
     demand(set(scenarios) <= set(SCENARIOS), f"unknown scenarios: {', '.join(sorted(set(scenarios) - set(SCENARIOS)))}")
     demand(not set(jobs) & set(SCENARIOS), "a job has the name of a scenario")
-    demand(not raw.get("cannot_name") or "names" in raw.get("caveats", {}), "cannot_name needs the caveat `names`")
-    unknown = {name.partition("@")[0] for name in raw.get("caveats", {})} - {*SCENARIOS, *jobs, "*", "virtual", "https"}
-    demand(not unknown, f"caveats about nothing: {', '.join(sorted(unknown))}")
+    notes = raw.get("notes", {})
+    demand(all(isinstance(text, str) for text in notes.values()), "a note is a text")
+    try:
+        caveats = caveats_of(raw.get("caveats", {}))
+    except ValueError as error:
+        raise ManifestError(f"{path}: {error}") from error
+    demand(not raw.get("cannot_name") or "names" in notes, "cannot_name needs the note `names`")
+    unknown = {name.partition("@")[0] for name in (*notes, *caveats)} - {*SCENARIOS, *jobs, "*", "virtual", "https"}
+    demand(not unknown, f"notes and caveats about nothing: {', '.join(sorted(unknown))}")
+    demand(not set(notes) & set(caveats), f"both a note and a caveat: {', '.join(sorted(set(notes) & set(caveats)))}")
     return Client(folder, raw["name"], str(raw["version"]), raw["language"], raw["order"], tuple(raw["schemes"]), tuple(raw["addressing"]),
                   bool(raw.get("fast", False)), int(raw.get("seconds", SECONDS)), scenarios, jobs, raw.get("signature", "v4"), raw["install"],
-                  raw.get("caveats", {}), raw.get("versions", {}), tuple(raw.get("cannot_name", ())),
+                  notes, caveats, raw.get("versions", {}), tuple(raw.get("cannot_name", ())),
                   bool(raw.get("system_ca", False)))
 
 

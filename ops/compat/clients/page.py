@@ -90,13 +90,15 @@ class Results:
         return said.count("pass"), len(said) - said.count("absent")
 
     def unexplained(self):
-        """What fails through Sealgate, has no caveat, and is not known to fail against the server alone in the same run."""
+        """What fails through Sealgate in a way that no caveat describes, neither as it is nor as the same failure of the server alone in the same run."""
         for backend in self.found:
             for where, run in self.runs(backend, "through").items():
                 for name, outcome in run.items():
-                    alone = self.runs(backend, "direct").get(where, {}).get(name, {}).get("result")
-                    if outcome["result"] == "fail" and alone != "fail" and not self.client.caveat(name, backend):
-                        yield f"{self.client.folder} on {backend}, {where}: {name} fails without a caveat: {outcome.get('detail', '')[:160]}"
+                    alone, detail = self.runs(backend, "direct").get(where, {}).get(name, {}), outcome.get("detail", "")
+                    if outcome["result"] != "fail" or self.client.excuse(name, backend, detail):
+                        continue
+                    if alone.get("result") != "fail" or not self.client.same_alone(name, backend, detail, alone.get("detail", "")):
+                        yield f"{self.client.folder} on {backend}, {where}: {name} fails, and no caveat describes it: {detail[:160]}"
 
 
 def words(name: str) -> str:
@@ -127,21 +129,23 @@ def section(each: Results) -> list[str]:
     client, columns = each.client, each.columns()
     more = "".join(f", {name} {version}" for name, version in client.versions.items())
     lines = ["", f"### {client.name}", "", f"{client.version}{more} · {client.language}{guide(client)}", ""]
-    if "*" in client.caveats:
-        lines += [f"{client.caveats['*']}.", ""]
+    # A note says how a scenario is tried, a caveat why it fails or is not there.
+    said = {**client.notes, **{name: caveat.why for name, caveat in client.caveats.items()}}
+    if "*" in said:
+        lines += [f"{said['*']}.", ""]
     if not columns:
         return [*lines, "Not run."]
     lines += [f"| |{''.join(f' {BACKENDS[backend]}, {side} |' for backend, side in columns)}", f"|---|{'---|' * len(columns)}"]
     for name in each.scenarios():
         lines.append(f"| {words(name)} |{''.join(f' {each.cell(backend, side, name)} |' for backend, side in columns)}")
     notes = []
-    for name, text in client.caveats.items():
+    for name, text in said.items():
         about, _, backend = name.partition("@")
         if name != "*":
             notes.append(f"- {words(about)}{f' on {BACKENDS[backend]}' if backend else ''}: {text}.")
-    notes += [f"- {words(name)}: {detail}." for name, detail in lacking(each).items() if name not in client.caveats]
-    notes += [f"- {words(name)} on {BACKENDS[backend]}: {text}." for backend in each.found for name, text in manifest.server_caveats().get(backend, {}).items() if name != "alone"
-              and any(run.get(name, {}).get("result") == "fail" for run in each.runs(backend, "through").values())]
+    notes += [f"- {words(name)}: {detail}." for name, detail in lacking(each).items() if name not in said]
+    notes += [f"- {words(name)} on {BACKENDS[backend]}: {caveat.why}." for backend in each.found for name, caveat in manifest.server_caveats().get(backend, {}).items()
+              if any(run.get(name, {}).get("result") == "fail" for run in each.runs(backend, "through").values())]
     told: dict[tuple[str, str, str], list[str]] = {}
     for backend, where, name, text in failures(each):
         told.setdefault((backend, name, text), []).append(where)
@@ -177,7 +181,7 @@ def failures(each: Results):
                 if outcome["result"] == "fail":
                     yield backend, where, name, quoted(outcome) + {"fail": " The server alone fails too.", "pass": " The server alone passes."}.get(alone.get("result"), "")
                 elif alone.get("result") == "fail":
-                    why = manifest.server_caveats().get(backend, {}).get("alone", {}).get(name)
+                    why = manifest.only_alone(backend, name)
                     yield backend, where, name, f"passes through Sealgate, not against the server alone: {f'{why}.' if why else quoted(alone)}"
 
 

@@ -5,10 +5,12 @@ import os
 import socket
 import stat
 import threading
+import types
 
 import balancer
 import drive
 import manifest
+import run as runner
 import stage as stages
 
 SECONDS = 10
@@ -108,6 +110,29 @@ def leaves_100_continue_to_the_node():
     assert found == {"with": True, "without": False}, f"interim answers: {found}"
 
 
+def a_caveat_excuses_no_other_failure():
+    """A note and a plain text excuse nothing, a caveat only the failure that it describes, on its backend, on its side."""
+    client = dataclasses.replace(manifest.all_clients()[0], notes={"ranges": "tried from two places"}, caveats=manifest.caveats_of({
+        "sync": "there is none", "copy": {"why": "it sends a type of its own", "expect": "content type: got"},
+        "names@seaweedfs": {"why": "no `//`", "expect": "takes keys with empty", "alone": "lists a/b"}}))
+
+    def word(scenario, detail, backend="filesystem", direct=False):
+        return runner.word_for(client, types.SimpleNamespace(backend=backend, direct=direct), drive.Outcome(scenario, "fail", detail))
+
+    refused = "InvalidArgument: The storage behind the gateway takes keys with empty components for other keys."
+    wanted = [("copy", "content type: got text/plain", "CAVEAT"), ("copy", "other bytes at 65536", "FAIL"), ("copy", "", "FAIL"), ("ranges", "other bytes", "FAIL"),
+              ("sync", "two files moved again", "FAIL"), ("names", refused, "FAIL"), ("names", refused, "CAVEAT", "seaweedfs"), ("names", "500", "FAIL", "seaweedfs"),
+              ("names", "lists a/b", "FAIL", "seaweedfs"), ("names", "lists a/b", "CAVEAT", "seaweedfs", True), ("no_plaintext", refused, "FAIL", "seaweedfs")]
+    wrong = [(scenario, detail, where) for scenario, detail, meant, *where in wanted if word(scenario, detail, *where) != meant]
+    assert not wrong, f"judged wrongly: {wrong}"
+    for bad in ({"copy": {"why": "a reason", "expect": ".*"}}, {"copy": {"expect": "x"}}, {"copy": {"why": "a reason", "alone": "x"}}, {"copy": {"why": "a", "expect": "("}}):
+        try:
+            manifest.caveats_of(bad)
+        except ValueError:
+            continue
+        raise AssertionError(f"taken for a caveat: {bad}")
+
+
 def client_of(directory: str, text: str, seconds: int) -> manifest.Client:
     """A client whose driver is that program."""
     path = os.path.join(directory, "driver")
@@ -146,7 +171,7 @@ def a_driver_that_hangs_is_ended(stage, files, hay, keep, directory):
     assert [(outcome.result, "was ended" in outcome.detail) for outcome in outcomes] == [("fail", True)], f"{outcomes}"
 
 
-ALONE = (alternates_on_one_connection, passes_bytes, leaves_100_continue_to_the_node)
+ALONE = (alternates_on_one_connection, passes_bytes, leaves_100_continue_to_the_node, a_caveat_excuses_no_other_failure)
 ON_A_STAGE = (a_body_in_clear_is_found, a_driver_that_lies_is_found_out, a_driver_that_hangs_is_ended)
 
 
