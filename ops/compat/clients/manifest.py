@@ -15,6 +15,10 @@ SCENARIOS = ("sizes", "multipart", "unknown_length", "ranges", "names", "delimit
              "presigned_get", "presigned_put", "conditional_put", "versions", "checksums", "sync", "abort")
 KEYS = {"name", "version", "language", "order", "schemes", "addressing", "fast", "seconds", "scenarios", "jobs", "signature", "install", "notes", "caveats",
         "versions", "cannot_name", "system_ca"}
+# What of it is asked once more in virtual-host style, as drive.py says too; jobs are asked in path style only.
+VIRTUAL = ("sizes", "multipart", "ranges", "names", "delimiter", "many", "copy", "delete_many", "presigned_get", "presigned_put")
+# The storages of the page: through Sealgate, and those of them that stand alone too.
+BACKENDS, ALONE = ("filesystem", "seaweedfs", "versitygw"), ("seaweedfs", "versitygw")
 METHODS = ("pypi", "npm", "go", "maven", "cargo", "apt", "script")
 # How long a driver may take for all that it is asked, unless it says otherwise.
 SECONDS = 900
@@ -58,24 +62,24 @@ def caveats_of(table: dict) -> dict[str, Caveat]:
 
 
 @functools.cache
-def servers() -> dict[str, dict]:
-    """servers.toml."""
+def server_caveats() -> dict[str, dict]:
+    """servers.toml as it stands: what servers themselves do not do, by server and scenario."""
     with open(os.path.join(HERE, "servers.toml"), "rb") as file:
         return tomllib.load(file)
 
 
 @functools.cache
-def server_caveats() -> dict[str, dict[str, Caveat]]:
-    """What servers themselves do not do: by server and scenario."""
+def of_server(backend: str) -> dict[str, Caveat]:
+    """Its caveats by scenario."""
     try:
-        return {backend: caveats_of({name: value for name, value in table.items() if name != "alone"}) for backend, table in servers().items()}
+        return caveats_of({name: value for name, value in server_caveats().get(backend, {}).items() if name != "alone"})
     except ValueError as error:
-        raise ManifestError(f"servers.toml: {error}") from error
+        raise ManifestError(f"servers.toml, {backend}: {error}") from error
 
 
 def only_alone(backend: str, scenario: str) -> str | None:
     """What only that server alone does wrong, and Sealgate before it does not."""
-    return servers().get(backend, {}).get("alone", {}).get(scenario)
+    return server_caveats().get(backend, {}).get("alone", {}).get(scenario)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +123,10 @@ class Client:
     def asked(self) -> tuple[str, ...]:
         return (*self.scenarios, *self.jobs)
 
+    def runs(self, scenario: str) -> list[str]:
+        """The runs that ask for it, each as `scheme style`."""
+        return [f"{scheme} {style}" for scheme in self.schemes for style in self.addressing if style == "path" or scenario in VIRTUAL]
+
     def excuse(self, scenario: str, backend: str, detail: str, direct: bool = False) -> str | None:
         """Why that failure is the client's own or the server's; None when it is another one."""
         return next((caveat.why for caveat in self._about(scenario, backend) if caveat.excuses(detail, direct)), None)
@@ -128,7 +136,7 @@ class Client:
         return any(caveat.excuses(detail, True) and caveat.excuses(alone, True) for caveat in self._about(scenario, backend))
 
     def _about(self, scenario: str, backend: str) -> list[Caveat]:
-        server = server_caveats().get(backend, {})
+        server = of_server(backend)
         return [*(self.caveats[name] for name in (scenario, f"{scenario}@{backend}") if name in self.caveats), *([server[scenario]] if scenario in server else [])]
 
     def inputs(self) -> list[str]:

@@ -4,12 +4,14 @@
   run.py --list                                     the clients, and which of them are installed
   run.py --client boto3 mc --backend filesystem seaweedfs versitygw --scheme http https
   run.py --client boto3 --direct seaweedfs          the server alone, for the page's other column
-  run.py --fast                                     the fast set, with tests of the runner; CI runs some of it (ops/test)
+  run.py --client boto3 --record                    before every storage and against the servers alone, and the page
+  run.py --fast                                     the fast set, with tests of the runner; CI runs it, and some of it at each change (ops/test)
   run.py --guides                                   the code of docs/clients, as it stands there
   run.py --install                                  only installs
 
 Without --client all of them, without --backend and --direct the filesystem, without --scheme both. `--only` names scenarios, `--addressing` path or
-virtual. `--record` keeps the results in docs/results/clients, of which page.py makes docs/compatibility.md. Exits with 0 only if no scenario failed
+virtual. `--record` keeps the results in docs/results/clients and makes docs/compatibility.md of them (page.py), whatever failed; without --backend and
+--direct it is the page's whole grid. A file `commit` beside SEALGATE_BIN says what that was built of; the checkout's commit otherwise. Exits with 0 only if no scenario failed
 in a way that no caveat of its client.toml or of servers.toml describes. SEALGATE_BIN names the gateway's binary; the others lie beside it.
 """
 
@@ -79,6 +81,8 @@ def main() -> int:
 def run(options, clients) -> int:
     """Installs, then runs what is asked for."""
     import guides
+    import page
+    import record
     import selftest
     import stage as stages
     os.environ.pop("AWS_CA_BUNDLE", None)
@@ -88,6 +92,10 @@ def run(options, clients) -> int:
     if unknown or "filesystem" in options.direct:
         print(f"{', '.join(sorted(unknown)) or 'filesystem'}: no such storage; they are {', '.join(stages.BACKENDS)}, the servers alone too", file=sys.stderr)
         return 64
+    if options.record:
+        # The checkout may move on while clients run.
+        record.commit()
+        record.commit(direct=True)
     if options.guides:
         clients = guides.with_guides(clients)
     places = install_all(clients, tally)
@@ -104,6 +112,9 @@ def run(options, clients) -> int:
                 run_drivers(options, [client for client in clients if client.folder in places], places, files, keep, tally)
         finally:
             shutil.rmtree(files, ignore_errors=True)
+            if options.record:
+                # Of whatever was kept, failures and what was run before an interruption too.
+                page.write()
         if tally.failed:
             print(f"what the drivers wrote to standard error: {keep}")
         elif not options.keep:
@@ -118,11 +129,14 @@ def run_drivers(options, clients, places, files: str, keep: str, tally):
     import drive
     import guides
     import haystack
+    import manifest
     import record
     import selftest
     import servers
     import stage as stages
     failures = (servers.ServerError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError)
+    if options.record and not (options.backend or options.direct):
+        options.backend, options.direct = manifest.BACKENDS, manifest.ALONE
     targets = [(name, False) for name in options.backend] + [(name, True) for name in options.direct] or [("filesystem", False)]
     tests = selftest.ON_A_STAGE if options.fast else ()
     for backend, direct, scheme in ((*target, scheme) for target in targets for scheme in options.scheme):
@@ -145,7 +159,7 @@ def run_drivers(options, clients, places, files: str, keep: str, tally):
                         continue
                     tally.add(client, stage, addressing, outcomes)
                     if options.record:
-                        record.keep(client, stage, addressing, outcomes, whole=not options.only)
+                        record.keep(client, stage, addressing, outcomes, whole=not options.only, place=places[client.folder])
                 if options.fast and scheme == "https":
                     tally.tests(guides.results(stage, mine, places, keep))
         except failures as error:

@@ -1,15 +1,19 @@
 """Tests of what the results rest on: the balancer's alternation and faithfulness, and that a driver that lies is found out."""
 
+import contextlib
 import dataclasses
 import os
 import socket
 import stat
+import tempfile
 import threading
 import types
 
 import balancer
 import drive
 import manifest
+import page
+import record
 import run as runner
 import stage as stages
 
@@ -133,6 +137,52 @@ def a_caveat_excuses_no_other_failure():
         raise AssertionError(f"taken for a caveat: {bad}")
 
 
+@contextlib.contextmanager
+def recording(commits):
+    """Results of their own, each kept with the next of these commits."""
+    before, said = (record.RESULTS, record.commit), iter(commits)
+    with tempfile.TemporaryDirectory(prefix="sealgate-selftest-") as directory:
+        record.RESULTS, record.commit = directory, lambda direct: next(said)
+        try:
+            yield directory
+        finally:
+            record.RESULTS, record.commit = before
+
+
+def a_run_of_some_scenarios_says_nothing_of_the_others():
+    """Each scenario keeps the commit and the environment of its own run, in files of before too; the page shows both, and what nobody ran."""
+    some = next(client for client in manifest.all_clients() if client.folder == "boto3")
+    client = dataclasses.replace(some, schemes=("http",), addressing=("path", "virtual"), scenarios=("sizes", "copy", "sync"), jobs=())
+    stage = types.SimpleNamespace(backend="seaweedfs", direct=False, scheme="http")
+    kept = {"client": "boto3", "version": client.version, "backend": "seaweedfs", "server": "1.0", "through": {"http path": {
+        "date": "2026-01-01", "commit": "aaaaaaa", "scenarios": {"sizes": {"result": "pass"}, "copy": {"result": "pass"}, "sync": {"result": "absent"}}}}}
+    with recording(["bbbbbbb", *["ccccccc"] * 3]) as place:
+        record.write(kept)
+        record.keep(client, stage, "path", [drive.Outcome("copy", "pass")], False, place)
+        found = record.load("boto3", "seaweedfs")
+        run = found["through"]["http path"]
+        stamps = {name: record.stamp(run, outcome)[1] for name, outcome in run["scenarios"].items()}
+        assert stamps == {"sizes": "aaaaaaa", "copy": "bbbbbbb", "sync": "aaaaaaa"}, f"{stamps}"
+        servers = [record.environment(found, run["scenarios"][name]).get("server") for name in ("sizes", "copy")]
+        assert servers[0] == "1.0" and servers[1] != "1.0", f"the servers' versions: {servers}"
+        run["scenarios"][record.SCAN] = {"result": "fail"}
+        record.write(found)
+        record.keep(client, stage, "path", [drive.Outcome(record.SCAN, "pass")], False, place)
+        assert record.load("boto3", "seaweedfs")["through"]["http path"]["scenarios"][record.SCAN]["result"] == "fail", "a scan of a part was taken for the whole"
+        del run["scenarios"][record.SCAN]
+        record.write(found)
+        results = page.Results(client)
+        shown = results.ran("seaweedfs", "through", "http path")
+        assert shown.startswith("2026-01-01 aaaaaaa; copy: ") and shown.endswith(" bbbbbbb"), f"the page says {shown}"
+        cells = [results.cell("seaweedfs", side, name) for side, name in (("through", "sizes"), ("direct", "sizes"), ("direct", "sync"), ("through", "no_plaintext"))]
+        assert cells == ["yes; not run: virtual", "not run", "–", "not run"], f"the page says {cells}"
+        assert (results.not_run("through", "seaweedfs"), results.not_run("direct", "seaweedfs"), results.not_run("through", "versitygw")) == (2, 2, 4)
+        record.keep(client, stage, "path", [drive.Outcome(name, "pass") for name in ("sizes", "copy", "sync")], True, place)
+        found = record.load("boto3", "seaweedfs")
+        assert "server" not in found and len(found["environments"]) == 1 and set(found["through"]["http path"]) == {"scenarios"}, f"{found}"
+    assert manifest.VIRTUAL == drive.VIRTUAL, "the page expects other scenarios in virtual-host style than are asked"
+
+
 def client_of(directory: str, text: str, seconds: int) -> manifest.Client:
     """A client whose driver is that program."""
     path = os.path.join(directory, "driver")
@@ -171,7 +221,8 @@ def a_driver_that_hangs_is_ended(stage, files, hay, keep, directory):
     assert [(outcome.result, "was ended" in outcome.detail) for outcome in outcomes] == [("fail", True)], f"{outcomes}"
 
 
-ALONE = (alternates_on_one_connection, passes_bytes, leaves_100_continue_to_the_node, a_caveat_excuses_no_other_failure)
+ALONE = (alternates_on_one_connection, passes_bytes, leaves_100_continue_to_the_node, a_caveat_excuses_no_other_failure,
+         a_run_of_some_scenarios_says_nothing_of_the_others)
 ON_A_STAGE = (a_body_in_clear_is_found, a_driver_that_lies_is_found_out, a_driver_that_hangs_is_ended)
 
 
