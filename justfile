@@ -64,10 +64,14 @@ parity *BACKENDS:
     @bash -c "{{use_tools}}; \$SEALGATE_PYTHON ops/compat/parity.py {{BACKENDS}}"
 
 # The clients that people use, all of them, through Sealgate and against each server alone: hours; writes docs/compatibility.md (--client NAME, --list)
-clients *ARGS='--backend filesystem seaweedfs versitygw --direct seaweedfs versitygw':
+clients *ARGS:
     cargo build --locked -p sealgate -p sealgate-control-plane -p sealgate-data-plane --bins
     ops/compat/clients/run.py --record {{ARGS}}
-    ops/compat/clients/page.py
+
+# The clients that install within minutes, with their guides and the tests of what runs them, before the filesystem: some minutes; CI's job `clients`
+clients-fast *ARGS:
+    cargo build --locked -p sealgate -p sealgate-control-plane -p sealgate-data-plane --bins
+    ops/compat/clients/run.py --fast {{ARGS}}
 
 # Kills, power cuts, full disks and failing syncs, and what is there afterwards (as root; --rounds N, --only kill)
 crash *ARGS:
