@@ -129,13 +129,14 @@ class Client:
 
     def excuse(self, scenario: str, backend: str, detail: str, direct: bool = False) -> str | None:
         """Why that failure is the client's own or the server's; None when it is another one."""
-        return next((caveat.why for caveat in self._about(scenario, backend) if caveat.excuses(detail, direct)), None)
+        return next((caveat.why for caveat in self.about(scenario, backend) if caveat.excuses(detail, direct)), None)
 
     def same_alone(self, scenario: str, backend: str, detail: str, alone: str) -> bool:
         """Whether a caveat knows both for one failure of the server's: the one through Sealgate and the one without."""
-        return any(caveat.excuses(detail, True) and caveat.excuses(alone, True) for caveat in self._about(scenario, backend))
+        return any(caveat.excuses(detail, True) and caveat.excuses(alone, True) for caveat in self.about(scenario, backend))
 
-    def _about(self, scenario: str, backend: str) -> list[Caveat]:
+    def about(self, scenario: str, backend: str) -> list[Caveat]:
+        """What is said of one scenario before one storage, by the client's folder and of the server."""
         server = of_server(backend)
         return [*(self.caveats[name] for name in (scenario, f"{scenario}@{backend}") if name in self.caveats), *([server[scenario]] if scenario in server else [])]
 

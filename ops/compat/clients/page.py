@@ -68,7 +68,11 @@ class Results:
 
     def lacks(self, scenario: str) -> bool:
         """Whether the client has no call for it, wherever it was asked."""
-        return {run[scenario]["result"] for backend, side in self.columns() for run in self.runs(backend, side).values() if scenario in run} == {"absent"}
+        return self.said(scenario) == {"absent"}
+
+    def said(self, scenario: str) -> set[str]:
+        """All results that there are of it."""
+        return {run[scenario]["result"] for backend, side in self.columns() for run in self.runs(backend, side).values() if scenario in run}
 
     def missing(self, backend: str, side: str, scenario: str) -> list[str]:
         """The runs that nobody has recorded."""
@@ -135,7 +139,11 @@ class Results:
         return said.count("pass"), len(said) - said.count("absent")
 
     def unexplained(self):
-        """What fails through Sealgate in a way that no caveat describes, neither as it is nor as the same failure of the server alone in the same run."""
+        """What fails through Sealgate in a way that no caveat describes, neither as it is nor as the same failure of the server alone in the same run; and
+        what is absent only sometimes."""
+        for scenario in self.client.asked:
+            if {"absent"} < self.said(scenario):
+                yield f"{self.client.folder}: {scenario} is absent in one run and tried in another"
         for backend in self.found:
             for where, run in self.runs(backend, "through").items():
                 for name, outcome in run.items():

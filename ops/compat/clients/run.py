@@ -190,7 +190,9 @@ def install_all(clients, tally) -> dict[str, str]:
 
 
 def word_for(client, stage, outcome) -> str:
-    """What became of a scenario, with the caveats: one excuses the failure that it describes, no other."""
+    """What became of a scenario, with the caveats: one excuses the failure that it describes, no other. What is absent without a word is a failure."""
+    if outcome.result == "absent" and not outcome.detail and not client.about(outcome.scenario, stage.backend):
+        return "FAIL"
     excused = outcome.result == "fail" and client.excuse(outcome.scenario, stage.backend, outcome.detail, stage.direct)
     return {"pass": "PASS", "absent": "ABSENT", "fail": "CAVEAT" if excused else "FAIL"}[outcome.result]
 

@@ -129,6 +129,9 @@ def a_caveat_excuses_no_other_failure():
               ("names", "lists a/b", "FAIL", "seaweedfs"), ("names", "lists a/b", "CAVEAT", "seaweedfs", True), ("no_plaintext", refused, "FAIL", "seaweedfs")]
     wrong = [(scenario, detail, where) for scenario, detail, meant, *where in wanted if word(scenario, detail, *where) != meant]
     assert not wrong, f"judged wrongly: {wrong}"
+    stage = types.SimpleNamespace(backend="filesystem", direct=False)
+    absent = [runner.word_for(client, stage, drive.Outcome(*told)) for told in (("tags", "absent"), ("tags", "absent", "no call for them"), ("sync", "absent"))]
+    assert absent == ["FAIL", "ABSENT", "ABSENT"], f"what is absent: {absent}"
     for bad in ({"copy": {"why": "a reason", "expect": ".*"}}, {"copy": {"expect": "x"}}, {"copy": {"why": "a reason", "alone": "x"}}, {"copy": {"why": "a", "expect": "("}}):
         try:
             manifest.caveats_of(bad)
