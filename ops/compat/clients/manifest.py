@@ -15,8 +15,10 @@ SCENARIOS = ("sizes", "multipart", "unknown_length", "ranges", "names", "delimit
              "presigned_get", "presigned_put", "conditional_put", "versions", "checksums", "sync", "abort")
 KEYS = {"name", "version", "language", "order", "schemes", "addressing", "fast", "seconds", "scenarios", "jobs", "signature", "install", "notes", "caveats",
         "versions", "cannot_name", "system_ca"}
-# What of it is asked once more in virtual-host style, as drive.py says too; jobs are asked in path style only.
+# What of it is asked once more in virtual-host style, as drive.py says too; of a client that is asked nothing of it, the jobs.
 VIRTUAL = ("sizes", "multipart", "ranges", "names", "delimiter", "many", "copy", "delete_many", "presigned_get", "presigned_put")
+# What leaves nothing in the storage that could be scanned for.
+READS = ("many", "ranges", "parquet_read")
 # The storages of the page: through Sealgate, and those of them that stand alone too.
 BACKENDS, ALONE = ("filesystem", "seaweedfs", "versitygw"), ("seaweedfs", "versitygw")
 METHODS = ("pypi", "npm", "go", "maven", "cargo", "apt", "script")
@@ -125,7 +127,8 @@ class Client:
 
     def runs(self, scenario: str) -> list[str]:
         """The runs that ask for it, each as `scheme style`."""
-        return [f"{scheme} {style}" for scheme in self.schemes for style in self.addressing if style == "path" or scenario in VIRTUAL]
+        again = VIRTUAL if self.scenarios else self.jobs
+        return [f"{scheme} {style}" for scheme in self.schemes for style in self.addressing if style == "path" or scenario in again]
 
     def excuse(self, scenario: str, backend: str, detail: str, direct: bool = False) -> str | None:
         """Why that failure is the client's own or the server's; None when it is another one."""
@@ -194,7 +197,7 @@ def parse(folder: str) -> Client:
         caveats = caveats_of(raw.get("caveats", {}))
     except ValueError as error:
         raise ManifestError(f"{path}: {error}") from error
-    demand(not raw.get("cannot_name") or "names" in notes, "cannot_name needs the note `names`")
+    demand(not raw.get("cannot_name") or "names" in {**notes, **caveats}, "cannot_name needs the note `names`")
     unknown = {name.partition("@")[0] for name in (*notes, *caveats)} - {*SCENARIOS, *jobs, "*", "virtual", "https"}
     demand(not unknown, f"notes and caveats about nothing: {', '.join(sorted(unknown))}")
     demand(not set(notes) & set(caveats), f"both a note and a caveat: {', '.join(sorted(set(notes) & set(caveats)))}")

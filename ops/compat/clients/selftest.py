@@ -183,7 +183,15 @@ def a_run_of_some_scenarios_says_nothing_of_the_others():
         record.keep(client, stage, "path", [drive.Outcome(name, "pass") for name in ("sizes", "copy", "sync")], True, place)
         found = record.load("boto3", "seaweedfs")
         assert "server" not in found and len(found["environments"]) == 1 and set(found["through"]["http path"]) == {"scenarios"}, f"{found}"
-    assert manifest.VIRTUAL == drive.VIRTUAL, "the page expects other scenarios in virtual-host style than are asked"
+
+
+def the_page_expects_what_is_asked():
+    for client in manifest.all_clients():
+        for where in [f"{scheme} {style}" for scheme in client.schemes for style in client.addressing]:
+            scheme, style = where.split()
+            asked = drive.Drive.asked(types.SimpleNamespace(client=client, addressing=style, stage=types.SimpleNamespace(scheme=scheme)), ())
+            wanted = [scenario for scenario in client.asked if where in client.runs(scenario)]
+            assert asked == wanted, f"{client.folder}, {where}: {asked} is asked, and {wanted} expected"
 
 
 def client_of(directory: str, text: str, seconds: int) -> manifest.Client:
@@ -225,7 +233,7 @@ def a_driver_that_hangs_is_ended(stage, files, hay, keep, directory):
 
 
 ALONE = (alternates_on_one_connection, passes_bytes, leaves_100_continue_to_the_node, a_caveat_excuses_no_other_failure,
-         a_run_of_some_scenarios_says_nothing_of_the_others)
+         a_run_of_some_scenarios_says_nothing_of_the_others, the_page_expects_what_is_asked)
 ON_A_STAGE = (a_body_in_clear_is_found, a_driver_that_lies_is_found_out, a_driver_that_hangs_is_ended)
 
 
