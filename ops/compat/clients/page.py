@@ -30,10 +30,9 @@ says what each scenario is and how a client is added. Settings that work, a page
 
 - **Through**: two nodes with one control plane before the storage, and a balancer that sends every request to the other node than the last. **Direct**: the
   server alone behind the same balancer. Path style and, where the client can, virtual-host style; HTTP and TLS.
-- What a driver says is not believed where something is left to be seen: afterwards a client of the runner's own reads the bodies of sizes, multipart, unknown
-  length, copy and copy large byte by byte, the names and the keys of delimiter as they are listed, the headers of metadata, and how many files a sync left; of
-  delete many, presigned put and conditional put, that the object is there; of abort, that no upload is. The other scenarios leave nothing: there the driver's own
-  comparison counts, and that the balancer has seen requests of it.
+- What a driver says is not believed where something is left to be seen: afterwards a client of the runner's own reads bodies byte by byte, and keys, headers and
+  open uploads; [what exactly, by scenario](../ops/compat/clients/README.md#what-is-checked-afterwards). Where a scenario leaves nothing, the driver's own comparison
+  counts, and that the balancer has seen requests of it.
 - Virtual-host style over TLS goes through to the nodes' own TLS: there every connection goes to the other node than the last, and no request is counted.
 - After each run everything that the storage holds is scanned for the bodies: none was found in clear wherever a row says so.
 - A scenario that a client has no call for is `–`. **no** has its reason below its table. **not run** is what the client can be told to do, and nobody has recorded:
