@@ -241,6 +241,13 @@ fn anonymous(snapshot: &Snapshot, request: &S3Request) -> S3Error {
             Code::InvalidRequest,
             "Request specific response headers cannot be used for anonymous GET requests.",
         ),
+        Some(_)
+            if request.method == Method::POST
+                && request.key.is_none()
+                && request.query.pairs().next().is_none() =>
+        {
+            S3Error::precondition_failed("Bucket POST must be of the enclosure-type multipart/form-data")
+        }
         _ => S3Error::new(Code::AccessDenied),
     }
 }

@@ -78,13 +78,16 @@ async fn page(
         return Ok(VersionPage::default());
     }
     let mut skipped = false;
+    let mut filled = VersionPage::default();
     for _ in 0..MAX_EMPTY_PAGES {
+        let most = asked.max_keys.min(MAX_KEYS);
+        let have = filled.entries.len() + filled.common_prefixes.len();
         let options = VersionListOptions {
             prefix: asked.prefix.clone(),
             delimiter: asked.delimiter.clone(),
             key_marker: from.0.clone(),
             version_id_marker: from.1.clone(),
-            max_keys: asked.max_keys.min(MAX_KEYS),
+            max_keys: most.saturating_sub(u32::try_from(have).unwrap_or(u32::MAX)),
         };
         let failed = |error| admitted.backend_failed(error);
         let mut page = backend.list_versions(&bucket.backend_bucket, options).await.map_err(failed)?;
@@ -100,7 +103,17 @@ async fn page(
             }
         }
         let left = page.entries.len() + page.common_prefixes.len();
-        let Some(next) = page.next.clone().filter(|_| left == 0) else { return Ok(page) };
+        filled.entries.append(&mut page.entries);
+        filled.common_prefixes.append(&mut page.common_prefixes);
+        filled.next = page.next;
+        // As in listings of objects: a client that asks for fewer than a full page counts on getting them.
+        let full = filled.entries.len() + filled.common_prefixes.len() >= most as usize;
+        let short = left == 0 || (left < all && asked.max_keys < MAX_KEYS && !full);
+        let Some(next) = filled.next.clone().filter(|_| short) else { return Ok(filled) };
+        if left > 0 {
+            from = next;
+            continue;
+        }
         // A page of nothing but hidden names: on behind the last of them, and after that page by page.
         from = if all > 0 && !skipped { (after_hidden(), String::new()) } else { next };
         skipped |= all > 0;

@@ -56,7 +56,15 @@ pub fn authenticate_form(
     if now > at.saturating_add(MAX_AGE) {
         return Err(S3Error::with(Code::AccessDenied, "Request has expired."));
     }
-    let key = found_key(&credential, false, lookup)?;
+    let key = found_key(&credential, false, lookup).map_err(|error| match error.code() {
+        // Of forms S3 says so as of any field that is wrong.
+        Code::AuthorizationHeaderMalformed => {
+            let why =
+                error.message().trim_start_matches("The authorization header is malformed; ").to_owned();
+            S3Error::invalid_argument("x-amz-credential", credential_text, why)
+        }
+        _ => error,
+    })?;
     compare(&key, policy.as_bytes(), signature).ok_or_else(|| {
         S3Error::new(Code::SignatureDoesNotMatch)
             .field("AWSAccessKeyId", credential.access_key_id)

@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::{HeaderMap, Method};
 use sealgate_envelope::{BucketId, GatewayId, hidden};
 use sealgate_proto::v1 as wire;
 use tracing::{info, warn};
@@ -11,7 +13,8 @@ use tracing::{info, warn};
 use super::turn::Turn;
 use super::{put_marker, registry_failed, wait, work};
 use crate::backend::{
-    Backend, BackendError, DeleteKey, GetOptions, ListFrom, ListOptions, PutOptions, UploadListOptions,
+    Backend, BackendError, DeleteKey, Forward, GetOptions, ListFrom, ListOptions, PutOptions,
+    UploadListOptions,
 };
 use crate::gate::{Admitted, no_content};
 use crate::node::Node;
@@ -25,6 +28,8 @@ use crate::worker::Backends;
 
 /// How often a bucket is emptied in which hidden objects turn up.
 const ATTEMPTS: u32 = 3;
+/// What a lock configuration has in it that says a default retention.
+const RULE: &[u8] = b"<Rule>";
 
 /// Answers DeleteBucket. A bucket with something visible, or a version or delete marker of it, is refused. Then its uploads
 /// in progress go, as on S3, then its hidden objects, then the bucket. When the backend does not let it go, what recovery needs is written back: the key records and the logical id. Records of uploads that are over are not.
@@ -87,6 +92,10 @@ impl Kept {
     fn told(self, admitted: &Admitted) -> S3Error {
         match self {
             Self::Used(refused) => refused,
+            Self::Failed(error) if error.is("AccessDenied") => S3Error::with(
+                Code::AccessDenied,
+                "The storage does not let go what the gateway keeps in the bucket: it is locked, or the gateway may not delete there.",
+            ),
             Self::Failed(error) => admitted.backend_failed(error),
         }
     }
@@ -255,11 +264,18 @@ async fn remove(
     // Before the bucket: once it is gone there must be nothing left that could fail. Should it stay after all, it lost
     // nothing but the means to repeat a Complete that had succeeded.
     work::remove_records(gateway, bucket, backend).await?;
-    let (mut kept, mut left) = (Vec::new(), ATTEMPTS);
+    let (mut kept, mut left, mut retention) = (Vec::new(), ATTEMPTS, None);
     let failure = loop {
         left -= 1;
         match empty_and_delete(bucket, backend, turn, &mut kept).await {
             Ok(()) => return Ok(()),
+            // versitygw holds hidden objects, which were never locked, to the default that the bucket has by now.
+            Err(error) if left > 0 && retention.is_none() && error.is("AccessDenied") => {
+                retention = take_default_retention(bucket, backend).await;
+                if retention.is_none() {
+                    break error;
+                }
+            }
             // A node that has not heard of the deletion yet, or that has just started, may have put back a key record meanwhile.
             Err(error)
                 if left > 0
@@ -268,6 +284,11 @@ async fn remove(
             Err(error) => break error,
         }
     };
+    if let Some(configuration) = retention
+        && let Err(error) = put_lock_configuration(bucket, backend, configuration).await
+    {
+        warn!(bucket = bucket.name, %error, "the bucket's default retention could not be put back");
+    }
     // Also records that the store does not have, which may have been opened from an older copy.
     for (key, bytes) in kept {
         let body = pipeline::upload(bytes);
@@ -276,6 +297,39 @@ async fn remove(
         }
     }
     Err(Kept::Failed(failure))
+}
+
+/// Takes the default retention of an empty bucket away and gives the lock configuration that had it; none where there is none,
+/// or it stays. Who is killed before the bucket is gone leaves a bucket in deletion, where nothing can be written: the next node
+/// goes on deleting it.
+async fn take_default_retention(bucket: &Bucket, backend: &Rc<dyn Backend>) -> Option<Bytes> {
+    let asked = lock_request(Method::GET, bucket, Bytes::new());
+    let before = backend.forward(asked).await.ok()?.body;
+    let has_rule = before.windows(RULE.len()).any(|window| window == RULE);
+    let without = Bytes::from_static(
+        b"<ObjectLockConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+          <ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>",
+    );
+    (has_rule && put_lock_configuration(bucket, backend, without).await.is_ok()).then_some(before)
+}
+
+async fn put_lock_configuration(
+    bucket: &Bucket,
+    backend: &Rc<dyn Backend>,
+    document: Bytes,
+) -> Result<(), BackendError> {
+    backend.forward(lock_request(Method::PUT, bucket, document)).await.map(drop)
+}
+
+fn lock_request(method: Method, bucket: &Bucket, body: Bytes) -> Forward {
+    Forward {
+        method,
+        bucket: bucket.backend_bucket.clone(),
+        key: None,
+        query: vec![("object-lock".to_owned(), String::new())],
+        headers: HeaderMap::new(),
+        body,
+    }
 }
 
 /// Deletes hidden objects, keeping in memory what recovery needs, and then the bucket.

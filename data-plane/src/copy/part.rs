@@ -76,8 +76,9 @@ fn wanted_len(admitted: &Admitted, source: &Source, range: Option<(u64, u64)>) -
         None => size,
         Some((first, last)) if last < size => last - first + 1,
         Some(_) => {
-            let asked = admitted.header("x-amz-copy-source-range").unwrap_or_default();
-            return Err(S3Error::invalid_range(asked, size));
+            const RANGE: &str = "x-amz-copy-source-range";
+            let why = format!("Range specified is not valid for source object of size: {size}");
+            return Err(S3Error::invalid_argument(RANGE, admitted.header(RANGE).unwrap_or_default(), why));
         }
     };
     if length > MAX_PART { Err(asked::too_large(MAX_PART)) } else { Ok(length) }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http::StatusCode;
 use sealgate_envelope::size::{MAX_TRAILER, MIN_PART, chunks_size};
+use sealgate_envelope::upload_record::ChecksumType;
 use sealgate_envelope::{Note, NoteName, PartSealer};
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -50,15 +51,17 @@ pub async fn upload(admitted: &Admitted, body: ClientBody) -> Result<Reply, S3Er
     let mut plan = admitted.plan(MAX_PART)?;
     let length = plan.length();
     stored_len(backend.as_ref(), number, length)?;
-    if let Some((code, _)) = upload.checksum {
+    if let Some((code, kind)) = upload.checksum {
         let wanted = algorithm(code);
-        if let Some(sent) = plan.algorithm().filter(|sent| *sent != wanted) {
+        // A composite is made of what the client computed; what combines to a whole object's is computed where it is missing.
+        let missing = plan.algorithm().is_none() && kind == ChecksumType::Composite;
+        if missing || plan.algorithm().is_some_and(|sent| sent != wanted) {
+            let sent = plan.algorithm().map_or("null".to_owned(), |sent| sent.name().to_ascii_lowercase());
             return Err(S3Error::with(
                 Code::InvalidRequest,
                 format!(
-                    "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {}",
+                    "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {sent}",
                     wanted.name().to_ascii_lowercase(),
-                    sent.name().to_ascii_lowercase()
                 ),
             ));
         }

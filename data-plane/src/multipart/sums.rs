@@ -54,6 +54,9 @@ impl Told {
         }
         let text = admitted.header(sent.algorithm().header()).unwrap_or_default();
         match text.trim().split_once('-') {
+            Some((_, count)) if count.is_empty() || !count.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Err(invalid(format!("Value for {} header is invalid.", sent.algorithm().header())))
+            }
             Some((_, count)) if kind == ChecksumType::FullObject || count.parse() != Ok(parts) => {
                 Err(bad_digest(&sent))
             }
@@ -115,17 +118,20 @@ impl Told {
 /// Holds a part's checksum in the list against those that it came with: whether it is one of them.
 ///
 /// # Errors
-/// InvalidRequest where it came with none of that algorithm.
+/// BadDigest where it came with none of that algorithm.
 pub fn is_the_parts(part: &CompletedPart, note: &Note) -> Result<bool, S3Error> {
     let Some(sent) = &part.checksum else { return Ok(true) };
     let mut known = note.checksums.iter().filter_map(from_format);
     match known.find(|known| known.algorithm() == sent.algorithm()) {
         Some(known) => Ok(known == *sent),
-        None => Err(invalid(format!(
-            "Part {} was sent without a {} checksum, so the one in the complete request cannot be compared.",
-            part.number,
-            sent.algorithm().name()
-        ))),
+        None => Err(S3Error::with(
+            Code::BadDigest,
+            format!(
+                "The {} you specified for part {} did not match what we received.",
+                sent.algorithm().name().to_ascii_lowercase(),
+                part.number
+            ),
+        )),
     }
 }
 

@@ -94,6 +94,7 @@ pub async fn delete_many(admitted: &Admitted, body: ClientBody) -> Result<Reply,
                         Gone { delete_marker: outcome.delete_marker, marker_version_id: outcome.version_id };
                     Deleted::Done(object, gone)
                 }
+                Some(Err(error)) if is_locked(&error) => Deleted::Failed(object, locked()),
                 Some(Err(error)) => {
                     let told = judged(&bucket, &error).filter(|_| error.is("AccessDenied"));
                     let told = told.unwrap_or_else(|| {
@@ -149,10 +150,20 @@ fn passed(admitted: &Admitted) -> HeaderMap {
 
 /// Of deletions AccessDenied is the storage's judgement: the version is locked.
 fn refused(admitted: &Admitted, bucket: &Bucket, error: BackendError) -> S3Error {
-    match error.is("AccessDenied") {
-        true => in_its_words(admitted, bucket, error),
-        false => admitted.backend_failed(error),
+    match &error {
+        error if is_locked(error) => locked(),
+        _ if error.is("AccessDenied") => in_its_words(admitted, bucket, error),
+        _ => admitted.backend_failed(error),
     }
+}
+
+/// MinIO says of a locked version that the request is invalid, and why in a text.
+fn is_locked(error: &BackendError) -> bool {
+    matches!(error, BackendError::S3 { code, message, .. } if code == "InvalidRequest" && message.contains("WORM protected"))
+}
+
+fn locked() -> S3Error {
+    S3Error::with(Code::AccessDenied, "Access Denied because object protected by object lock.")
 }
 
 /// One request for all keys; one a key where headers go with them, or the storage holds conditions only so.

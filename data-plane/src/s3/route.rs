@@ -199,14 +199,16 @@ pub const COPY_SOURCE: &str = "x-amz-copy-source";
 ///
 /// # Errors
 /// MethodNotAllowed for a method that S3 knows nowhere on such a resource, InvalidArgument for a part number without an
-/// upload or the reverse, or an empty version id: what looks at it would take it for a version, and storages for none.
+/// upload or the reverse, or an empty version id where the gateway looks at it: it would take it for a version, and storages
+/// for none. What is forwarded is theirs to judge.
 pub fn route(request: &S3Request, headers: &HeaderMap) -> Result<Operation, S3Error> {
-    if request.query.pairs().any(|pair| pair == ("versionId", "")) {
+    let forwarded = request.bucket.is_some() && forwarded::find(request).is_some();
+    if !forwarded && request.query.pairs().any(|pair| pair == ("versionId", "")) {
         return Err(S3Error::invalid_argument("versionId", "", "Version id cannot be the empty string"));
     }
     let operation = match (&request.bucket, &request.key) {
         (None, _) => service(request)?,
-        (Some(_), _) if forwarded::find(request).is_some() => forward(request),
+        (Some(_), _) if forwarded => forward(request),
         (Some(_), None) => bucket(request, headers)?,
         (Some(_), Some(_)) => object(request, headers)?,
     };

@@ -1,5 +1,6 @@
 """Access control lists: what every owner sees, canned and explicit grants, what is malformed."""
 
+import checksums
 from cases import case, equal, refused, true, variants
 from conformance.support import parsed, status, texts, unblocked
 
@@ -135,3 +136,10 @@ def an_acl_changes_neither_body_nor_metadata(t):
     equal(status(t.s3.put_object_acl(Bucket=name, Key="untouched", ACL="private")), 200, "status")
     answer = t.s3.get_object(Bucket=name, Key="untouched")
     equal((answer["Body"].read(), answer["ETag"], answer["Metadata"]), (b"untouched", etag, {"a": "1"}), "object")
+
+
+@variants(canned={"x-amz-acl": "private"}, a_grant={"x-amz-grant-read": 'id="abc"'})
+def in_headers_and_in_a_document(t, headers):
+    body = t.raw.request("GET", t.path(), [("acl", "")]).body
+    answer = t.raw.request("PUT", t.path(), [("acl", "")], {"content-md5": checksums.content_md5(body), **headers}, body)
+    refused(answer, 400, "UnexpectedContent")

@@ -326,3 +326,12 @@ def a_body_that_is_no_form(t):
     head = (f"POST /{t.bucket} HTTP/1.1\r\nhost: {t.raw.host}\r\nconnection: close\r\ncontent-length: 4\r\n"
             f"content-type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n").encode()
     refused(t.raw.exchange(head, b"none", "POST"), (400, 403))
+
+
+@case
+def what_is_no_form_is_told_so(t):
+    # Unsigned, as a form is that a page sends in another way than it should.
+    head = f"POST /{t.bucket} HTTP/1.1\r\nhost: {t.raw.host}\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: 3\r\nconnection: close\r\n\r\n"
+    answer = t.raw.exchange(head.encode(), b"a=b", method="POST")
+    refused(answer, 412, "PreconditionFailed")
+    true(b"multipart/form-data" in answer.body, f"the condition is not told: {answer}")

@@ -321,3 +321,12 @@ def lock_on_a_versioned_bucket_later(t):
     t.s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
     t.s3.put_object_lock_configuration(Bucket=name, ObjectLockConfiguration=rule(Days=1))
     equal(t.s3.get_object_lock_configuration(Bucket=name)["ObjectLockConfiguration"], rule(Days=1), "configuration")
+
+
+@variants(governance="GOVERNANCE", compliance="COMPLIANCE")
+def an_empty_bucket_with_a_default_rule_is_deleted(t, mode):
+    name = t.fresh_bucket(ObjectLockEnabledForBucket=True)
+    t.s3.put_object_lock_configuration(Bucket=name, ObjectLockConfiguration=rule(mode, Days=3))
+    t.s3.delete_bucket(Bucket=name)
+    with raises("404"):
+        t.s3.head_bucket(Bucket=name)

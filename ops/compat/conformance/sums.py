@@ -241,6 +241,25 @@ def a_part_of_another_algorithm(t):
     upload.abort()
 
 
+@variants(sha256="SHA256", crc32="CRC32")
+def a_part_without_one_of_a_composite(t, algorithm):
+    # S3: "expected checksum Type: sha256, actual checksum Type: null".
+    upload = Upload(t, "no-part-checksum", algorithm, "COMPOSITE")
+    answer = t.raw.request("PUT", t.path("no-part-checksum"), [("partNumber", "1"), ("uploadId", upload.place["UploadId"])], body=b"x")
+    refused(answer, 400, "InvalidRequest")
+    equal(t.s3.list_parts(**upload.place).get("Parts", []), [], "parts")
+    upload.abort()
+
+
+@variants(a_word="AAAAAA==-smth", not_only_digits="AAAAAA==-12a", two_dashes="AAAAAA==--3")
+def complete_with_a_composite_of_no_number(t, told):
+    upload = Upload(t, "no-number", "CRC32", "COMPOSITE")
+    upload.part(1, b"x")
+    with raises("InvalidRequest", status=400):
+        upload.complete(ChecksumCRC32=told)
+    upload.abort()
+
+
 @case
 def complete_with_a_wrong_checksum_of_a_part(t):
     upload = Upload(t, "wrong-complete", "SHA256")

@@ -168,6 +168,13 @@ def does_not_fit(t, key, value):
     equal(found(t, "too-long"), {}, "tags")
 
 
+@variants(nothing_on_either_side="=", no_key="=v", no_key_among_others="a=1&=2")
+def in_the_header_without_a_key(t, value):
+    refused(t.raw.request("PUT", t.path("no-key"), headers={"x-amz-tagging": value}, body=b"x"), 400, "InvalidArgument")
+    with raises("404"):
+        t.s3.head_object(Bucket=t.bucket, Key="no-key")
+
+
 @case
 def a_key_twice_is_refused(t):
     t.put("twice")

@@ -4,17 +4,21 @@ use http::HeaderMap;
 
 use crate::s3::error::{Code, S3Error};
 
-/// Demands that a request which sets an ACL says one; `document` says whether it has a body. Storages say so too, with a code
-/// that would speak of the gateway's own request.
+/// Demands that a request which sets an ACL says one, in one place; `document` says whether it has a body. Storages say so too,
+/// with a code that would speak of the gateway's own request, and not of headers that are not sent on.
 ///
 /// # Errors
-/// MissingSecurityHeader.
+/// MissingSecurityHeader, UnexpectedContent.
 pub fn check_said(headers: &HeaderMap, document: bool) -> Result<(), S3Error> {
     let canned = headers.contains_key("x-amz-acl");
-    if document || canned || headers.keys().any(|name| name.as_str().starts_with("x-amz-grant-")) {
-        return Ok(());
+    let header = canned || headers.keys().any(|name| name.as_str().starts_with("x-amz-grant-"));
+    match (header, document) {
+        (true, true) => Err(S3Error::new(Code::UnexpectedContent)),
+        (false, false) => {
+            Err(S3Error::new(Code::MissingSecurityHeader).field("MissingHeaderName", "x-amz-acl"))
+        }
+        _ => Ok(()),
     }
-    Err(S3Error::new(Code::MissingSecurityHeader).field("MissingHeaderName", "x-amz-acl"))
 }
 
 /// What nobody may grant in a bucket whose owner owns all.

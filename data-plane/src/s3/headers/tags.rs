@@ -47,7 +47,7 @@ pub fn read(text: &str) -> Result<Tags, S3Error> {
             |text: &str| decode(text.as_bytes(), Plus::Space).and_then(|b| String::from_utf8(b).ok());
         let key = decoded(key).ok_or_else(unreadable)?;
         let value = decoded(value).ok_or_else(unreadable)?;
-        if tags.iter().any(|(known, _)| *known == key) {
+        if key.is_empty() || tags.iter().any(|(known, _)| *known == key) {
             return Err(unreadable());
         }
         tags.push((key, value));
