@@ -61,6 +61,9 @@ class Drive:
     def __init__(self, stage, client: manifest.Client, addressing: str, place: str, files: str, hay: haystack.Haystack | None, keep: str):
         self.stage, self.client, self.addressing, self.place, self.files, self.hay = stage, client, addressing, place, files, hay
         self.prefix = f"{client.folder}/{stage.scheme}-{addressing}/"
+        self.server_cannot_name = manifest.server_caveats().get("cannot_name", {}).get(stage.backend, [])
+        # What the client or the server cannot have as a key, through Sealgate and alone.
+        self.cannot_name = [*client.cannot_name, *(name for name in self.server_cannot_name if name not in client.cannot_name)]
         # Where what it wrote to standard error stays.
         self.log = os.path.join(keep, f"{client.folder}-{stage.backend}{'-direct' if stage.direct else ''}-{stage.scheme}-{addressing}.log")
 
@@ -75,7 +78,7 @@ class Drive:
         access_key, secret_key = self.stage.credential(self.client.signature)
         return {"endpoint": self.stage.endpoint(self.addressing), "scheme": self.stage.scheme, "region": self.stage.region, "addressing": self.addressing,
                 "access_key": access_key, "secret_key": secret_key, "ca": self.stage.ca, "bucket": stages.BUCKET, "versioned_bucket": stages.VERSIONED,
-                "prefix": self.prefix, "files": self.files, "work": work, "install": self.place, "scenarios": scenarios, "cannot_name": self.client.cannot_name}
+                "prefix": self.prefix, "files": self.files, "work": work, "install": self.place, "scenarios": scenarios, "cannot_name": self.cannot_name}
 
     def run(self, only=(), fast: bool = False) -> list[Outcome]:
         """What became of each scenario that it was asked for, in that order."""
@@ -148,13 +151,15 @@ class Drive:
 
     def _check(self, outcomes: list[Outcome], plain: str):
         """Holds against the storage what the driver says."""
-        eyes = left.Left(self.stage, self.prefix, self.files, self.client.cannot_name)
+        eyes = left.Left(self.stage, self.prefix, self.files, self.cannot_name)
         for outcome in outcomes:
             if outcome.result != "pass":
                 continue
             wrong = eyes.wrong(outcome.scenario)
             if outcome.scenario == "parquet_read":
                 wrong = pushed_down(outcome, sum(eyes.keys("parquet/").values()))
+            if not wrong and outcome.scenario == "names" and not self.stage.direct:
+                wrong = eyes.not_refused(self.server_cannot_name)
             if not wrong and not outcome.requests and not self._unseen():
                 wrong = "the balancer saw no request of it"
             if wrong:

@@ -64,6 +64,21 @@ class Left:
             return f"the runner misses {sorted(wanted - set(found))} and finds {sorted(set(found) - wanted)}"
         return next((f"the runner finds nothing in {key}" for key, size in found.items() if not size), None)
 
+    def not_refused(self, names) -> str | None:
+        """The first of the names that the server behind Sealgate cannot have, and that Sealgate does not refuse."""
+        for name in names:
+            key = f"{self.prefix}names/{name}"
+            for what, call in (("put", lambda: self.s3.put_object(Bucket=stages.BUCKET, Key=key, Body=b"x")), ("get", lambda: self.s3.get_object(Bucket=stages.BUCKET, Key=key))):
+                try:
+                    call()
+                    said = "200"
+                except botocore.exceptions.ClientError as error:
+                    answer = error.response
+                    said = f"{answer['ResponseMetadata']['HTTPStatusCode']} {answer['Error'].get('Code')}"
+                if said != "400 InvalidArgument":
+                    return f"the server cannot have the name {name}, and the runner's {what} is answered with {said}, not with 400 InvalidArgument"
+        return None
+
     def delimiter(self):
         wanted, found = {"d/a/1", "d/a/2", "d/b/1", "d/top"}, set(self.keys("d/"))
         return None if found == wanted else f"the runner finds {sorted(found)} below d/"
