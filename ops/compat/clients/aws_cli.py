@@ -77,11 +77,12 @@ class AwsCli(command_line.Tool):
     def names(self):
         # `aws s3 cp` takes the name of the local file for a key that ends with a slash only; still, s3api says keys as they are.
         base, wanted = self.prefix + "names/", {}
-        for name in command_line.NAMES:
+        names = self.possible_names()
+        for name in names:
             self.api("put-object", base + name, "--body", self.file(name.encode()))
             wanted[base + name] = len(name.encode())
         same(self.keys(base), wanted, "the listing")
-        for name in command_line.NAMES:
+        for name in names:
             path = self.scratch()
             self.api("get-object", base + name, path)
             with open(path, "rb") as file:

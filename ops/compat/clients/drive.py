@@ -19,6 +19,9 @@ import stage as stages
 # What is asked once more in virtual-host style: where the bucket stands matters to the path, the signature and presigned URLs.
 VIRTUAL = ("sizes", "multipart", "ranges", "names", "delimiter", "many", "copy", "delete_many", "presigned_get", "presigned_put")
 # CI's time: everything once, over HTTP in path style; of the rest what differs there, framing, checksums and signatures.
+# What leaves bodies that the scan knows, and what writes nothing.
+BODIES = {"sizes", "multipart", "unknown_length", "copy", "copy_large", "presigned_put"}
+READS = {"many", "ranges", "parquet_read"}
 FAST = {("https", "path"): ("sizes", "multipart", "ranges", "conditional_put", "checksums", "presigned_get", "presigned_put"),
         ("https", "virtual"): ("sizes", "names", "many", "presigned_get"), ("http", "virtual"): ()}
 RESULTS = ("pass", "fail", "absent")
@@ -37,6 +40,8 @@ class Outcome:
     requests: int = 0
     ranges: int = 0
     read_bytes: int = 0
+    # How many uploads it aborted.
+    aborts: int = 0
 
 
 def pushed_down(outcome: Outcome, total: int) -> str | None:
@@ -61,12 +66,16 @@ class Drive:
     def __init__(self, stage, client: manifest.Client, addressing: str, place: str, files: str, hay: haystack.Haystack | None, keep: str):
         self.stage, self.client, self.addressing, self.place, self.files, self.hay = stage, client, addressing, place, files, hay
         self.prefix = f"{client.folder}/{stage.scheme}-{addressing}/"
+        self.server_cannot_name = manifest.server_caveats().get("cannot_name", {}).get(stage.backend, [])
+        # What the client or the server cannot have as a key, through Sealgate and alone.
+        self.cannot_name = [*client.cannot_name, *(name for name in self.server_cannot_name if name not in client.cannot_name)]
         # Where what it wrote to standard error stays.
         self.log = os.path.join(keep, f"{client.folder}-{stage.backend}{'-direct' if stage.direct else ''}-{stage.scheme}-{addressing}.log")
 
     def asked(self, only, fast: bool = False) -> list[str]:
-        """The scenarios of this run: in virtual-host style fewer, jobs in path style only."""
-        wanted = [name for name in self.client.asked if self.addressing == "path" or name in VIRTUAL]
+        """The scenarios of this run: in virtual-host style fewer, jobs of clients that are asked nothing else."""
+        again = VIRTUAL if self.client.scenarios else self.client.jobs
+        wanted = [name for name in self.client.asked if self.addressing == "path" or name in again]
         if fast:
             wanted = [name for name in wanted if name in FAST.get((self.stage.scheme, self.addressing), wanted)]
         return [name for name in wanted if not only or name in only]
@@ -75,7 +84,7 @@ class Drive:
         access_key, secret_key = self.stage.credential(self.client.signature)
         return {"endpoint": self.stage.endpoint(self.addressing), "scheme": self.stage.scheme, "region": self.stage.region, "addressing": self.addressing,
                 "access_key": access_key, "secret_key": secret_key, "ca": self.stage.ca, "bucket": stages.BUCKET, "versioned_bucket": stages.VERSIONED,
-                "prefix": self.prefix, "files": self.files, "work": work, "install": self.place, "scenarios": scenarios, "cannot_name": self.client.cannot_name}
+                "prefix": self.prefix, "files": self.files, "work": work, "install": self.place, "scenarios": scenarios, "cannot_name": self.cannot_name}
 
     def run(self, only=(), fast: bool = False) -> list[Outcome]:
         """What became of each scenario that it was asked for, in that order."""
@@ -84,9 +93,10 @@ class Drive:
             return []
         work = tempfile.mkdtemp(prefix=f"sealgate-{self.client.folder}-")
         try:
+            self.before = len(self.stage.balancer.seen)
             said, ending = self._start(scenarios, work)
             outcomes = [said.get(name) or Outcome(name, "fail", ending) for name in scenarios]
-            self._check(outcomes, os.path.join(work, "plain"))
+            self._check(outcomes, os.path.join(work, "plain"), only)
         finally:
             shutil.rmtree(work, ignore_errors=True)
         secret = self.stage.credential(self.client.signature)[1]
@@ -114,6 +124,7 @@ class Drive:
                 reads = [each for each in seen if each.method == "GET" and each.status in (200, 206)]
                 outcome.requests, outcome.ranges = len(seen), sum(each.ranged for each in reads)
                 outcome.read_bytes = sum(each.answered for each in reads)
+                outcome.aborts = sum(each.method == "DELETE" and "uploadId=" in each.target for each in seen)
                 if outcome.scenario not in scenarios or outcome.scenario in said or outcome.result not in RESULTS:
                     problems.append(f"it said {line.strip()[:200]!r}, which nobody asked")
                     continue
@@ -146,23 +157,38 @@ class Drive:
             ending = "the driver said nothing about it"
         return said, ending
 
-    def _check(self, outcomes: list[Outcome], plain: str):
+    def _check(self, outcomes: list[Outcome], plain: str, only=()):
         """Holds against the storage what the driver says."""
-        eyes = left.Left(self.stage, self.prefix, self.files, self.client.cannot_name)
+        eyes = left.Left(self.stage, self.prefix, self.files, self.cannot_name)
         for outcome in outcomes:
             if outcome.result != "pass":
                 continue
-            wrong = eyes.wrong(outcome.scenario)
+            wrong = eyes.wrong(outcome.scenario, outcome.detail)
             if outcome.scenario == "parquet_read":
                 wrong = pushed_down(outcome, sum(eyes.keys("parquet/").values()))
+            if not wrong and outcome.scenario == "names" and not self.stage.direct:
+                wrong = eyes.not_refused(self.server_cannot_name)
+            if not wrong and outcome.scenario == "abort" and not outcome.aborts and not self._unseen():
+                wrong = "the balancer saw no AbortMultipartUpload"
             if not wrong and not outcome.requests and not self._unseen():
                 wrong = "the balancer saw no request of it"
             if wrong:
                 outcome.result, outcome.detail = "fail", f"it said pass, but {wrong}"
         if self.hay:
-            leak = self.hay.leak(plain)
-            outcomes.append(Outcome("no_plaintext", "fail" if leak else "pass", leak or ""))
+            outcomes += self._scanned(outcomes, plain, only)
         self.stage.empty(self.prefix)
+
+    def _scanned(self, outcomes: list[Outcome], plain: str, only) -> list[Outcome]:
+        """Whether the storage holds any of it in clear. A scan that has nothing to look for says nothing: the run fails then, unless it was told to do so little."""
+        known = any(outcome.scenario in BODIES and outcome.result == "pass" for outcome in outcomes)
+        if self.client.jobs or not known:
+            known |= haystack.read_back(self.stage.s3, self.prefix, os.path.join(plain, "read back")) >= haystack.ENOUGH
+        leak = self.hay.leak(plain, haystack.names_in(self.stage.balancer.seen[self.before:]))
+        if not leak and not known:
+            if only or all(outcome.scenario in READS for outcome in outcomes):
+                return []
+            leak = "the run left nothing that the scan could look for"
+        return [Outcome("no_plaintext", "fail" if leak else "pass", leak or "")]
 
     def _unseen(self) -> bool:
         """Whether its requests go past the balancer that counts."""

@@ -3,12 +3,14 @@
 The bodies are random, so that 8 bytes of them are nowhere by chance. They are indexed at every 64th offset and looked up at
 every 63rd of the storage's files: as 63 and 64 have no common divisor, every run of 4,048 bytes of a body is found, at any
 place and in any file. A body is one chunk of 64 KiB at least, and clear text would be a whole one. What a job made itself
-may be anything, and is looked for by the exact scanner (ops/compat/scan.py), in windows of 32 bytes.
+may be anything, and so may what its client made of that: the runner reads the objects back, and both are looked for by the
+exact scanner (ops/compat/scan.py), in windows of 32 bytes.
 """
 
 import mmap
 import os
 import secrets
+import urllib.parse
 
 import numpy
 import scan
@@ -17,6 +19,8 @@ import stage as stages
 INDEXED, LOOKED_UP = 64, 63
 RUN = INDEXED * LOOKED_UP + 16
 CONFIRMED = 16
+# What a run has to leave at least that can be looked for, and what is read back at most.
+ENOUGH, MOST = 4096, 128 << 20
 # What a storage's files say by themselves and a job's may quote.
 PUBLIC = (b'xmlns="http://s3.amazonaws.com/doc/2006-03-01/">', b'<?xml version="1.0" encoding="UTF-8"?>\n<')
 
@@ -59,11 +63,12 @@ class Haystack:
                 return f"the bytes from {place} of the body of {size} bytes lie at {at}"
         return None
 
-    def leak(self, plain: str) -> str | None:
-        """The first plaintext in what changed since the last call: of the bodies, or of files below `plain`."""
+    def leak(self, plain: str, names=()) -> str | None:
+        """The first plaintext in what changed since the last call: of the bodies, or of files below `plain`. Keys are no secret, and a client's own lists quote
+        them: what lies in one of the names is no leak."""
         exact = None
         if os.path.isdir(plain):
-            exact = scan.Scanner(PUBLIC)
+            exact = scan.Scanner((*PUBLIC, *(name.encode() for name in names)))
             for path in scan.files_below([plain]):
                 exact.add(os.path.relpath(path, plain), path)
         for path in scan.files_below(self.roots):
@@ -92,3 +97,25 @@ def words_at(text: numpy.ndarray, stride: int) -> numpy.ndarray:
     """The 8 bytes at each multiple of the stride, as numbers."""
     count = max(0, (len(text) - CONFIRMED) // stride + 1)
     return numpy.ndarray(shape=(count,), dtype="<u8", buffer=text, strides=(stride,)).copy()
+
+
+def read_back(s3, prefix: str, folder: str) -> int:
+    """Puts below the folder what a client left under the prefix, as it is read through the gateway, the large first; how many bytes that is. The bodies are indexed
+    already."""
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=stages.BUCKET, Prefix=prefix)
+    left = [(entry["Size"], entry["Key"]) for page in pages for entry in page.get("Contents", [])]
+    total = 0
+    os.makedirs(folder, exist_ok=True)
+    for size, key in sorted(left, reverse=True)[:500]:
+        if not size or total + size > MOST or (size >= RUN and size in stages.SIZES):
+            continue
+        body = s3.get_object(Bucket=stages.BUCKET, Key=key)["Body"].read()
+        with open(os.path.join(folder, key[len(prefix):].replace("/", "|").encode()[-200:].decode(errors="ignore")), "wb") as file:
+            file.write(body)
+        total += len(body)
+    return total
+
+
+def names_in(seen) -> set[str]:
+    """The keys of requests."""
+    return {urllib.parse.unquote(each.target.partition("?")[0]) for each in seen}

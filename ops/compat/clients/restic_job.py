@@ -11,7 +11,7 @@ from whole_jobs import same
 
 class Restic(whole_jobs.Job):
     def restic(self, *arguments) -> str:
-        options = ["--option", "s3.bucket-lookup=path"]
+        options = ["--option", f"s3.bucket-lookup={'dns' if self.told['addressing'] == 'virtual' else 'path'}"]
         options += ["--cacert", self.told["ca"]] if self.told["ca"] else []
         environment = {**self.environment, "RESTIC_PASSWORD": "not the storage's", "RESTIC_CACHE_DIR": self.path("cache"),
                        "RESTIC_REPOSITORY": f"s3:{self.told['endpoint']}/{self.told['bucket']}/{self.told['prefix']}repository"}

@@ -31,6 +31,7 @@ type Input struct {
 	Files           string   `json:"files"`
 	Work            string   `json:"work"`
 	Scenarios       []string `json:"scenarios"`
+	CannotName      []string `json:"cannot_name"`
 }
 
 // Body reads one of the runner's files, which are named by their sizes.

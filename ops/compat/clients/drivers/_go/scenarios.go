@@ -124,6 +124,9 @@ func (d driver) ranges() error {
 func (d driver) names() error {
 	wanted := map[string]int64{}
 	for _, name := range names {
+		if slices.Contains(d.CannotName, name) {
+			continue
+		}
 		key := d.key("names/" + name)
 		if _, err := d.Put(d.Bucket, key, Put{Body: []byte(name)}); err != nil {
 			return fmt.Errorf("put of %q: %w", name, err)

@@ -64,7 +64,7 @@ const header = ({ first, last }) => `bytes=${first ?? ''}-${last ?? ''}`;
 
 async function names(client, told) {
   const wanted = {};
-  for (const name of NAMES) {
+  for (const name of NAMES.filter((each) => !(told.cannot_name ?? []).includes(each))) {
     const key = told.key(`names/${name}`);
     await client.put(told.bucket, key, { body: Buffer.from(name) });
     await holds(client, told, key, Buffer.from(name));

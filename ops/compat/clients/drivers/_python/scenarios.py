@@ -5,6 +5,7 @@ scenario is then absent, with what is missing as the reason. Standard library on
 """
 
 import hashlib
+import io
 import json
 import os
 import ssl
@@ -255,6 +256,30 @@ class Unseekable:
 
     def seekable(self):
         return False
+
+
+class Failing(Unseekable):
+    """A stream that breaks after some bytes; `first` is called just before."""
+
+    def __init__(self, body: bytes, after: int, first=lambda: None):
+        super().__init__(io.BytesIO(body))
+        self.after, self.first = after, first
+
+    def read(self, size=-1):
+        if self.file.tell() >= self.after:
+            self.first()
+            raise OSError("the stream breaks, as it is meant to")
+        return super().read(min(size, PIECE) if size > 0 else PIECE)
+
+
+def fails(call):
+    """Demands that a call ends with the error of the stream that breaks, whatever the client makes of it."""
+    try:
+        call()
+    except Exception as error:
+        demand("as it is meant to" in str(error), f"another error: {error}")
+        return
+    raise Wrong("the upload was taken though its stream broke")
 
 
 def tree(directory: str) -> dict[str, bytes]:

@@ -75,8 +75,9 @@ class Driver
   end
 
   def names
-    wanted = NAMES.to_h { |name| [key("names/#{name}"), name.bytesize] }
-    NAMES.each do |name|
+    possible = NAMES - (@told['cannot_name'] || [])
+    wanted = possible.to_h { |name| [key("names/#{name}"), name.bytesize] }
+    possible.each do |name|
       put("names/#{name}", name)
       holds(key("names/#{name}"), name)
     end

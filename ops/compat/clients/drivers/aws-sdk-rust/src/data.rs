@@ -73,7 +73,7 @@ impl Driver {
 
     pub async fn names(&self) -> Result<()> {
         let mut wanted = BTreeMap::new();
-        for name in NAMES {
+        for name in NAMES.iter().filter(|name| !self.cannot_name.iter().any(|each| each == *name)) {
             let (key, body) = (self.key(&format!("names/{name}")), format!("the body of {name}"));
             self.put(&key, body.as_bytes()).await?;
             self.holds(&key, body.as_bytes()).await?;

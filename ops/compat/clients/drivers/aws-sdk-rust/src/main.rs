@@ -31,6 +31,8 @@ struct Told {
     prefix: String,
     files: PathBuf,
     scenarios: Vec<String>,
+    #[serde(default)]
+    cannot_name: Vec<String>,
 }
 
 struct Driver {
@@ -41,6 +43,7 @@ struct Driver {
     versioned: String,
     prefix: String,
     files: PathBuf,
+    cannot_name: Vec<String>,
 }
 
 #[tokio::main]
@@ -92,6 +95,7 @@ impl Driver {
             versioned: told.versioned_bucket,
             prefix: told.prefix,
             files: told.files,
+            cannot_name: told.cannot_name,
         })
     }
 

@@ -46,6 +46,10 @@ public final class MinioJava implements Client {
     private MinioJava(Told told) {
         minio = MinioClient.builder().endpoint(told.endpoint()).region(told.region()).credentials(told.access_key(), told.secret_key()).build();
         parts = MinioAsyncClient.builder().endpoint(told.endpoint()).region(told.region()).credentials(told.access_key(), told.secret_key()).build();
+        if (!told.pathStyle()) {
+            minio.enableVirtualStyleEndpoint();
+            parts.enableVirtualStyleEndpoint();
+        }
     }
 
     public static void main(String[] arguments) throws Exception {
