@@ -74,6 +74,11 @@ impl Head {
         text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect()
     }
 
+    /// The names of the headers, in small letters.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        self.0[1..].iter().filter_map(|line| Some(line.split_once(':')?.0.to_ascii_lowercase()))
+    }
+
     fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
         let name = name.to_owned();
         let pairs = self.0[1..].iter().filter_map(|line| line.split_once(':'));

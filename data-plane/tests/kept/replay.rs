@@ -167,6 +167,7 @@ impl Replay {
         let etag = answer.header("etag").map(str::to_owned).or_else(|| answer.element("ETag"));
         let etag = etag.map(|etag| etag.replace("&quot;", "").replace("&#34;", "").replace('"', ""));
         let version = answer.header("x-amz-version-id").map(str::to_owned);
+        let version = version.or_else(|| answer.element("DeleteMarkerVersionId"));
         let pairs =
             [(gave.etag, etag), (gave.upload_id, answer.element("UploadId")), (gave.version_id, version)];
         for (then, now) in pairs {
@@ -220,7 +221,7 @@ fn proofs(head: &Head) -> String {
 /// The front end knew who sent it, and what for.
 fn known(request: &Request, head: &Head, answer: &Answer) {
     let line = log::of(answer.header("x-amz-request-id").unwrap());
-    let signed = head.header("authorization").is_some() || head.target().contains("X-Amz-Signature=");
+    let signed = head.header("authorization").is_some() || head.target().contains("Signature=");
     let requester = if signed { ACCESS_KEY } else { "-" };
     assert_eq!(line.requester, requester, "{}: who sent it: {}", request.title(), answer.shown());
     assert_eq!(line.operation, request.operation, "{}: what it is", request.title());

@@ -1,7 +1,7 @@
 //! A node's real front end over a directory, without a control plane: its config is applied and its keys put in by hand.
 //!
 //! The one credential is AWS's documented example pair, which opens nothing anywhere. It is known to this test alone: a node
-//! is given signing keys of single days, as ever.
+//! is given signing keys of single days, as ever, and the states that check Version 2.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
@@ -26,7 +26,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-use crate::sigv4;
+use crate::{sigv2, sigv4};
 
 /// AWS's documented example credential ("Signature Version 4 signing process").
 pub const ACCESS_KEY: &str = "AKIAIOSFODNN7EXAMPLE";
@@ -39,9 +39,11 @@ pub const BUCKET: &str = "kept-requests";
 /// The bucket with versions.
 pub const VERSIONED: &str = "kept-versions";
 /// `<bucket>.s3.localhost` is the bucket's own host.
-const DOMAIN: &str = "s3.localhost";
+pub const DOMAIN: &str = "s3.localhost";
 
 const BACKEND: &str = "main";
+/// A credential that may sign with Version 2 has an end: far from any recording.
+const END: u64 = 4_102_444_800;
 const DECADE: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// A listener of the front end; it ends with its owner.
@@ -162,6 +164,11 @@ fn snapshot(days: &[String]) -> wire::Snapshot {
         access_key_id: ACCESS_KEY.to_owned(),
         tenant_id: tenant_id.clone(),
         grants: vec![grant],
+        not_after: END,
+        sigv2: Some(wire::SigV2States {
+            inner: sigv2::state(SECRET_KEY, 0x36),
+            outer: sigv2::state(SECRET_KEY, 0x5c),
+        }),
         signing_keys: days.iter().flat_map(|day| REGIONS.map(|region| key_of(day, region))).collect(),
         ..wire::Credential::default()
     };

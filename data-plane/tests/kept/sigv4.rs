@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::head::Head;
 use crate::rig::SECRET_KEY;
+use crate::sigv2;
 
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const IN_PATH: &AsciiSet = &UNRESERVED.remove(b'/');
@@ -66,6 +67,9 @@ impl Chain {
 /// Signs a request again: the same headers are signed, at the same time, in the same scope.
 pub fn sign_again(head: &mut Head) {
     let authorization = head.header("authorization").unwrap().to_owned();
+    if sigv2::signature(&authorization).is_some() {
+        return sigv2::sign_again(head);
+    }
     let chain = Chain::of(head).unwrap();
     let text = format!(
         "AWS4-HMAC-SHA256\n{}\n{}\n{}",
@@ -85,12 +89,14 @@ pub fn spoil(head: &mut Head) -> bool {
         format!("{first}{}", &signature[1..])
     };
     if let Some(authorization) = head.header("authorization").map(str::to_owned) {
-        let Some(old) = field(&authorization, "Signature") else { return false };
+        let old = field(&authorization, "Signature").or_else(|| sigv2::signature(&authorization));
+        let Some(old) = old else { return false };
         head.set("authorization", &authorization.replace(old, &other(old)));
         return true;
     }
     let target = head.target().to_owned();
-    let Some((_, rest)) = target.split_once("X-Amz-Signature=") else { return false };
+    // `X-Amz-Signature`, and `Signature` of Version 2.
+    let Some((_, rest)) = target.split_once("Signature=") else { return false };
     let old = rest.split('&').next().unwrap();
     head.set_target(&target.replace(old, &other(old)));
     true

@@ -11,7 +11,7 @@ HOST = ".s3.localhost"
 # What makes or changes an object.
 MAKES = ("PutObject", "CopyObject", "CompleteMultipartUpload", "PostObject")
 CHANGES = (*MAKES, "DeleteObject", "DeleteObjects", "PutObjectTagging", "DeleteObjectTagging")
-GIVES = (*MAKES, "DeleteObject", "CreateMultipartUpload", "UploadPart", "UploadPartCopy")
+GIVES = (*MAKES, "DeleteObject", "DeleteObjects", "CreateMultipartUpload", "UploadPart", "UploadPartCopy")
 # What is kept in virtual-host style too: the rest differs in nothing but the path.
 BY_HOST = ("PutObject", "GetObject", "ListObjects", "ListObjectsV2", "CreateMultipartUpload")
 # Headers that one request has and the next of its kind may lack.
@@ -45,7 +45,8 @@ class Seen:
         gave = {
             "etag": etag and re.sub(r'&quot;|&#34;|"', "", etag),
             "upload_id": element(self.exchange.document, "UploadId") if self.operation == "CreateMultipartUpload" else None,
-            "version_id": self.exchange.answer.get("x-amz-version-id"),
+            # Of several keys deleted at once the first: mc deletes one so, and asks for its marker.
+            "version_id": self.exchange.answer.get("x-amz-version-id") or element(self.exchange.document, "DeleteMarkerVersionId"),
         }
         return {name: value for name, value in gave.items() if value and value != "null"}
 

@@ -6,6 +6,7 @@
   record.py boto3 --scenario sizes names    only these scenarios
   record.py aws-sdk-rust --second sizes     of what the second scheme adds only this
   record.py s3fs --unlike boto3             what it sends that the recording of boto3 has not
+  record.py boto3 --add --addressing virtual   a session more, of what its recording has not
   record.py --as restic --version 0.18.0 -- ops/compat/clients/kept/scripts/restic
                                             by a script of its own instead, which finds what it needs in its environment
 """
@@ -41,7 +42,8 @@ SECONDS = 900
 def by_driver(client: manifest.Client, scenarios, order: dict):
     """Runs a client's driver as run.py does; with its jobs, as small as it can make them, where it has nothing else or they are named."""
     place, _ = installer.install(client)
-    order = order | {"install": place, "small": True, "scenarios": [name for name in scenarios if name in client.asked] or list(client.jobs)}
+    order = order | {"install": place, "small": True, "cannot_name": client.cannot_name,
+                     "scenarios": [name for name in scenarios if name in client.asked] or list(client.jobs)}
     kept = installer.environment(client, place) | {"HOME": order["work"], "TMPDIR": order["work"]}
     done = subprocess.run([*hosts(order), client.driver], input=json.dumps(order) + "\n", stdout=subprocess.PIPE, text=True, cwd=order["work"],
                           timeout=client.seconds, env=kept)
@@ -78,6 +80,8 @@ def environment(order: dict) -> dict[str, str]:
 def session(program: str, name: str, scheme: str, addressing: str, files: Files, act) -> list[choice.Seen]:
     """What the client sent in one run over an empty front end."""
     with tempfile.TemporaryDirectory(prefix="sealgate-kept-") as folder, contextlib.ExitStack() as closing:
+        # pgBackRest's driver becomes another user, who has to come through.
+        os.chmod(folder, 0o711)
         work = os.path.join(folder, "work")
         os.mkdir(work)
         ca, pair = proxy.certificate(folder) if scheme == "https" else (None, None)
@@ -125,10 +129,17 @@ def shapes_of(name: str, files: Files) -> set:
     return shapes
 
 
-def record(program: str, name: str, version: str, sessions, unlike: list[str], files: Files, act):
-    shapes = set().union(*(shapes_of(other, files) for other in unlike))
+def record(program: str, name: str, version: str, sessions, unlike: list[str], files: Files, act, add: bool = False):
+    shapes = set().union(*(shapes_of(other, files) for other in [*unlike, *([name] if add else [])]))
     out, sent, unexplained = [{"client": name, "version": version}], 0, []
     path = os.path.join(RECORDINGS, f"{name}.jsonl")
+    if add:
+        with open(path) as file:
+            there = [json.loads(line) for line in file]
+        if there[0] != out[0]:
+            raise SystemExit(f"the recording is of {there[0]}: record all of it anew")
+        out = there
+    before = sum("head" in line for line in out)
     os.makedirs(RECORDINGS, exist_ok=True)
     for scheme, addressing in sessions:
         print(f"{name} {version} over {scheme}, {addressing} style", flush=True)
@@ -141,7 +152,7 @@ def record(program: str, name: str, version: str, sessions, unlike: list[str], f
                 file.writelines(json.dumps(line) + "\n" for line in out)
     for each in unexplained:
         print(f"  left out: {each}")
-    count = sum("head" in line for line in out)
+    count = sum("head" in line for line in out) - before
     if not count:
         raise SystemExit(f"{name} sent nothing that is kept: is its driver asked for what it can do?")
     print(f"{count} of {sent} requests kept: {os.path.relpath(path, rig.ROOT)}, {os.path.getsize(path) / 1024:.0f} KiB")
@@ -172,6 +183,7 @@ def main():
     parser.add_argument("--scenario", nargs="+", default=SCENARIOS)
     parser.add_argument("--second", nargs="+", metavar="SCENARIO", help="only these where it was recorded over another scheme before")
     parser.add_argument("--unlike", nargs="+", default=[], help="recordings of its kin: what they have is not kept again")
+    parser.add_argument("--add", action="store_true", help="further sessions to the recording that is there: what it has not")
     parser.add_argument("--as", dest="name")
     parser.add_argument("--version")
     parser.add_argument("--front-end", help="the test program, where it is built already")
@@ -183,17 +195,18 @@ def main():
         parser.error("names of clients, or --as NAME --version VERSION -- COMMAND")
     program = asked.front_end or rig.build()
     with tempfile.TemporaryDirectory(prefix="sealgate-kept-files-") as folder:
+        os.chmod(folder, 0o711)
         files = Files(os.path.join(folder, "files"))
         if after:
             command = [os.path.abspath(after[0]), *after[1:]]
             sessions = [(scheme, addressing) for addressing in asked.addressing or ["path"] for scheme in asked.scheme or ["http", "https"]]
-            record(program, asked.name, asked.version, sessions, asked.unlike, files, lambda order: by_script(command, order))
+            record(program, asked.name, asked.version, sessions, asked.unlike, files, lambda order: by_script(command, order), asked.add)
         for client in map(manifest.parse, asked.clients):
             sessions = [(scheme, addressing) for addressing in asked.addressing or ["path"]
                         for scheme in asked.scheme or client.schemes]
             scenarios = collections.defaultdict(lambda: asked.second or asked.scenario, {sessions[0]: asked.scenario})
             record(program, client.folder, client.version, sessions, asked.unlike, files,
-                   lambda order, client=client, of=scenarios: by_driver(client, of[order["scheme"], order["addressing"]], order))
+                   lambda order, client=client, of=scenarios: by_driver(client, of[order["scheme"], order["addressing"]], order), asked.add)
 
 
 if __name__ == "__main__":
