@@ -46,6 +46,17 @@ def one_part_has_the_etag_of_one(t):
 
 
 @case
+def one_part_with_nothing_in_it(t):
+    # As pyarrow writes an empty object.
+    key = plain(t, "nothing")
+    upload = Upload(t, key)
+    upload.part(1, b"")
+    check(t, key, b"", upload.complete()["ETag"])
+    t.s3.put_object(Bucket=t.bucket, Key=key, Body=b"over it")
+    equal(t.s3.get_object(Bucket=t.bucket, Key=key)["Body"].read(), b"over it", "what was written over it")
+
+
+@case
 def what_a_client_sends_by_itself(t):
     body, key = data(2 * FIVE + 77, "transfer"), plain(t, "transfer")
     config = boto3.s3.transfer.TransferConfig(multipart_threshold=FIVE, multipart_chunksize=FIVE)

@@ -18,10 +18,10 @@ import stage as stages
 
 # What is asked once more in virtual-host style: where the bucket stands matters to the path, the signature and presigned URLs.
 VIRTUAL = ("sizes", "multipart", "ranges", "names", "delimiter", "many", "copy", "delete_many", "presigned_get", "presigned_put")
-# CI's time: everything once, over HTTP in path style; of the rest what differs there, framing, checksums and signatures.
 # What leaves bodies that the scan knows, and what writes nothing.
 BODIES = {"sizes", "multipart", "unknown_length", "copy", "copy_large", "presigned_put"}
 READS = {"many", "ranges", "parquet_read"}
+# CI's time: everything once, over HTTP in path style; of the rest what differs there, framing, checksums and signatures.
 FAST = {("https", "path"): ("sizes", "multipart", "ranges", "conditional_put", "checksums", "presigned_get", "presigned_put"),
         ("https", "virtual"): ("sizes", "names", "many", "presigned_get"), ("http", "virtual"): ()}
 RESULTS = ("pass", "fail", "absent")

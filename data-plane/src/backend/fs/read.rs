@@ -67,6 +67,8 @@ pub(crate) fn open(bucket: &Bucket, key: &str, version_id: Option<&str>) -> Resu
         let opened = Opened { record, bucket: bucket.clone(), first: None, lease: None };
         match *opened.record.segments.as_slice() {
             [] => return Ok(opened),
+            // The one part of an upload, with nothing in it: no body was made for it.
+            [only] if only.length == 0 => return Ok(opened),
             [only] => match File::open(bucket.body(only.id)) {
                 Ok(first) => return Ok(Opened { first: Some(first), ..opened }),
                 // Replaced since its metadata was read; if not, the body is lost.
