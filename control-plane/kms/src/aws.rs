@@ -295,7 +295,7 @@ impl Kms for AwsKms {
             return Err(KmsError::BadCiphertext);
         }
         bytes.copy_from_slice(&plaintext);
-        Ok(Ik::from_bytes(bytes))
+        Ok(Ik::from_bytes(&bytes))
     }
 
     fn version_of(&self, _: &str, _: &str, _: &[u8]) -> String {

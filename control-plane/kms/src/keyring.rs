@@ -196,7 +196,7 @@ impl Keyring {
             return Err(KmsError::BadCiphertext);
         }
         bytes.copy_from_slice(&opened);
-        Ok(Ik::from_bytes(bytes))
+        Ok(Ik::from_bytes(&bytes))
     }
 
     /// Forgets a KEK, all its versions, for good; durable when it returns.

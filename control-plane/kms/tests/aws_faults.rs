@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 const CONTEXT: &[u8] = b"an IK's context";
 
 fn ik() -> Ik {
-    Ik::from_bytes(Zeroizing::new([0xa7; 32]))
+    Ik::from_bytes(&Zeroizing::new([0xa7; 32]))
 }
 
 fn open(section: &Section) -> Arc<dyn Kms> {

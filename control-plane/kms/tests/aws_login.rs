@@ -28,7 +28,7 @@ const KEK: &str = "aws-eu/mrk-00000000000040008000000000000000";
 const TOKEN: &str = "sEsSiOnToKeN9876543210";
 
 fn ik() -> Ik {
-    Ik::from_bytes(Zeroizing::new([0xa7; 32]))
+    Ik::from_bytes(&Zeroizing::new([0xa7; 32]))
 }
 
 fn wrapped() -> String {

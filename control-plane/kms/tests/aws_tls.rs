@@ -73,7 +73,7 @@ fn open(address: SocketAddr, trusted: Option<String>) -> (Arc<dyn Kms>, Section)
 
 async fn wrap(address: SocketAddr, trusted: Option<String>) -> Result<Vec<u8>, KmsError> {
     let (kms, _section) = open(address, trusted);
-    kms.wrap(KEK, "", b"c", &Ik::from_bytes(Zeroizing::new([1; 32]))).await
+    kms.wrap(KEK, "", b"c", &Ik::from_bytes(&Zeroizing::new([1; 32]))).await
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn a_handshake_that_takes_longer_than_a_caller_waits_is_the_next_ones() {
     let address = serve(&ours, Duration::from_millis(300)).await;
     let (kms, _section) = open(address, Some(ours.pem()));
     let attempt = || async {
-        let ik = Ik::from_bytes(Zeroizing::new([1; 32]));
+        let ik = Ik::from_bytes(&Zeroizing::new([1; 32]));
         tokio::time::timeout(Duration::from_millis(250), kms.wrap(KEK, "", b"c", &ik)).await
     };
     attempt().await.expect_err("it takes longer than that");

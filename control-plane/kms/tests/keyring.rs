@@ -30,7 +30,7 @@ fn a_keyring_survives_closing_and_opens_only_with_its_own_secret() {
         let mut keyring = Keyring::create(&path, &right).unwrap();
         let kek = keyring.create_kek("tenant-1", 7).unwrap();
         assert_eq!(kek, "local/tenant-1");
-        let wrapped = keyring.wrap(&kek, "1", b"context", &Ik::from_bytes(Zeroizing::new([9; 32]))).unwrap();
+        let wrapped = keyring.wrap(&kek, "1", b"context", &Ik::from_bytes(&Zeroizing::new([9; 32]))).unwrap();
         drop(keyring);
         assert!(matches!(refused(&path, &wrong), KmsError::Denied(_)));
         assert!(matches!(refused(&path, &other_kind), KmsError::Denied(_)));
@@ -47,7 +47,7 @@ fn what_is_wrapped_opens_under_its_own_kek_version_and_context_only() {
     let a = keyring.create_kek("a", 0).unwrap();
     let b = keyring.create_kek("b", 0).unwrap();
     assert_eq!(keyring.rotate(&a, 0).unwrap(), 2);
-    let ik = Ik::from_bytes(Zeroizing::new([3; 32]));
+    let ik = Ik::from_bytes(&Zeroizing::new([3; 32]));
     let wrapped = keyring.wrap(&a, "1", b"context", &ik).unwrap();
     assert_ne!(wrapped, keyring.wrap(&a, "1", b"context", &ik).unwrap(), "each wrap is fresh");
     let bad = |kek: &str, version: &str, context: &[u8], wrapped: &[u8]| {
@@ -136,7 +136,7 @@ async fn the_async_side_does_the_same() {
     let kms = LocalKms::open_or_create(&path, &key(1)).unwrap();
     let kek = kms.create_kek("a").await.unwrap();
     let version = kms.current_version(&kek).await.unwrap();
-    let wrapped = kms.wrap(&kek, &version, b"c", &Ik::from_bytes(Zeroizing::new([5; 32]))).await.unwrap();
+    let wrapped = kms.wrap(&kek, &version, b"c", &Ik::from_bytes(&Zeroizing::new([5; 32]))).await.unwrap();
     let again = LocalKms::open_or_create(&path, &key(1)).unwrap();
     assert_eq!(again.unwrap(&kek, &version, b"c", &wrapped).await.unwrap().expose(), &[5; 32]);
     kms.rotate(&kek).await.unwrap();

@@ -12,16 +12,24 @@ use zeroize::Zeroizing;
 pub(crate) struct Secret(Box<Zeroizing<[u8; 32]>>);
 
 impl Secret {
+    pub(crate) fn zeroed() -> Self {
+        Self(Box::default())
+    }
+
     pub(crate) fn random() -> Result<Self, Error> {
-        let mut secret = Self(Box::default());
+        let mut secret = Self::zeroed();
         fill(secret.0.as_mut_slice())?;
         Ok(secret)
     }
 
     pub(crate) fn copy_of(bytes: &Zeroizing<[u8; 32]>) -> Self {
-        let mut secret = Self(Box::default());
+        let mut secret = Self::zeroed();
         secret.0.copy_from_slice(bytes.as_slice());
         secret
+    }
+
+    pub(crate) fn expose_mut(&mut self) -> &mut [u8; 32] {
+        &mut self.0
     }
 
     pub(crate) fn expose(&self) -> &[u8; 32] {

@@ -22,16 +22,20 @@ impl Ik {
         Secret::random().map(Self)
     }
 
-    /// The key that a KMS unwrapped.
+    /// The key that a KMS unwrapped. By reference: one that is moved leaves a copy on the stack.
     #[must_use]
-    pub fn from_bytes(bytes: Zeroizing<[u8; 32]>) -> Self {
-        Self(Secret::copy_of(&bytes))
+    pub fn from_bytes(bytes: &Zeroizing<[u8; 32]>) -> Self {
+        Self(Secret::copy_of(bytes))
     }
 
     /// The raw key: for wrapping by a KMS and for the key channel between the planes only.
     #[must_use]
     pub fn expose(&self) -> &[u8; 32] {
         self.0.expose()
+    }
+
+    pub(crate) fn of(secret: Secret) -> Self {
+        Self(secret)
     }
 
     pub(crate) fn secret(&self) -> &Secret {
@@ -55,8 +59,8 @@ pub struct Scope<'a> {
 pub(crate) struct Dek(Secret);
 
 impl Dek {
-    pub(crate) fn from_unwrapped(bytes: &Zeroizing<[u8; 32]>) -> Self {
-        Self(Secret::copy_of(bytes))
+    pub(crate) fn of(secret: Secret) -> Self {
+        Self(secret)
     }
 
     pub(crate) fn expose(&self) -> &[u8; 32] {

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::ids::{BucketId, IkId};
 use crate::kdf::{self, Secret};
 use crate::keys::Ik;
+use crate::wrap::wipe_below;
 
 /// Bytes of an X25519 public key.
 const PUBLIC: usize = 32;
@@ -52,6 +53,13 @@ impl Recipient {
     /// # Errors
     /// [`Error::Wrap`] unless it was sealed to this recipient, for this bucket, under this id.
     pub fn open(self, sealed: &[u8], bucket: BucketId, id: IkId) -> Result<Ik, Error> {
+        let opened = self.opened(sealed, bucket, id);
+        wipe_below();
+        opened
+    }
+
+    #[inline(never)]
+    fn opened(self, sealed: &[u8], bucket: BucketId, id: IkId) -> Result<Ik, Error> {
         if sealed.len() != SEALED {
             return Err(Error::Wrap);
         }
@@ -59,13 +67,14 @@ impl Recipient {
         let (body, tag) = rest.split_at(32);
         let cipher =
             agreed(self.private, sender, [sender, &self.public], bucket, id).map_err(|_| Error::Wrap)?;
-        let mut ik = Zeroizing::new([0; 32]);
-        ik.copy_from_slice(body);
+        // On the heap at once: an IK that is moved leaves a copy on the stack.
+        let mut ik = Secret::zeroed();
+        ik.expose_mut().copy_from_slice(body);
         let tag = Tag::try_from(tag).map_err(|_| Error::Wrap)?;
         cipher
-            .decrypt_inout_detached(&Nonce::default(), &[], ik.as_mut_slice().into(), &tag)
+            .decrypt_inout_detached(&Nonce::default(), &[], ik.expose_mut().as_mut_slice().into(), &tag)
             .map_err(|_| Error::Wrap)?;
-        Ok(Ik::from_bytes(ik))
+        Ok(Ik::of(ik))
     }
 }
 
@@ -74,6 +83,13 @@ impl Recipient {
 /// # Errors
 /// [`Error::Wrap`] when the recipient is no X25519 public key, or one of small order; [`Error::Random`] without randomness.
 pub fn seal(ik: &Ik, bucket: BucketId, id: IkId, recipient: &[u8]) -> Result<Vec<u8>, Error> {
+    let made = sealed(ik, bucket, id, recipient);
+    wipe_below();
+    made
+}
+
+#[inline(never)]
+fn sealed(ik: &Ik, bucket: BucketId, id: IkId, recipient: &[u8]) -> Result<Vec<u8>, Error> {
     if recipient.len() != PUBLIC {
         return Err(Error::Wrap);
     }
@@ -125,7 +141,7 @@ mod tests {
     const ID: IkId = IkId::from_bytes([2; 16]);
 
     fn ik() -> Ik {
-        Ik::from_bytes(Zeroizing::new([3; 32]))
+        Ik::from_bytes(&Zeroizing::new([3; 32]))
     }
 
     #[test]

@@ -4,10 +4,9 @@
 //! wrapping consumes the key.
 
 use crate::error::Error;
-use crate::kdf;
+use crate::kdf::{self, Secret};
 use crate::keys::{Dek, Ik};
 use aes_gcm::{AeadInOut, Aes256Gcm, KeyInit, Nonce, Tag};
-use zeroize::Zeroizing;
 
 /// Salt of a wrap key.
 pub(crate) type WrapSalt = [u8; 16];
@@ -53,7 +52,7 @@ const BELOW: usize = if cfg!(debug_assertions) { 16_384 } else { 4_096 };
 /// them in a gateway whose requests were over.
 #[inline(never)]
 #[allow(clippy::large_stack_arrays, reason = "it is to be on the stack")]
-fn wipe_below() {
+pub(crate) fn wipe_below() {
     std::hint::black_box(&mut [0_u64; BELOW]);
 }
 
@@ -73,13 +72,13 @@ pub(crate) fn unwrap(
 #[inline(never)]
 fn open(ik: &Ik, purpose: Purpose, salt: &WrapSalt, wrapped: &Wrapped, aad: &[u8]) -> Result<Dek, Error> {
     let (body, tag) = wrapped.split_at(32);
-    let mut dek = Zeroizing::new([0; 32]);
-    dek.copy_from_slice(body);
+    let mut dek = Secret::zeroed();
+    dek.expose_mut().copy_from_slice(body);
     let tag = Tag::try_from(tag).map_err(|_| Error::Wrap)?;
     cipher(ik, purpose, salt)?
-        .decrypt_inout_detached(&Nonce::default(), aad, dek.as_mut_slice().into(), &tag)
+        .decrypt_inout_detached(&Nonce::default(), aad, dek.expose_mut().as_mut_slice().into(), &tag)
         .map_err(|_| Error::Wrap)?;
-    Ok(Dek::from_unwrapped(&dek))
+    Ok(Dek::of(dek))
 }
 
 #[inline(never)]

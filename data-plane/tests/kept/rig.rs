@@ -170,7 +170,6 @@ fn snapshot(days: &[String]) -> wire::Snapshot {
             outer: sigv2::state(SECRET_KEY, 0x5c),
         }),
         signing_keys: days.iter().flat_map(|day| REGIONS.map(|region| key_of(day, region))).collect(),
-        ..wire::Credential::default()
     };
     wire::Snapshot {
         epoch: 1,

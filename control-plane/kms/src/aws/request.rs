@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn the_body_of_encrypt_is_what_aws_documents() {
-        let ik = Ik::from_bytes(Zeroizing::new([7; 32]));
+        let ik = Ik::from_bytes(&Zeroizing::new([7; 32]));
         let text = |tokens: &Tokens| {
             let body = encrypt("mrk-1", &bound(b"\xff\xfe\xfd").unwrap(), tokens, &ik).unwrap();
             String::from_utf8(body.to_vec()).unwrap()

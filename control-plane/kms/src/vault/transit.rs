@@ -186,7 +186,7 @@ pub(super) fn decrypted(http: &Http, answer: &Answer) -> Result<Ik, KmsError> {
     let mut ik = Zeroizing::new([0_u8; 32]);
     ik.copy_from_slice(&bytes[..32]);
     bytes.zeroize();
-    Ok(Ik::from_bytes(ik))
+    Ok(Ik::from_bytes(&ik))
 }
 
 /// What a 400 says of the key or the ciphertext; `None` for what is not known.

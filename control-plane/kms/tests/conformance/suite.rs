@@ -49,7 +49,7 @@ pub async fn conforms(subject: &dyn Subject) {
 }
 
 pub fn ik(byte: u8) -> Ik {
-    Ik::from_bytes(Zeroizing::new([byte; 32]))
+    Ik::from_bytes(&Zeroizing::new([byte; 32]))
 }
 
 /// Wraps as the control plane does: the version is asked for first. Gives it with the bytes.

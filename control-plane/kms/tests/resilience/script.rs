@@ -127,7 +127,7 @@ impl Kms for Address {
         self.act("unwrap").await?;
         let mut bytes: [u8; 32] = wrapped.try_into().map_err(|_| KmsError::BadCiphertext)?;
         bytes[31] ^= u8::from(self.alters.load(Ordering::SeqCst));
-        Ok(Ik::from_bytes(Zeroizing::new(bytes)))
+        Ok(Ik::from_bytes(&Zeroizing::new(bytes)))
     }
     fn version_of(&self, _: &str, version: &str, _: &[u8]) -> String {
         version.to_owned()

@@ -45,7 +45,7 @@ impl Kms for Counting {
         if let Some(error) = self.failure.lock().unwrap().clone() {
             return Err(error);
         }
-        Ok(Ik::from_bytes(Zeroizing::new(wrapped.try_into().unwrap())))
+        Ok(Ik::from_bytes(&Zeroizing::new(wrapped.try_into().unwrap())))
     }
     fn version_of(&self, _: &str, version: &str, _: &[u8]) -> String {
         version.to_owned()

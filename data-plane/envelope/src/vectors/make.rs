@@ -3,7 +3,7 @@
 use super::model::{Body, Chunks, Object, Part, Piece, Place, Slice, Sum};
 use super::random::seeded;
 use crate::aead::{BulkKey, ChunkCounter};
-use crate::kdf::sha256;
+use crate::kdf::{Secret, sha256};
 use crate::keys::Dek;
 use crate::metadata::{self, Metadata};
 use crate::size::{self, CHUNK};
@@ -25,7 +25,7 @@ pub(super) fn secret(label: &str) -> [u8; 32] {
 }
 
 pub(super) fn ik(label: &str) -> Ik {
-    Ik::from_bytes(Zeroizing::new(secret(label)))
+    Ik::from_bytes(&Zeroizing::new(secret(label)))
 }
 
 /// The IK of all objects but those that say otherwise.
@@ -48,7 +48,7 @@ pub(super) fn place(key: &str) -> Place {
 
 /// Keys from bytes that a vector holds.
 pub(super) fn keys(dek: &str, suite: u8, object: &str) -> ObjectKeys {
-    let dek = Dek::from_unwrapped(&Zeroizing::new(unhex(dek)));
+    let dek = Dek::of(Secret::copy_of(&Zeroizing::new(unhex(dek))));
     ObjectKeys::new(dek, Suite::from_code(suite).unwrap(), ObjectId::from_bytes(unhex(object)))
 }
 

@@ -23,7 +23,7 @@ struct Opened {
 }
 
 fn ik_of(place: &Place) -> Ik {
-    Ik::from_bytes(Zeroizing::new(unhex(&place.ik)))
+    Ik::from_bytes(&Zeroizing::new(unhex(&place.ik)))
 }
 
 fn ids(place: &Place) -> (TenantId, BucketId) {
@@ -229,7 +229,7 @@ fn open_record(
     upload_id: &str,
 ) -> Result<(UploadRecord, ObjectKeys), Error> {
     let record = UploadRecord::parse(&hex::decode(record).unwrap())?;
-    let ik = Ik::from_bytes(Zeroizing::new(unhex(ik)));
+    let ik = Ik::from_bytes(&Zeroizing::new(unhex(ik)));
     // Looked for by its upload id, everything else as it says: what that proves is the wrap's to say.
     let expected = UploadName { upload_id: upload_id.to_owned(), ..record.name().clone() };
     let keys = record.open(&ik, tenant.parse().unwrap(), &expected)?;

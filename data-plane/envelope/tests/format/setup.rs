@@ -24,7 +24,7 @@ impl Bucket {
             tenant: TenantId::random().unwrap(),
             bucket: BucketId::random().unwrap(),
             ik_id: IkId::random().unwrap(),
-            ik: Ik::from_bytes(Zeroizing::new(IK)),
+            ik: Ik::from_bytes(&Zeroizing::new(IK)),
         }
     }
 

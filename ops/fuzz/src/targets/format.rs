@@ -17,7 +17,7 @@ struct Foreign {
 }
 
 static FOREIGN: LazyLock<Foreign> = LazyLock::new(|| {
-    let ik = Ik::from_bytes(Zeroizing::new([0x42; 32]));
+    let ik = Ik::from_bytes(&Zeroizing::new([0x42; 32]));
     let keys = ObjectKeys::generate(Suite::Aes256Gcm).unwrap();
     let envelope =
         Envelope::seal_object(&keys, Some(9), true, IkId::from_bytes([1; 16]), &ik, &scope()).unwrap();

@@ -30,7 +30,7 @@ fn genuine(suite: Suite) -> Genuine {
         sealer.seal_into(chunk, &mut sealed, chunk.len() < 65_536).unwrap();
         body.extend(sealed);
     }
-    let (ik, id) = (Ik::from_bytes(Zeroizing::new([7; 32])), IkId::from_bytes([1; 16]));
+    let (ik, id) = (Ik::from_bytes(&Zeroizing::new([7; 32])), IkId::from_bytes([1; 16]));
     let (tenant, bucket) = (TenantId::from_bytes([2; 16]), BucketId::from_bytes([3; 16]));
     let recovery = Recovery::seal(&keys, Kind::Single, id, &ik, tenant, bucket).unwrap();
     let plain = TrailerPlain { plaintext_len: SIZE as u64, parts: Vec::new(), checksums: Vec::new() };
