@@ -59,7 +59,7 @@ impl Named {
         };
         let path = text_of(path)?;
         let path = path.strip_prefix('/').unwrap_or(&path);
-        let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+        let (bucket, key) = path.split_once('/').ok_or_else(|| not_a_source(text))?;
         if bucket.is_empty() {
             return Err(not_a_source(text));
         }
