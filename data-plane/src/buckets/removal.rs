@@ -299,18 +299,23 @@ async fn remove(
     Err(Kept::Failed(failure))
 }
 
-/// Takes the default retention of an empty bucket away and gives the lock configuration that had it; none where there is none,
-/// or it stays. Who is killed before the bucket is gone leaves a bucket in deletion, where nothing can be written: the next node
+/// Takes the default retention of an empty bucket away and gives the lock configuration that had it; none where there is none.
+/// It is given too where taking it away failed, which may be a lost answer: it has to be put back. Who is killed before the bucket is gone leaves a bucket in deletion, where nothing can be written: the next node
 /// goes on deleting it.
 async fn take_default_retention(bucket: &Bucket, backend: &Rc<dyn Backend>) -> Option<Bytes> {
     let asked = lock_request(Method::GET, bucket, Bytes::new());
     let before = backend.forward(asked).await.ok()?.body;
-    let has_rule = before.windows(RULE.len()).any(|window| window == RULE);
+    if !before.windows(RULE.len()).any(|window| window == RULE) {
+        return None;
+    }
     let without = Bytes::from_static(
         b"<ObjectLockConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
           <ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>",
     );
-    (has_rule && put_lock_configuration(bucket, backend, without).await.is_ok()).then_some(before)
+    if let Err(error) = put_lock_configuration(bucket, backend, without).await {
+        warn!(bucket = bucket.name, %error, "the bucket's default retention could not be taken away");
+    }
+    Some(before)
 }
 
 async fn put_lock_configuration(

@@ -16,11 +16,8 @@ import manifest
 import servers
 import stage as stages
 
-# What is asked once more in virtual-host style: where the bucket stands matters to the path, the signature and presigned URLs.
-VIRTUAL = ("sizes", "multipart", "ranges", "names", "delimiter", "many", "copy", "delete_many", "presigned_get", "presigned_put")
-# What leaves bodies that the scan knows, and what writes nothing.
+# What leaves bodies that the scan knows.
 BODIES = {"sizes", "multipart", "unknown_length", "copy", "copy_large", "presigned_put"}
-READS = {"many", "ranges", "parquet_read"}
 # CI's time: everything once, over HTTP in path style; of the rest what differs there, framing, checksums and signatures.
 FAST = {("https", "path"): ("sizes", "multipart", "ranges", "conditional_put", "checksums", "presigned_get", "presigned_put"),
         ("https", "virtual"): ("sizes", "names", "many", "presigned_get"), ("http", "virtual"): ()}
@@ -74,7 +71,7 @@ class Drive:
 
     def asked(self, only, fast: bool = False) -> list[str]:
         """The scenarios of this run: in virtual-host style fewer, jobs of clients that are asked nothing else."""
-        again = VIRTUAL if self.client.scenarios else self.client.jobs
+        again = manifest.VIRTUAL if self.client.scenarios else self.client.jobs
         wanted = [name for name in self.client.asked if self.addressing == "path" or name in again]
         if fast:
             wanted = [name for name in wanted if name in FAST.get((self.stage.scheme, self.addressing), wanted)]
@@ -185,7 +182,7 @@ class Drive:
             known |= haystack.read_back(self.stage.s3, self.prefix, os.path.join(plain, "read back")) >= haystack.ENOUGH
         leak = self.hay.leak(plain, haystack.names_in(self.stage.balancer.seen[self.before:]))
         if not leak and not known:
-            if only or all(outcome.scenario in READS for outcome in outcomes):
+            if only or all(outcome.scenario in manifest.READS for outcome in outcomes):
                 return []
             leak = "the run left nothing that the scan could look for"
         return [Outcome("no_plaintext", "fail" if leak else "pass", leak or "")]

@@ -15,7 +15,7 @@ SCENARIOS = ("sizes", "multipart", "unknown_length", "ranges", "names", "delimit
              "presigned_get", "presigned_put", "conditional_put", "versions", "checksums", "sync", "abort")
 KEYS = {"name", "version", "language", "order", "schemes", "addressing", "fast", "seconds", "scenarios", "jobs", "signature", "install", "notes", "caveats",
         "versions", "cannot_name", "system_ca"}
-# What of it is asked once more in virtual-host style, as drive.py says too; of a client that is asked nothing of it, the jobs.
+# What of it is asked once more in virtual-host style, where the bucket stands elsewhere in path, signature and presigned URLs; of a client that is asked nothing of it, the jobs.
 VIRTUAL = ("sizes", "multipart", "ranges", "names", "delimiter", "many", "copy", "delete_many", "presigned_get", "presigned_put")
 # What leaves nothing in the storage that could be scanned for.
 READS = ("many", "ranges", "parquet_read")

@@ -25,18 +25,18 @@ use super::world::{World, identity, issue, soon, tenant, until};
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// A node that holds the key of one object, with a relay between it and its control plane.
-struct Holding {
-    _world: World,
-    control: Handle,
-    relay: Relay,
-    clock: Arc<ManualClock>,
-    node: DataPlane,
-    client: Client,
-    keys: Arc<Keys>,
+pub struct Holding {
+    pub world: World,
+    pub control: Handle,
+    pub relay: Relay,
+    pub clock: Arc<ManualClock>,
+    pub node: DataPlane,
+    pub client: Client,
+    pub keys: Arc<Keys>,
 }
 
 impl Holding {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let world = World::new();
         let control = world.control().await;
         let client = tenant(&control).await;
@@ -47,7 +47,7 @@ impl Holding {
         client.put("/bucket", "").await.ok();
         client.put("/bucket/object", "text").await.ok();
         let keys = Arc::clone(&node.node().keys);
-        Self { _world: world, control, relay, clock, node, client, keys }
+        Self { world, control, relay, clock, node, client, keys }
     }
 
     async fn stop(self) {

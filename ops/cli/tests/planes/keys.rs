@@ -19,6 +19,7 @@ use sealgate_envelope::hidden::RecordName;
 use sealgate_envelope::{BucketId, GatewayId, Ik, IkId, ObjectKeys, Suite, TenantId};
 use tokio::sync::mpsc::Receiver;
 
+use super::fetches::Holding;
 use super::relay::{Moment, Relay};
 use super::world::{World, identity, issue, soon, tenant, until};
 
@@ -304,15 +305,7 @@ async fn an_uploads_key_goes_with_what_the_control_plane_refuses() {
 
 #[actix_rt::test]
 async fn a_node_that_loses_its_control_plane_keeps_its_keys_and_one_that_is_refused_keeps_none() {
-    let world = World::new();
-    let control = world.control().await;
-    let client = tenant(&control).await;
-    let relay = Relay::start(control.grpc_addr(), issue(&control, "one").await).await;
-    let clock = ManualClock::at(SystemClock::shared().unix());
-    let node = world.node_by(relay.endpoint(), relay.identity(), Arc::clone(&clock) as _).await;
-    let client = client.at(node.address());
-    client.put("/bucket", "").await.ok();
-    client.put("/bucket/object", "text").await.ok();
+    let Holding { world, control, relay, clock, node, client, .. } = Holding::start().await;
     client.create_upload("/bucket/large").await;
     control.stop().await;
     until("the stream's end", async || node.node().keys.is_cut_off()).await;
