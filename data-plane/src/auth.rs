@@ -26,10 +26,10 @@ mod sigv2;
 mod sigv4;
 
 pub(crate) use check::decode_signature;
-pub use form::authenticate_form;
+pub use form::{authenticate_form, v2_signer};
 pub use hmac_sha1::HmacSha1;
 pub use payload::Payload;
-pub use sigv2::{SigV2Lookup, forget as forget_sigv2};
+pub use sigv2::{MAX_AHEAD, SigV2Lookup, forget as forget_sigv2};
 
 /// A SigV4 signing key: HMAC chain over the client secret, day, region and service, up to `aws4_request`.
 pub struct SigningKey(Zeroizing<[u8; 32]>);

@@ -12,7 +12,7 @@ use crate::gate::Admitted;
 use crate::landings::Landing;
 use crate::listing::owner;
 use crate::reply::{self, Reply, ReplyBody};
-use crate::s3::error::S3Error;
+use crate::s3::error::{Code, S3Error};
 use crate::s3::headers::acl::check_said;
 use crate::s3::route::forwarded::{Foreign, Forwarding};
 use crate::s3::xml::forwarded::{self as documents, MAX_BYTES, rename_bucket, rename_in_words, replace_text};
@@ -52,6 +52,9 @@ const GATEWAYS_OWN: &[&str] = &[
 const NEED_A_DIGEST: &[&str] =
     &["PutBucketCors", "PutBucketLifecycleConfiguration", "PutBucketReplication", "PutBucketTagging"];
 
+/// Operations that lock an object. Without a document S3 says so; storages speak of what the gateway's own request lacks.
+const LOCKS: &[&str] = &["PutObjectLegalHold", "PutObjectRetention"];
+
 /// The longest message of the storage that is told.
 const MAX_MESSAGE: usize = 1_024;
 
@@ -74,6 +77,9 @@ pub async fn forward(
     };
     if NEED_A_DIGEST.contains(&entry.name) {
         needs_digest(&admitted.headers)?;
+    }
+    if LOCKS.contains(&entry.name) && document.is_empty() {
+        return Err(S3Error::new(Code::MalformedXML));
     }
     if entry.method == Method::PUT && entry.subresource == "acl" {
         check_said(&admitted.headers, !document.is_empty())?;
@@ -136,7 +142,7 @@ async fn owned_there(
     document: Vec<u8>,
 ) -> Result<Vec<u8>, S3Error> {
     let tenant = owner(admitted);
-    let text = String::from_utf8(document).map_err(|_| S3Error::new(crate::s3::error::Code::MalformedXML))?;
+    let text = String::from_utf8(document).map_err(|_| S3Error::new(Code::MalformedXML))?;
     let in_headers =
         request.headers.values().any(|value| value.to_str().is_ok_and(|text| text.contains(&tenant)));
     if !in_headers && !text.contains(&tenant) {

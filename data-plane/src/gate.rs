@@ -35,7 +35,7 @@ pub use names::{refuse_folded, refuse_hidden};
 pub const HOST_ID: &str = "sealgate";
 
 /// All headers of a request, names and values, in bytes: S3's limit for the header section.
-const MAX_HEADER_BYTES: usize = 16 << 10;
+const MAX_HEADER_BYTES: usize = 8 << 10;
 
 /// A request that was let in.
 pub struct Admitted {
@@ -127,7 +127,8 @@ async fn serve(
         let config = Arc::clone(&snapshot);
         let posted = Posted { worker, snapshot, request, request_id, parts, now };
         let keys = |id: &str, date: &str, region: &str| known::signing_key(&config, now, id, date, region);
-        return objects::post::post(posted, body, keys).await;
+        let keys_v2 = |id: &str| known::sigv2_key(&config, now, id);
+        return objects::post::post(posted, body, keys, keys_v2).await;
     }
     if !auth::is_signed(parts, &request) {
         return Err(anonymous(&snapshot, &request));
@@ -230,6 +231,13 @@ fn is_unsigned_form(request: &S3Request, parts: &Parts) -> bool {
 /// What a request without any signature is answered: there is nothing that it may do.
 fn anonymous(snapshot: &Snapshot, request: &S3Request) -> S3Error {
     match request.bucket.as_deref() {
+        Some(_)
+            if request.method == Method::POST
+                && request.key.is_none()
+                && request.query.pairs().next().is_none() =>
+        {
+            S3Error::precondition_failed("Bucket POST must be of the enclosure-type multipart/form-data")
+        }
         // To make a bucket needs no bucket.
         Some(name)
             if snapshot.bucket(name).is_none()
@@ -241,13 +249,6 @@ fn anonymous(snapshot: &Snapshot, request: &S3Request) -> S3Error {
             Code::InvalidRequest,
             "Request specific response headers cannot be used for anonymous GET requests.",
         ),
-        Some(_)
-            if request.method == Method::POST
-                && request.key.is_none()
-                && request.query.pairs().next().is_none() =>
-        {
-            S3Error::precondition_failed("Bucket POST must be of the enclosure-type multipart/form-data")
-        }
         _ => S3Error::new(Code::AccessDenied),
     }
 }

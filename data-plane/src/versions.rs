@@ -154,6 +154,22 @@ fn visible(entry: &VersionEntry) -> bool {
     !hidden::is_hidden(entry.object.key.as_bytes())
 }
 
+/// Whether what a bucket holds was written with versioning, as far as the beginning of its listing says.
+///
+/// # Errors
+/// The backend's.
+pub async fn has_versions(backend: &dyn Backend, bucket: &str) -> Result<bool, BackendError> {
+    let options = VersionListOptions {
+        prefix: String::new(),
+        delimiter: None,
+        key_marker: String::new(),
+        version_id_marker: String::new(),
+        max_keys: MAX_KEYS,
+    };
+    let page = purge::listed(backend.list_versions(bucket, options).await)?;
+    Ok(page.is_some_and(|page| page.entries.iter().any(|entry| entry.version_id != "null")))
+}
+
 /// Whether a bucket has a version or a delete marker that clients see. Where there are no versions there is none.
 ///
 /// # Errors

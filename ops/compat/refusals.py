@@ -237,7 +237,7 @@ def a_wrong_decoded_length(t):
                 answer = put(t, framing=sigv4.Framing(mode, trailers=trailers), decoded_length=length)
                 refused(answer, 400, "IncompleteBody", "InvalidRequest")
         for length in ("x", "-1"):
-            refused(put(t, framing=sigv4.Framing(sigv4.STREAM_SIGNED), decoded_length=length), 400, "InvalidArgument", "InvalidRequest")
+            refused(put(t, framing=sigv4.Framing(sigv4.STREAM_SIGNED), decoded_length=length), 411, "MissingContentLength")
 
 
 @case

@@ -279,16 +279,36 @@ def bodies_are_verified(t):
                 400, "InvalidRequest")
 
 
-@case
-def forms_of_version_2_are_refused(t):
-    form = boto(t, allowed(t)).generate_presigned_post(t.bucket, "posted")
-    true("AWSAccessKeyId" in form["fields"], f"not of version 2: {form}")
-    pieces = "".join(f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in form["fields"].items())
+def form(t, credentials=None, alter=lambda fields: fields, **how):
+    """Posts a form that boto3 signs with Version 2."""
+    made = boto(t, credentials or allowed(t)).generate_presigned_post(t.bucket, "posted", **how)["fields"]
+    true("AWSAccessKeyId" in made, f"not of version 2: {made}")
+    pieces = "".join(f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in alter(made).items())
     body = (pieces + '--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\nposted\r\n--b--\r\n').encode()
+    return sigv2.exchange(t.raw, "POST", t.path(), headers={"content-type": "multipart/form-data; boundary=b"}, body=body)
+
+
+@case
+def a_form_is_signed_too(t):
+    equal(form(t).status, 204, "status")
+    equal(t.get("posted"), b"posted", "body")
+    t.s3.delete_object(Bucket=t.bucket, Key="posted")
+
+
+@case
+def forms_that_are_not_signed_right_are_refused(t):
     with nothing_stored(t):
-        answer = sigv2.exchange(t.raw, "POST", t.path(), headers={"content-type": "multipart/form-data; boundary=b"}, body=body)
+        answer = form(t, t.credentials)
         refused(answer, 400, "InvalidRequest")
         true(b"s3v4" in answer.body, f"the text does not name the cure: {answer}")
+        longer = {"signature": lambda text: sigv4.flipped(text), "policy": lambda text: text + "=", "AWSAccessKeyId": lambda _: t.credentials.access_key}
+        for name, change in longer.items():
+            refused(form(t, alter=lambda fields, name=name, change=change: {**fields, name: change(fields[name])}), (400, 403),
+                    "InvalidRequest" if name == "AWSAccessKeyId" else "SignatureDoesNotMatch")
+        refused(form(t, ExpiresIn=WEEK + 60), 403, "AccessDenied")
+        refused(form(t, alter=lambda fields: {**fields, "x-amz-meta-a": "1"}), 403, "AccessDenied")
+    equal(form(t, ExpiresIn=WEEK - 60).status, 204, "status")
+    t.s3.delete_object(Bucket=t.bucket, Key="posted")
 
 
 @case
@@ -304,8 +324,9 @@ def it_is_counted(t):
     equal(signed(t, "GET", t.path("counted")).status, 200, "status")
     equal(signed(t, "GET", t.path("counted"), credentials=t.credentials).status, 400, "status")
     equal(t.raw.request("GET", t.path("counted")).status, 200, "status")
+    equal((form(t).status, form(t, t.credentials).status), (204, 400), "status")
     after = counts()
-    equal((after[0] - before[0], after[1] - before[1]), (1, 1), "accepted and refused")
+    equal((after[0] - before[0], after[1] - before[1]), (2, 2), "accepted and refused")
 
 
 @case

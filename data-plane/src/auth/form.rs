@@ -1,10 +1,10 @@
-//! SigV4 of a form: the signature is over the policy, which is the string to sign as it is (AWS: "Authenticating requests
-//! in browser-based uploads using POST"). Method, path and headers are not signed; the policy says which fields may come,
+//! The signature of a form: it is over the policy, which is the string to sign as it is (AWS: "Authenticating requests in
+//! browser-based uploads using POST"). Version 4 here, Version 2 in [`sigv2`]. Method, path and headers are not signed; the policy says which fields may come,
 //! and whoever asks here holds it against the form before anything is stored.
 
 use super::check::{ALGORITHM, MAX_SKEW, compare, found_key, in_bytes, no_token};
 use super::credential::Credential;
-use super::{Authenticated, Lookup, Payload, SignatureVersion, sigv2};
+use super::{Authenticated, Lookup, Payload, SigV2Lookup, SignatureVersion, sigv2};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::form::{Fields, missing};
 use crate::s3::timestamp::parse_basic;
@@ -12,27 +12,26 @@ use crate::s3::timestamp::parse_basic;
 /// Signing keys live for a week, and so does what they sign.
 const MAX_AGE: i64 = 604_800;
 
-/// Checks a form's signature. `now` is in Unix seconds; `lookup` as in [`super::authenticate`].
+/// Checks a form's signature. `now` is in Unix seconds; `lookup` and `lookup_v2` as in [`super::authenticate`].
 ///
 /// # Errors
 /// AccessDenied for a form without policy and signature, InvalidArgument for a field that is missing or malformed,
-/// InvalidRequest for Signature Version 2, InvalidAccessKeyId, SignatureDoesNotMatch.
+/// InvalidRequest for Signature Version 2 where nobody allowed it, InvalidAccessKeyId, SignatureDoesNotMatch.
 pub fn authenticate_form(
     fields: &Fields,
     now: i64,
     lookup: impl FnMut(&str, &str, &str) -> Lookup,
+    lookup_v2: impl FnOnce(&str) -> SigV2Lookup,
 ) -> Result<Authenticated, S3Error> {
     let policy = match fields.get("policy") {
         Some(policy) => policy,
         None if signed(fields) => return Err(missing("policy")),
         None => return Err(S3Error::new(Code::AccessDenied)),
     };
-    if fields.get("x-amz-algorithm").is_none() && fields.get("awsaccesskeyid").is_some() {
-        return Err(if fields.get("signature").is_some() {
-            sigv2::refused_form()
-        } else {
-            missing("Signature")
-        });
+    if let Some(id) = v2_signer(fields) {
+        let signature = fields.get("signature").ok_or_else(|| missing("Signature"))?;
+        no_token(fields.get("x-amz-security-token"))?;
+        return sigv2::of_form(id, signature, policy, lookup_v2);
     }
     let need = |name: &'static str| fields.get(name).ok_or_else(|| missing(name));
     let algorithm = need("x-amz-algorithm")?;
@@ -82,6 +81,12 @@ pub fn authenticate_form(
     })
 }
 
+/// Who claims to have signed a form with Version 2.
+#[must_use]
+pub fn v2_signer(fields: &Fields) -> Option<&str> {
+    fields.get("awsaccesskeyid").filter(|_| fields.get("x-amz-algorithm").is_none())
+}
+
 fn signed(fields: &Fields) -> bool {
     ["x-amz-signature", "x-amz-credential", "signature", "awsaccesskeyid"]
         .iter()
@@ -97,9 +102,11 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
     use super::authenticate_form;
-    use crate::auth::testing::{DATE, ID, key_bytes, lookup, mac, now};
+    use crate::auth::testing::{DATE, ID, SECRET, hmac_sha1, key_bytes, lookup, lookup_v2, mac, now};
     use crate::s3::error::Code;
     use crate::s3::form::{Fields, FormReader};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
 
     const POLICY: &str = "eyJleHBpcmF0aW9uIjoiIn0=";
 
@@ -127,7 +134,7 @@ mod tests {
         ];
         let mut pairs: Vec<(&str, &str)> = good.into_iter().filter(|(name, _)| *name != change.0).collect();
         pairs.extend(change.1.map(|value| (change.0, value)));
-        authenticate_form(&form(&pairs), now, lookup).map(drop).map_err(|error| error.code())
+        authenticate_form(&form(&pairs), now, lookup, lookup_v2).map(drop).map_err(|error| error.code())
     }
 
     #[test]
@@ -148,11 +155,38 @@ mod tests {
         }
         assert_eq!(code_of(("x-amz-date", Some("20130525T000000Z")), now()), Err(Code::InvalidArgument));
         assert_eq!(code_of(("x-amz-security-token", Some("t")), now()), Err(Code::InvalidToken));
-        let error = |pairs: &[(&str, &str)]| authenticate_form(&form(pairs), now(), lookup).err().unwrap();
+        let error =
+            |pairs: &[(&str, &str)]| authenticate_form(&form(pairs), now(), lookup, lookup_v2).err().unwrap();
         assert_eq!(error(&[("key", "k")]).code(), Code::AccessDenied);
-        let old = [("policy", POLICY), ("AWSAccessKeyId", ID), ("signature", "x")];
-        assert_eq!(error(&old).code(), Code::InvalidRequest);
-        assert_eq!(error(&old[..2]).code(), Code::InvalidArgument);
+    }
+
+    #[test]
+    fn version_2_signs_the_policy_for_who_may() {
+        let signature = STANDARD.encode(*hmac_sha1(SECRET.as_bytes()).sign(POLICY.as_bytes()));
+        let check = |changed: &[(&str, &str)]| {
+            let mut pairs = vec![("policy", POLICY), ("AWSAccessKeyId", ID), ("signature", &signature)];
+            pairs.retain(|(name, _)| changed.iter().all(|(other, _)| other != name));
+            pairs.extend(changed);
+            authenticate_form(&form(&pairs), now(), lookup, lookup_v2)
+        };
+        let authenticated = check(&[]).unwrap();
+        assert_eq!(
+            (authenticated.access_key_id(), authenticated.version()),
+            (ID, crate::auth::SignatureVersion::V2)
+        );
+        for (changed, code) in [
+            (("policy", "eyJleHBpcmF0aW9uIjoiIn0K"), Code::SignatureDoesNotMatch),
+            (("signature", "AAAAAAAAAAAAAAAAAAAAAAAAAAA="), Code::SignatureDoesNotMatch),
+            (("signature", "x"), Code::SignatureDoesNotMatch),
+            (("AWSAccessKeyId", "AKIDPLAIN"), Code::InvalidRequest),
+            (("AWSAccessKeyId", "AKIDENDED"), Code::InvalidAccessKeyId),
+            (("x-amz-security-token", "t"), Code::InvalidToken),
+        ] {
+            assert_eq!(check(&[changed]).err().unwrap().code(), code, "{changed:?}");
+        }
+        let unsigned = form(&[("policy", POLICY), ("AWSAccessKeyId", ID)]);
+        let error = authenticate_form(&unsigned, now(), lookup, lookup_v2).err().unwrap();
+        assert_eq!(error.code(), Code::InvalidArgument);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! AWS Signature Version 2 (AWS: "Signing and authenticating REST requests"), in the header and in the query, for the
+//! AWS Signature Version 2 (AWS: "Signing and authenticating REST requests"), in the header, in the query and of forms, for the
 //! credentials that an operator made for it. Everybody else's is refused with a text that names the cure.
 //!
 //! The string to sign is ambiguous by its making: parameters stand in it decoded and joined, so that one parameter's value
@@ -17,8 +17,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::collections::BTreeMap;
 use subtle::ConstantTimeEq;
 
-/// The furthest end of a presigned URL, in seconds from now: S3 sets none for this version.
-const MAX_AHEAD: i64 = 604_800;
+/// The furthest end of a presigned URL or a form, in seconds from now: S3 sets none for this version.
+pub const MAX_AHEAD: i64 = 604_800;
 /// The longest access key id that is looked up, in bytes.
 const MAX_ID: usize = 128;
 /// What the query carries for the signature itself.
@@ -68,14 +68,14 @@ pub(super) fn in_header(
 ) -> Result<Authenticated, S3Error> {
     let stated = value.strip_prefix("AWS").and_then(|rest| rest.trim().split_once(':'));
     let (id, signature) = stated.ok_or_else(refused)?;
-    let key = found(id, lookup)?;
+    let key = found(id, lookup, refused)?;
     let bad =
         || S3Error::with(Code::AccessDenied, "AWS authentication requires a valid Date or x-amz-date header");
     let moved = single(&parts.headers, "x-amz-date")?;
     let date = if moved.is_none() { single(&parts.headers, "date")? } else { None };
     let stated = moved.or(date).ok_or_else(bad)?;
-    let at =
-        parse_http(stated).or_else(|| parse_mail(stated)).or_else(|| parse_basic(stated)).ok_or_else(bad)?;
+    let at = parse_http(stated).or_else(|| parse_mail(stated)).or_else(|| parse_basic(stated));
+    let at = at.filter(|at| *at >= 0).ok_or_else(bad)?;
     not_skewed(at, now, stated)?;
     // With x-amz-date, which is signed as the header that it is, the line stays empty.
     let claim = Claim { id, signature, date: date.unwrap_or_default(), presigned: false };
@@ -90,7 +90,7 @@ pub(super) fn in_query(
     lookup: impl FnOnce(&str) -> SigV2Lookup,
 ) -> Result<Authenticated, S3Error> {
     let id = request.query.get("AWSAccessKeyId").ok_or_else(refused)?;
-    let key = found(id, lookup)?;
+    let key = found(id, lookup, refused)?;
     let need = |name: &'static str| match (request.query.count_ignore_case(name), request.query.get(name)) {
         (1, Some(value)) => Ok(value),
         _ => Err(S3Error::with(
@@ -101,6 +101,32 @@ pub(super) fn in_query(
     let (id, signature, expires) = (need("AWSAccessKeyId")?, need("Signature")?, need("Expires")?);
     in_time(expires, now)?;
     Claim { id, signature, date: expires, presigned: true }.check(parts, request, &key)
+}
+
+/// Checks a form: the signature is over the policy as it is sent, which says until when it holds. That this is not more than
+/// [`MAX_AHEAD`] is for whoever reads the policy. No request can stand in for a form, nor a form for a request: JSON in base64
+/// begins with no method, and has no line of its own for one.
+pub(super) fn of_form(
+    id: &str,
+    signature: &str,
+    policy: &str,
+    lookup: impl FnOnce(&str) -> SigV2Lookup,
+) -> Result<Authenticated, S3Error> {
+    let key = found(id, lookup, refused_form)?;
+    if !fits(&key, decode(signature), policy.as_bytes()) {
+        return Err(S3Error::new(Code::SignatureDoesNotMatch)
+            .field("AWSAccessKeyId", id)
+            .field("StringToSign", policy)
+            .field("SignatureProvided", signature));
+    }
+    Ok(Authenticated {
+        access_key_id: id.to_owned(),
+        version: SignatureVersion::V2,
+        region: None,
+        payload: Payload::Unsigned,
+        presigned: false,
+        seed: None,
+    })
 }
 
 fn in_time(expires: &str, now: i64) -> Result<(), S3Error> {
@@ -144,17 +170,22 @@ pub(super) fn refused() -> S3Error {
     )
 }
 
-/// The same for a form, which no credential may sign so: nothing in such a form bounds its life but the policy itself.
+/// The same for a form.
 pub(super) fn refused_form() -> S3Error {
     S3Error::with(
         Code::InvalidRequest,
         "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256. Forms are signed \
-         with Signature Version 4 only: x-amz-algorithm, x-amz-credential, x-amz-date and x-amz-signature in the place \
-         of AWSAccessKeyId and signature. With boto3, signature_version='s3v4' in its config does that.",
+         with Signature Version 4: x-amz-algorithm, x-amz-credential, x-amz-date and x-amz-signature in the place of \
+         AWSAccessKeyId and signature. With boto3, signature_version='s3v4' in its config does that. For a tool that \
+         knows nothing else, an operator can make a credential that allows it.",
     )
 }
 
-fn found(id: &str, lookup: impl FnOnce(&str) -> SigV2Lookup) -> Result<HmacSha1, S3Error> {
+fn found(
+    id: &str,
+    lookup: impl FnOnce(&str) -> SigV2Lookup,
+    refused: fn() -> S3Error,
+) -> Result<HmacSha1, S3Error> {
     if id.len() > MAX_ID {
         return Err(refused());
     }
@@ -192,14 +223,11 @@ impl Claim<'_> {
         }
         let to_sign = self.string_to_sign(parts, request, "")?;
         let given = decode(self.signature);
-        let fits = |to_sign: &[u8]| {
-            let right = bool::from(given.unwrap_or([0; 20]).ct_eq(&*key.sign(to_sign)));
-            right && given.is_some()
-        };
         // boto signs a bucket with the slash that it leaves out of the path.
         let bare = request.bucket.is_some() && request.key.is_none() && !request.raw_path.ends_with('/');
-        let respelled = || Ok::<_, S3Error>(bare && fits(&self.string_to_sign(parts, request, "/")?));
-        if !fits(&to_sign) && !respelled()? {
+        let respelled =
+            || Ok::<_, S3Error>(bare && fits(key, given, &self.string_to_sign(parts, request, "/")?));
+        if !fits(key, given, &to_sign) && !respelled()? {
             return Err(S3Error::new(Code::SignatureDoesNotMatch)
                 .field("AWSAccessKeyId", self.id)
                 .field("StringToSign", String::from_utf8_lossy(&to_sign))
@@ -294,6 +322,12 @@ fn spells_a_parameter(text: &str) -> bool {
 
 fn amz(name: &str) -> bool {
     name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"))
+}
+
+/// Whether a signature, if it could be read, is that of a text.
+fn fits(key: &HmacSha1, given: Option<[u8; 20]>, to_sign: &[u8]) -> bool {
+    let right = bool::from(given.unwrap_or([0; 20]).ct_eq(&*key.sign(to_sign)));
+    right && given.is_some()
 }
 
 fn decode(signature: &str) -> Option<[u8; 20]> {

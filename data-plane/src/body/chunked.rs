@@ -93,12 +93,15 @@ impl ChunkedDecoder {
         while !input.is_empty() {
             match self.state {
                 State::Size => {
-                    if take_line(&mut self.line, &mut input, MAX_SIZE_LINE)
+                    match take_line(&mut self.line, &mut input, MAX_SIZE_LINE)
                         .ok_or_else(|| malformed("a chunk's header is too long"))?
-                        .is_some()
                     {
-                        self.start_chunk()?;
-                        self.line.clear();
+                        Some(LineEnd::CrLf) => {
+                            self.start_chunk()?;
+                            self.line.clear();
+                        }
+                        Some(LineEnd::Lf) => return Err(malformed("a chunk's header ends without CR")),
+                        None => {}
                     }
                 }
                 State::Data(left) => {

@@ -4,9 +4,16 @@
 use super::checksum::{Algorithm, Checksum};
 use crate::auth::{Authenticated, Payload, StreamSeed};
 use crate::s3::error::{Code, S3Error};
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use std::sync::Arc;
+
+/// Base64 whose last character may say more bits than there are.
+const LENIENT: GeneralPurpose =
+    GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
 /// The promises of one body.
 pub struct BodyPlan {
@@ -124,13 +131,13 @@ impl BodyPlan {
         self.length
     }
 
-    /// The algorithm of the client's checksum, in header or trailer.
+    /// The algorithm of the client's checksum, in header or trailer; without one, of that which is demanded.
     #[must_use]
     pub fn algorithm(&self) -> Option<Algorithm> {
         match &self.checksum {
             Some(Promise::Header(checksum)) => Some(checksum.algorithm()),
             Some(Promise::Trailer(algorithm)) => Some(*algorithm),
-            None => None,
+            None => self.also,
         }
     }
 
@@ -170,7 +177,11 @@ pub fn needs_digest(headers: &HeaderMap) -> Result<(), S3Error> {
 }
 
 fn length(headers: &HeaderMap, payload: Payload) -> Result<u64, S3Error> {
-    let decoded = number(headers, "x-amz-decoded-content-length")?;
+    // One that is no number is none, as on S3.
+    let decoded = number(headers, "x-amz-decoded-content-length").map_err(|error| match error.code() {
+        Code::InvalidArgument => S3Error::new(Code::MissingContentLength),
+        _ => error,
+    })?;
     let sent = number(headers, CONTENT_LENGTH.as_str())?;
     // Of a framed body Content-Length counts the framing too.
     let length = if payload.is_streaming() { decoded } else { sent.or(decoded) };
@@ -187,7 +198,9 @@ fn number(headers: &HeaderMap, name: &'static str) -> Result<Option<u64>, S3Erro
 
 fn content_md5(headers: &HeaderMap) -> Result<Option<Checksum>, S3Error> {
     let Some(text) = single(headers, "content-md5")? else { return Ok(None) };
-    match Checksum::from_base64(Algorithm::Md5, text) {
+    // 22 characters say four bits more than it has: S3 does not look at them.
+    let bytes = LENIENT.decode(text).ok().and_then(|bytes| Checksum::new(Algorithm::Md5, &bytes));
+    match bytes.filter(|_| text.len() == 24) {
         Some(checksum) => Ok(Some(checksum)),
         None => Err(S3Error::with(Code::InvalidDigest, "The Content-Md5 you specified is not valid.")
             .field("Content-MD5", text)),

@@ -23,7 +23,7 @@ use crate::reply::Reply;
 use crate::s3::error::{Code, S3Error};
 use crate::snapshot::{Bucket, BucketState};
 use crate::sweep::{Known, records_once};
-use crate::versions::{any_visible, purge::purge};
+use crate::versions::{any_visible, has_versions, purge::purge};
 use crate::worker::Backends;
 
 /// How often a bucket is emptied in which hidden objects turn up.
@@ -174,9 +174,7 @@ async fn refuse_if_used(bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<()
         let options = ListOptions { prefix: String::new(), delimiter: None, from, max_keys: 1_000 };
         let page = backend.list_v2(&bucket.backend_bucket, options).await?;
         if page.entries.iter().any(|entry| !hidden::is_hidden(entry.key.as_bytes())) {
-            return Err(Kept::Used(
-                S3Error::new(Code::BucketNotEmpty).field("BucketName", bucket.name.clone()),
-            ));
+            return Err(used(bucket, has_versions(backend.as_ref(), &bucket.backend_bucket).await?));
         }
         match page.next {
             Some(next) => from = ListFrom::Token(next),
@@ -184,16 +182,22 @@ async fn refuse_if_used(bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<()
         }
     }
     // Of a key that was deleted its versions are left, and the delete marker.
-    if any_visible(backend.as_ref(), &bucket.backend_bucket).await? {
-        return Err(Kept::Used(
-            S3Error::with(
-                Code::BucketNotEmpty,
-                "The bucket you tried to delete is not empty. You must delete all versions in the bucket.",
-            )
-            .field("BucketName", bucket.name.clone()),
-        ));
+    match any_visible(backend.as_ref(), &bucket.backend_bucket).await? {
+        true => Err(used(bucket, true)),
+        false => Ok(()),
     }
-    Ok(())
+}
+
+/// What S3 says of a bucket that is not empty; `versioned`: that deleting its keys is not enough.
+fn used(bucket: &Bucket, versioned: bool) -> Kept {
+    let error = match versioned {
+        true => S3Error::with(
+            Code::BucketNotEmpty,
+            "The bucket you tried to delete is not empty. You must delete all versions in the bucket.",
+        ),
+        false => S3Error::new(Code::BucketNotEmpty),
+    };
+    Kept::Used(error.field("BucketName", bucket.name.clone()))
 }
 
 /// Takes up a deletion that somebody began, if nobody else is at it.

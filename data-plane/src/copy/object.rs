@@ -23,7 +23,7 @@ use crate::multipart::notes::from_format;
 use crate::objects::described;
 use crate::objects::put::{
     NO_CHECKSUM, NewBody, NewObject, active_key, cannot_seal, client_metadata, passed_headers,
-    sealed_metadata, unasked, unsealed,
+    sealed_metadata, unsealed, with_checksum,
 };
 use crate::objects::sealed::{Changed, Sealed, keeps_changing};
 use crate::pipeline::seal::{Outcome, pass};
@@ -318,10 +318,15 @@ impl Copying<'_> {
             Ok(plaintext) => plaintext,
             Err(Changed) => return Ok(Err(Changed)),
         };
-        let plan = match (wanted, &known) {
-            (Some(algorithm), _) => BodyPlan::copied(length).compute(algorithm),
-            (None, None) if encrypted => unasked(BodyPlan::copied(length), &mut metadata),
-            (None, _) => BodyPlan::copied(length),
+        let plan = BodyPlan::copied(length);
+        let plan = match wanted {
+            Some(algorithm) => plan.compute(algorithm),
+            None => plan,
+        };
+        let known = known.filter(|_| wanted.is_none());
+        let plan = match known {
+            None if encrypted => with_checksum(plan, self.key, &mut metadata),
+            _ => plan,
         };
         let source = Body::stored(plaintext, plan);
         let outcome = Outcome::new(&self.admitted.worker.node, self.bucket);
@@ -330,7 +335,6 @@ impl Copying<'_> {
             conditions: self.asked.conditions.clone(),
             ..PutOptions::default()
         };
-        let known = known.filter(|_| wanted.is_none());
         let upload = if encrypted {
             let ik = active_key(self.admitted, self.bucket).await?;
             let object = NewObject { bucket: self.bucket, key: self.key, ik: &ik };

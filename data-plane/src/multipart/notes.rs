@@ -112,16 +112,17 @@ pub async fn all_listed(
     key: &str,
     upload_id: &str,
 ) -> Result<PartPage, BackendError> {
-    let mut all = PartPage::default();
+    let (mut parts, mut storage_class) = (BTreeMap::new(), None);
     let mut after = 0;
     loop {
         let page = backend.list_parts(bucket, key, upload_id, after, 1_000).await?;
-        all.parts.extend(page.parts);
-        all.storage_class = all.storage_class.or(page.storage_class);
+        // A part may be on two pages (see the S3 backend): what came later counts.
+        parts.extend(page.parts.into_iter().map(|part| (part.number, part)));
+        storage_class = storage_class.or(page.storage_class);
         match page.next {
             Some(next) if next > after => after = next,
             Some(_) => return Err(BackendError::Protocol("ListParts does not advance".to_owned())),
-            None => return Ok(all),
+            None => return Ok(PartPage { parts: parts.into_values().collect(), storage_class, next: None }),
         }
     }
 }

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::put;
 use crate::access_log;
-use crate::auth::{Lookup, authenticate_form};
+use crate::auth::{Lookup, MAX_AHEAD, SigV2Lookup, SignatureVersion, authenticate_form, v2_signer};
 use crate::body::form::next_piece;
 use crate::body::{BodyPlan, ClientBody, FormFile};
 use crate::gate::{Admitted, authorise, expected_owner, refuse_hidden};
@@ -72,6 +72,7 @@ pub async fn post(
     posted: Posted<'_>,
     mut body: ClientBody,
     lookup: impl FnMut(&str, &str, &str) -> Lookup,
+    lookup_v2: impl FnOnce(&str) -> SigV2Lookup,
 ) -> Result<Reply, S3Error> {
     let Posted { worker, snapshot, mut request, parts, request_id, now } = posted;
     let bucket = request.need_bucket()?.to_owned();
@@ -84,7 +85,11 @@ pub async fn post(
     let seconds = i64::try_from(now).unwrap_or(i64::MAX);
     let key = form.key()?;
     check_key(&key)?;
-    let authenticated = authenticate_form(&form.fields, seconds, lookup)?;
+    let checked = authenticate_form(&form.fields, seconds, lookup, lookup_v2);
+    if v2_signer(&form.fields).is_some() {
+        worker.node.metrics.sigv2_request(checked.is_ok());
+    }
+    let authenticated = checked?;
     let credential = snapshot
         .credential(authenticated.access_key_id())
         .cloned()
@@ -94,7 +99,17 @@ pub async fn post(
     let policy = Policy::parse(form.fields.get("policy").ok_or_else(|| missing("policy"))?)?;
     access_log::note(|noted| {
         (noted.key, noted.requester) = (Some(key.clone()), Some(credential.access_key_id.clone()));
+        noted.signature = Some(authenticated.version());
     });
+    // States never age by themselves; a form of Version 4 lives as long as its date lets it.
+    if authenticated.version() == SignatureVersion::V2
+        && policy.expiration() > seconds.saturating_add(MAX_AHEAD)
+    {
+        return Err(S3Error::with(
+            Code::AccessDenied,
+            "The policy of a form that is signed with Signature Version 2 must end within a week (604800 seconds).",
+        ));
+    }
     policy.check(&bucket, &key, &form.fields, seconds)?;
     refuse_hidden(&key)?;
     let headers = object_headers(&form.fields)?;

@@ -15,7 +15,7 @@ use super::described;
 use super::sealed::{ENVELOPE_NAME, METADATA_NAME, SMALL};
 use crate::access_log;
 use crate::backend::{Backend, Conditions, PutOptions, PutOutcome, Upload};
-use crate::body::{Algorithm, BodyPlan, ClientBody, Verified};
+use crate::body::{Algorithm, BodyPlan, Checksum, ClientBody, Verified};
 use crate::etags;
 use crate::gate::Admitted;
 use crate::keys::{KeyError, NodeKey};
@@ -83,10 +83,7 @@ pub async fn store(admitted: &Rc<Admitted>, body: Feed, plan: BodyPlan) -> Resul
         if let Some(checksum) = &known {
             metadata.insert(checksum.algorithm().header().to_owned(), checksum.to_base64().into());
         }
-        let plan = match plan.algorithm() {
-            None if !is_marker(key, length) => unasked(plan, &mut metadata),
-            _ => plan,
-        };
+        let plan = with_checksum(plan, key, &mut metadata);
         let source = admitted.source(body, plan);
         let body = NewBody { source, length, metadata, known_checksum: known.is_some() };
         let (metadata, upload) = object.seal(body, backend.as_ref(), stored, outcome.clone())?;
@@ -160,14 +157,22 @@ pub async fn active_key(admitted: &Admitted, bucket: &Arc<Bucket>) -> Result<Arc
     })
 }
 
-/// What becomes of a body in an encrypted prefix that no checksum comes with. Of a small one a CRC64NVME is kept, as S3 keeps
-/// it: readers that ask for checksums are given its trailer with its body. A large one has none, since every such
-/// reader would cost the storage another request; that it has none is sealed, so that nobody looks for it.
-pub fn unasked(plan: BodyPlan, metadata: &mut Metadata) -> BodyPlan {
-    if plan.length() <= SMALL {
-        return plan.compute(Algorithm::Crc64Nvme);
+/// What becomes of the checksum of a body in an encrypted prefix. Where none comes with it or was asked for, a CRC64NVME of a
+/// small one is kept, as S3 keeps it: readers that ask for checksums are given its trailer with its body. A large one has
+/// none, since every such reader would cost the storage another request; that it has none is sealed, so that nobody looks
+/// for it. A directory marker has no trailer: its checksum, which is known before, stands in the metadata.
+pub fn with_checksum(plan: BodyPlan, key: &str, metadata: &mut Metadata) -> BodyPlan {
+    let plan = match plan.algorithm() {
+        Some(_) => plan,
+        None if plan.length() <= SMALL => plan.compute(Algorithm::Crc64Nvme),
+        None => {
+            metadata.insert(NO_CHECKSUM.to_owned(), Vec::new());
+            plan
+        }
+    };
+    if let Some(algorithm) = plan.algorithm().filter(|_| is_marker(key, plan.length())) {
+        metadata.insert(algorithm.header().to_owned(), Checksum::of(algorithm, b"").to_base64().into());
     }
-    metadata.insert(NO_CHECKSUM.to_owned(), Vec::new());
     plan
 }
 

@@ -1,7 +1,7 @@
 //! CORS (AWS: "Using cross-origin resource sharing"; the Fetch standard): which rule of a bucket's configuration lets a
 //! browser's page read an answer, and what the browser is told.
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::error::{Code, S3Error};
 
@@ -45,7 +45,7 @@ impl Asked {
     /// Reads a preflight.
     ///
     /// # Errors
-    /// BadRequest when the origin or the method is missing.
+    /// BadRequest when the origin or the method is missing, or a header's name is none.
     pub fn preflight(headers: &HeaderMap) -> Result<Asked, S3Error> {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let insufficient = |what: &'static str| S3Error::with(Code::BadRequest, what);
@@ -60,17 +60,21 @@ impl Asked {
                 format!("Invalid Access-Control-Request-Method: {told}"),
             ));
         }
-        let wanted: Vec<String> = headers
-            .get_all("access-control-request-headers")
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .map(|name| name.trim().to_ascii_lowercase())
-            .filter(|name| !name.is_empty())
-            .take(MAX_HEADERS + 1)
-            .collect();
-        if wanted.len() > MAX_HEADERS {
-            return Err(insufficient("Access-Control-Request-Headers names too many."));
+        let mut wanted = Vec::new();
+        for value in headers.get_all("access-control-request-headers") {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            for sent in value.split(',').filter(|name| !name.trim().is_empty()) {
+                let name = HeaderName::from_bytes(sent.trim().as_bytes()).map_err(|_| {
+                    let told: String = sent.chars().take(64).collect();
+                    let text =
+                        format!("Access-Control-Request-Headers \"{told}\" contains invalid character.");
+                    S3Error::with(Code::BadRequest, text)
+                })?;
+                wanted.push(name.as_str().to_owned());
+                if wanted.len() > MAX_HEADERS {
+                    return Err(insufficient("Access-Control-Request-Headers names too many."));
+                }
+            }
         }
         Ok(Asked { origin: origin.to_owned(), method: method.to_owned(), headers: wanted })
     }

@@ -141,6 +141,13 @@ def a_preflight_without_a_method(t):
     refused(preflight(t, "https://exact.example", None), (400, 403), "BadRequest", "AccessForbidden")
 
 
+@variants(a_space="content-type,a header", a_colon="x:a", a_bracket="x(a)", an_at="date,x@a", a_letter_of_another_alphabet="x-\u0141")
+def a_preflight_for_a_header_that_is_none_with(t, headers):
+    answer = preflight(t, "https://exact.example", "PUT", headers)
+    refused(answer, 400, "BadRequest")
+    true(b"contains invalid character" in answer.body, f"text of {answer}")
+
+
 @case
 def a_preflight_in_a_bucket_without_rules(t):
     name = t.shared("never set", t.fresh_bucket)

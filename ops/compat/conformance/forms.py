@@ -234,6 +234,9 @@ POLICIES = {
     "expiration_in_upper_case": lambda document: {"EXPIRATION": document["expiration"], "conditions": document["conditions"]},
     "conditions_in_upper_case": lambda document: {"expiration": document["expiration"], "CONDITIONS": document["conditions"]},
     "a_date_that_is_none": lambda document: {**document, "expiration": "tomorrow"},
+    "an_expiration_that_is_no_text": lambda document: {**document, "expiration": True},
+    "a_length_that_is_no_number": lambda document: {**document, "conditions": [*document["conditions"], ["content-length-range", 0, False]]},
+    "an_empty_condition": lambda document: {**document, "conditions": [*document["conditions"], []]},
     "an_operator_that_is_none": lambda document: {**document, "conditions": [*document["conditions"], ["like", "$key", "a"]]},
 }
 

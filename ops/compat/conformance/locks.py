@@ -302,7 +302,7 @@ def a_legal_hold_that_was_never_set(t):
         t.s3.get_object_legal_hold(**place)
 
 
-@variants(a_state_that_is_none=b"<LegalHold><Status>abc</Status></LegalHold>", no_xml=b"hold")
+@variants(a_state_that_is_none=b"<LegalHold><Status>abc</Status></LegalHold>", no_xml=b"hold", nothing=b"")
 def a_legal_hold_with(t, body):
     put(t, "malformed-hold")
     refused(send(t, locked(t), "legal-hold", body, "malformed-hold"), 400, "MalformedXML")

@@ -3,6 +3,7 @@
 import email.utils
 import time
 
+import sigv4
 from cases import case, data, equal, raises, refused, true, variants
 from conformance.support import headers, multipart, status
 
@@ -212,6 +213,37 @@ def a_copy_has_a_website_redirect_of_its_own(t):
 def a_website_redirect_of_an_upload_is_kept(t):
     multipart(t, "redirected-parts", {1: b"x"}, WebsiteRedirectLocation="https://elsewhere.example/")
     equal(t.s3.head_object(Bucket=t.bucket, Key="redirected-parts").get("WebsiteRedirectLocation"), "https://elsewhere.example/", "redirect")
+
+
+@case
+def a_header_section_of_more_than_8_KiB_is_refused(t):
+    answer = t.raw.request("PUT", t.path("wide"), headers={"x-amz-custom-header": "d" * 8192}, body=b"x")
+    refused(answer, 400, "RequestHeaderSectionTooLarge")
+    equal(t.keys("wide"), [], "keys")
+
+
+def chunked(t, body, length):
+    return t.raw.request("PUT", t.path("chunked"), headers={
+        "content-encoding": "aws-chunked", "x-amz-decoded-content-length": length, "x-amz-trailer": "x-amz-checksum-crc64nvme",
+    }, body=body, payload_hash=sigv4.STREAM_UNSIGNED_TRAILER)
+
+
+CHUNKED = b"A\r\ndummy data\r\n0\r\nx-amz-checksum-crc64nvme:dPVWc2vU1+Q=\r\n\r\n"
+
+
+@variants(letters="abc", a_letter_behind="10x", a_sign="-10")
+def a_decoded_length_that_is_none_with(t, length):
+    refused(chunked(t, CHUNKED, length), 411, "MissingContentLength")
+    equal(t.keys("chunked"), [], "keys")
+
+
+@variants(
+    a_bare_line_feed=CHUNKED.replace(b"A\r\n", b"A\n"), a_size_that_is_none=CHUNKED.replace(b"A\r", b"size\r"),
+    a_size_too_large=CHUNKED.replace(b"A\r", b"B\r"), no_end=CHUNKED[:-2], no_line_end=CHUNKED.replace(b"data\r\n", b"data"),
+)
+def a_chunked_body_with(t, body):
+    refused(chunked(t, body, "10"), 400, "IncompleteBody")
+    equal(t.keys("chunked"), [], "keys")
 
 
 @case

@@ -415,3 +415,20 @@ def by_number(t) -> str:
         return t.path("by-number")
 
     return t.shared("by number", make)
+
+
+@case
+def a_directory_marker_has_one(t):
+    t.s3.put_object(Bucket=t.bucket, Key="marker/", Body=b"", ChecksumAlgorithm="SHA256")
+    equal(shown(t, "marker/", "SHA256"), value("SHA256", b""), "checksum")
+    trailed = t.raw.request("PUT", t.path("trailed/"), body=b"", framing=sigv4.Framing(
+        sigv4.STREAM_UNSIGNED_TRAILER, trailers=((checksums.header("CRC32"), value("CRC32", b"")),)))
+    equal((trailed.status, shown(t, "trailed/", "CRC32")), (200, value("CRC32", b"")), "answer and checksum")
+    equal(put(t, "by-itself/", {}, b"").status, 200, "status")
+    equal(shown(t, "by-itself/", "CRC64NVME"), value("CRC64NVME", b""), "checksum")
+
+
+@case
+def content_md5_with_spare_bits_is_another_digest(t):
+    refused(put(t, "spare-bits", {"content-md5": "uU0nuZNNPgilLlLX2n2r+s=="}), 400, "BadDigest")
+    equal(t.keys("spare-bits"), [], "keys")

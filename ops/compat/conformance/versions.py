@@ -323,6 +323,16 @@ def deleting_many_deletes_markers(t):
 
 
 @case
+def a_bucket_with_versions_says_so_when_it_is_not_deleted(t):
+    name = t.fresh_bucket()
+    t.s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    put(t, "key", b"x", name)
+    answer = t.raw.request("DELETE", f"/{name}")
+    refused(answer, 409, "BucketNotEmpty")
+    true(b"You must delete all versions in the bucket." in answer.body, f"text of {answer}")
+
+
+@case
 def a_bucket_with_versions_only_is_not_deleted(t):
     name = t.fresh_bucket()
     t.s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})

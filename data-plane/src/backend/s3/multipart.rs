@@ -12,6 +12,8 @@ use crate::backend::{
 
 /// The checksum of the whole object that uploads are created with.
 const CRC64NVME: &str = "x-amz-checksum-crc64nvme";
+/// The highest part number, which is the gateway's own part.
+const LAST_PART: u16 = 10_000;
 
 pub(super) async fn create(
     client: &Client,
@@ -67,12 +69,19 @@ pub(super) async fn list_parts(
         call = call.query("part-number-marker", after.to_string());
     }
     let (_, document) = client.call(&call).await?;
+    page_of_parts(&document, after)
+}
+
+/// Reads a page of ListParts. SeaweedFS lists by the names of its files, in which 10,000 comes between 999 and 1,000: a page
+/// that ends with it is not followed by any other when the list is taken up behind it. Then it is taken up behind the highest of
+/// the others, and 10,000 may come again.
+fn page_of_parts(document: &[u8], after: u16) -> Result<PartPage, BackendError> {
     let nonsense = || BackendError::Protocol("a list of parts is not readable".to_owned());
     let mut page = PartPage::default();
     let (mut truncated, mut next) = (false, String::new());
     let (mut number, mut etag, mut size, mut modified) =
         (String::new(), String::new(), String::new(), String::new());
-    xml::read(&document, |node| {
+    xml::read(document, |node| {
         match node {
             Node::Close("PartNumber", "Part", text) => number = text,
             Node::Close("ETag", "Part", text) => etag = text,
@@ -95,9 +104,11 @@ pub(super) async fn list_parts(
     })?;
     if truncated {
         let last = page.parts.last().map(|part| part.number);
-        page.next =
-            Some(next.trim().parse().ok().filter(|next| *next > after).or(last).ok_or_else(nonsense)?);
+        let next = next.trim().parse().ok().filter(|next| *next > after).or(last).ok_or_else(nonsense)?;
+        let others = page.parts.iter().map(|part| part.number).filter(|number| *number < LAST_PART);
+        page.next = Some(if next < LAST_PART { next } else { others.max().unwrap_or(next) });
     }
+    page.parts.sort_by_key(|part| part.number);
     Ok(page)
 }
 
@@ -161,4 +172,44 @@ pub(super) async fn abort(
 ) -> Result<(), BackendError> {
     let call = Call::new(Method::DELETE, bucket, key).query("uploadId", upload_id);
     client.call(&call).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+    use super::page_of_parts;
+
+    fn page(numbers: &[u16], next: Option<&str>, after: u16) -> (Vec<u16>, Option<u16>) {
+        let mut document = String::from("<ListPartsResult>");
+        for number in numbers {
+            document.push_str(&format!(
+                "<Part><PartNumber>{number}</PartNumber><ETag>\"e\"</ETag><Size>1</Size>\
+                 <LastModified>2026-11-30T00:00:00Z</LastModified></Part>"
+            ));
+        }
+        let truncated = next.is_some();
+        let next = next.unwrap_or_default();
+        document.push_str(&format!(
+            "<NextPartNumberMarker>{next}</NextPartNumberMarker><IsTruncated>{truncated}</IsTruncated></ListPartsResult>"
+        ));
+        let page = page_of_parts(document.as_bytes(), after).unwrap();
+        (page.parts.iter().map(|part| part.number).collect(), page.next)
+    }
+
+    #[test]
+    fn the_list_goes_on_where_the_server_says() {
+        assert_eq!(page(&[1, 2], None, 0), (vec![1, 2], None));
+        assert_eq!(page(&[1, 2], Some("2"), 0), (vec![1, 2], Some(2)));
+        assert_eq!(page(&[3, 4], Some("0"), 2), (vec![3, 4], Some(4)), "a marker that goes back");
+        assert_eq!(page(&[3, 4], Some(""), 2), (vec![3, 4], Some(4)), "no marker");
+        assert_eq!(page(&[10_000], None, 9_999), (vec![10_000], None));
+    }
+
+    #[test]
+    fn nothing_is_skipped_where_ten_thousand_comes_before_a_thousand() {
+        assert_eq!(page(&[998, 999, 10_000], Some("10000"), 997), (vec![998, 999, 10_000], Some(999)));
+        assert_eq!(page(&[10_000, 1_000, 1_001], None, 999), (vec![1_000, 1_001, 10_000], None));
+        assert_eq!(page(&[10_000, 1_000], Some("1000"), 999), (vec![1_000, 10_000], Some(1_000)));
+    }
 }

@@ -181,6 +181,25 @@ fn a_trailer_may_end_as_in_the_example_of_aws() {
     }
 }
 
+/// A line of its framing ends with CRLF, and the signature follows the trailers that were declared.
+#[test]
+fn framing_that_is_cut_up_is_an_incomplete_body() {
+    let error = unsigned("3\nabc\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n", 3).unwrap_err();
+    assert_eq!(error.code(), Code::IncompleteBody);
+    let (seed, body) = example(true);
+    let body = String::from_utf8(body).unwrap();
+    for (good, bad) in [
+        ("sOO8/Q==\r\nx-amz", "sOO8/Q==\rbcdx-amz"),
+        ("x-amz-trailer-signature", "x-ainvalidailer-signature"),
+        ("x-amz-trailer-signature:", "x-amz-trailer-signature:0"),
+    ] {
+        assert!(body.contains(good));
+        let body = body.replace(good, bad);
+        let error = decode(example_decoder(&seed, true), body.as_bytes(), &[]).unwrap_err();
+        assert_eq!(error.code(), Code::IncompleteBody, "{bad:?}");
+    }
+}
+
 fn unsigned(body: &str, decoded: u64) -> Result<(Vec<u8>, Trailers), S3Error> {
     decode(ChunkedDecoder::unsigned(decoded, vec!["x-amz-checksum-crc32".to_owned()]), body.as_bytes(), &[3])
 }

@@ -1,5 +1,6 @@
 //! Trailers after the last chunk: only those that `x-amz-trailer` declared, each once, and all of them.
 
+use super::malformed;
 use super::signer::ChunkSigner;
 use crate::auth::decode_signature;
 use crate::s3::error::{Code, S3Error};
@@ -50,6 +51,9 @@ impl TrailerReader {
 
     /// Takes a line without its end.
     pub(super) fn line(&mut self, line: &[u8]) -> Result<(), S3Error> {
+        if line.contains(&b'\r') {
+            return Err(malformed("a trailer does not end with CRLF"));
+        }
         let text = std::str::from_utf8(line).map_err(|_| bad("A trailer is not text."))?;
         let (name, value) = text.split_once(':').ok_or_else(|| bad("A trailer has no value."))?;
         let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
@@ -62,6 +66,9 @@ impl TrailerReader {
             return Ok(());
         }
         if !self.declared.contains(&name) {
+            if self.signed && self.declared.len() == self.trailers.len() {
+                return Err(malformed("its trailers are not followed by their signature"));
+            }
             return Err(bad("There is a trailer that x-amz-trailer does not name."));
         }
         if self.trailers.get(&name).is_some() || self.trailers.len() == MAX_TRAILERS {
@@ -83,7 +90,8 @@ impl TrailerReader {
         }
         let Some(signer) = signer.filter(|_| self.signed) else { return Ok(()) };
         let text = self.signature.as_deref().ok_or_else(|| bad("x-amz-trailer-signature is missing."))?;
-        let claimed = decode_signature(text).ok_or_else(|| bad("x-amz-trailer-signature is malformed."))?;
+        let claimed =
+            decode_signature(text).ok_or_else(|| malformed("x-amz-trailer-signature is malformed"))?;
         let mut canonical = Vec::new();
         for (name, value) in &self.trailers.0 {
             canonical.extend_from_slice(format!("{name}:{value}\n").as_bytes());

@@ -96,7 +96,7 @@ fn case_12_lengths() {
     for bad in ["-1", "+5", "0x5", "5 5"] {
         assert_eq!(
             refused(&[("x-amz-decoded-content-length", bad)], TRAILER),
-            Code::InvalidArgument,
+            Code::MissingContentLength,
             "{bad}"
         );
     }

@@ -50,7 +50,8 @@ impl Policy {
                 let told: String = text.chars().take(64).collect();
                 parse_iso(text).ok_or_else(|| invalid(&format!("Invalid 'expiration' value: '{told}'")))?
             }
-            _ => return Err(invalid("Policy missing expiration.")),
+            Some(_) => return Err(invalid("Invalid JSON.")),
+            None => return Err(invalid("Policy missing expiration.")),
         };
         let listed = match members.get("conditions") {
             Some(Value::Array(listed)) if listed.len() <= MAX_CONDITIONS => listed,
@@ -60,6 +61,12 @@ impl Policy {
         };
         let conditions = listed.iter().map(condition).collect::<Result<_, _>>()?;
         Ok(Policy { expiration, conditions })
+    }
+
+    /// Until when it holds, in Unix seconds.
+    #[must_use]
+    pub fn expiration(&self) -> i64 {
+        self.expiration
     }
 
     /// Holds the policy against a form: `fields` as sent, the key with its file name filled in. `now` is in Unix seconds.
@@ -162,7 +169,8 @@ fn condition(value: &Value) -> Result<Condition, S3Error> {
             {
                 match (whole(least), whole(most)) {
                     (Some(least), Some(most)) if least <= most => Ok(Condition::Length(least, most)),
-                    _ => Err(invalid("Invalid content-length-range")),
+                    (Some(_), Some(_)) => Err(invalid("Invalid content-length-range")),
+                    _ => Err(invalid("Invalid JSON.")),
                 }
             }
             [Value::String(operator), Value::String(field), Value::String(text)] => {
@@ -174,10 +182,19 @@ fn condition(value: &Value) -> Result<Condition, S3Error> {
                 match operator.to_ascii_lowercase().as_str() {
                     "eq" => Ok(Condition::Equal(name, text.clone())),
                     "starts-with" => Ok(Condition::StartsWith(name, text.clone())),
-                    _ => Err(invalid("Invalid Condition: unknown operation.")),
+                    _ => {
+                        let told: String = operator.chars().take(64).collect();
+                        Err(invalid(&format!("Invalid Condition: unknown operation '{told}'.")))
+                    }
                 }
             }
-            _ => Err(invalid("Invalid Condition: wrong number or kind of arguments.")),
+            [] => Err(invalid("Invalid Condition: missing operation identifier.")),
+            [Value::String(_), _, _] => Err(invalid("Invalid JSON.")),
+            [Value::String(operator), ..] => {
+                let told: String = operator.chars().take(64).collect();
+                Err(invalid(&format!("Invalid {told}: wrong number of arguments.")))
+            }
+            _ => Err(invalid("Invalid JSON.")),
         },
         _ => Err(invalid("Invalid condition test: must be a List or Object.")),
     }
