@@ -12,7 +12,7 @@ use sealgate_envelope::TenantId;
 use sealgate_policies as policies;
 use tracing::{info, warn};
 
-use crate::auth::{self, Authenticated, SignatureVersion, authenticate, known};
+use crate::auth::{self, Authenticated, SigV2Lookup, SignatureVersion, authenticate, known};
 use crate::backend::Backend;
 use crate::body::{BodyPlan, ClientBody};
 use crate::objects::post::Posted;
@@ -127,7 +127,11 @@ async fn serve(
         let config = Arc::clone(&snapshot);
         let posted = Posted { worker, snapshot, request, request_id, parts, now };
         let keys = |id: &str, date: &str, region: &str| known::signing_key(&config, now, id, date, region);
-        let keys_v2 = |id: &str| known::sigv2_key(&config, now, id);
+        // Of a form, which says no version, an unknown key is told first.
+        let keys_v2 = |id: &str| match config.credential(id) {
+            Some(_) => known::sigv2_key(&config, now, id),
+            None => SigV2Lookup::UnknownKey,
+        };
         return objects::post::post(posted, body, keys, keys_v2).await;
     }
     if !auth::is_signed(parts, &request) {

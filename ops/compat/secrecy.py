@@ -18,8 +18,9 @@ from cases import case, data, equal, true
 # Uniform bytes give 7.9972 ± 0.0003 bits a byte in blocks of 64 KiB.
 LEAST_ENTROPY = 7.99
 # S3's and XML's own names, which servers keep in their settings and crates have in their sources.
-PUBLIC = (b'xmlns="http://s3.amazonaws.com/doc/2006-03-01/">', b'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="CanonicalUser"',
+PUBLIC = (b'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><', b'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="CanonicalUser"',
           b'<?xml version="1.0" encoding="UTF-8"?>\n<', b"x-amz-object-lock-retain-until-date",
+          b"STREAMING-UNSIGNED-PAYLOAD-TRAILER", b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
           # The digests of nothing: ETags and hashes of empty objects, which servers write down and tests of digests quote.
           *(f'"{hashlib.new(name).hexdigest()}"'.encode() for name in ("md5", "sha256")))
 METADATA = {"patient": "Wilhelmina-Featherstonehaugh", "ward": "a-ward-that-is-nowhere-else-7c3d"}
@@ -52,8 +53,9 @@ def scanner(t) -> scan.Scanner:
     """Knows every file of the corpus; the large one by its tile and the tile's seam."""
     directory, wanted = corpus.shared(t.size)
     # Key names lie in clear by design, and files quote the names of others.
-    # In a stored name a slash may stand before one, and a zero behind it, as in the symbols of an object file that has the name too.
-    found = scan.Scanner((*PUBLIC, "".join(f"\n{name}\0/{name}" for name in wanted).encode()))
+    # In a stored name a slash may stand before one, and a zero behind it, as in the symbols of an object file that has the name too;
+    # in a server's log a space before its last component.
+    found = scan.Scanner((*PUBLIC, "".join(f"\n{name}\0/{name} {os.path.basename(name)}" for name in wanted).encode()))
     for name in wanted:
         if name != corpus.LARGE:
             found.add(name, os.path.join(directory, name))

@@ -267,6 +267,8 @@ def a_clock_that_is_far_off(t):
         for answer in (signed(t, "GET", t.path("clock"), when=at), signed(t, "GET", t.path("clock"), headers={"x-amz-date": at})):
             equal(answer.status, status, f"{minutes} minutes: {answer}")
             true(status == 200 or answer.code == "RequestTimeTooSkewed", f"answer {answer}")
+    for when in ("Sun, 01 Jan 1950 00:00:00 GMT", "nonsense"):
+        refused(signed(t, "GET", t.path("clock"), when=when), 403, "AccessDenied")
 
 
 @case
@@ -301,10 +303,11 @@ def forms_that_are_not_signed_right_are_refused(t):
         answer = form(t, t.credentials)
         refused(answer, 400, "InvalidRequest")
         true(b"s3v4" in answer.body, f"the text does not name the cure: {answer}")
-        longer = {"signature": lambda text: sigv4.flipped(text), "policy": lambda text: text + "=", "AWSAccessKeyId": lambda _: t.credentials.access_key}
-        for name, change in longer.items():
+        changes = {"signature": lambda text: sigv4.flipped(text), "policy": lambda text: text + "=", "AWSAccessKeyId": lambda _: t.credentials.access_key}
+        for name, change in changes.items():
             refused(form(t, alter=lambda fields, name=name, change=change: {**fields, name: change(fields[name])}), (400, 403),
                     "InvalidRequest" if name == "AWSAccessKeyId" else "SignatureDoesNotMatch")
+        refused(form(t, alter=lambda fields: {**fields, "AWSAccessKeyId": "AKIDOESNOTEXIST0000"}), 403, "InvalidAccessKeyId")
         refused(form(t, ExpiresIn=WEEK + 60), 403, "AccessDenied")
         refused(form(t, alter=lambda fields: {**fields, "x-amz-meta-a": "1"}), 403, "AccessDenied")
     equal(form(t, ExpiresIn=WEEK - 60).status, 204, "status")

@@ -198,6 +198,9 @@ fn framing_that_is_cut_up_is_an_incomplete_body() {
         let error = decode(example_decoder(&seed, true), body.as_bytes(), &[]).unwrap_err();
         assert_eq!(error.code(), Code::IncompleteBody, "{bad:?}");
     }
+    // One that nobody declared is no sign of that.
+    let undeclared = ChunkedDecoder::signed(seed.clone(), 66_560, Some(Vec::new()));
+    assert_eq!(decode(undeclared, body.as_bytes(), &[]).unwrap_err().code(), Code::MalformedTrailerError);
 }
 
 fn unsigned(body: &str, decoded: u64) -> Result<(Vec<u8>, Trailers), S3Error> {

@@ -66,7 +66,7 @@ impl TrailerReader {
             return Ok(());
         }
         if !self.declared.contains(&name) {
-            if self.signed && self.declared.len() == self.trailers.len() {
+            if self.signed && !self.trailers.is_empty() && self.declared.len() == self.trailers.len() {
                 return Err(malformed("its trailers are not followed by their signature"));
             }
             return Err(bad("There is a trailer that x-amz-trailer does not name."));
