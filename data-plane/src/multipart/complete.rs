@@ -422,8 +422,9 @@ impl Completing<'_> {
         if !self.told.is(checksum.as_ref().map(|(checksum, _)| checksum)) {
             return Err(refused);
         }
-        let outcome =
-            PutOutcome { etag: meta.etag, version_id: meta.version_id, headers: http::HeaderMap::new() };
+        // HEAD says `null` of what was written without versioning, of which Complete names none.
+        let version_id = meta.version_id.filter(|version| version != "null");
+        let outcome = PutOutcome { etag: meta.etag, version_id, headers: http::HeaderMap::new() };
         Ok((outcome, checksum))
     }
 }

@@ -414,3 +414,8 @@ def a_content_type_that_is_none_is_only_a_type(t):
     upload.part(1)
     upload.complete()
     equal(t.s3.head_object(Bucket=t.bucket, Key="type")["ContentType"], "nonsense", "Content-Type")
+
+
+@case
+def complete_names_no_version_where_there_are_none(t):
+    equal(two_parts(t).get("VersionId"), None, "version")
