@@ -113,17 +113,15 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
-fn outcome(bucket: &Bucket, head: &Head) -> Result<PutOutcome, BackendError> {
-    let version_id = match head.kind {
-        Kind::Object => versions::shown(bucket, head)?,
-        _ => None,
-    };
-    Ok(PutOutcome { etag: head.etag(), version_id, headers: HeaderMap::new() })
+/// A write's answer. A version id is one of its own: of the `null` version a write names none, as S3.
+fn outcome(head: &Head) -> PutOutcome {
+    let version_id = head.has_version_id.then(|| head.version_id());
+    PutOutcome { etag: head.etag(), version_id, headers: HeaderMap::new() }
 }
 
-fn copied(bucket: &Bucket, head: &Head) -> Result<CopyOutcome, BackendError> {
-    let PutOutcome { etag, version_id, headers } = outcome(bucket, head)?;
-    Ok(CopyOutcome { etag, last_modified: conditions::modified(head), version_id, headers })
+fn copied(head: &Head) -> CopyOutcome {
+    let PutOutcome { etag, version_id, headers } = outcome(head);
+    CopyOutcome { etag, last_modified: conditions::modified(head), version_id, headers }
 }
 
 /// The object, or a part of it, and of how many.
@@ -226,7 +224,7 @@ impl Backend for FsBackend {
         let place = bucket.clone();
         let commit = move |pending| {
             let head = commit_object(&place, pending, head, &wanted)?;
-            outcome(&place, &head)
+            Ok(outcome(&head))
         };
         write::receive(bucket, body, commit).await
     }
@@ -364,7 +362,7 @@ impl Backend for FsBackend {
         let place = bucket.clone();
         let commit = move |pending| {
             let head = uploads::commit_part(&place, pending, head, number)?;
-            outcome(&place, &head)
+            Ok(outcome(&head))
         };
         write::receive(bucket, body, commit).await
     }
@@ -394,7 +392,7 @@ impl Backend for FsBackend {
         let now = options::now();
         self.in_bucket(bucket, move |bucket| {
             let head = uploads::complete(&bucket, &key, &upload_id, &parts, &conditions, now)?;
-            outcome(&bucket, &head)
+            Ok(outcome(&head))
         })
         .await
     }
@@ -463,7 +461,7 @@ impl Backend for FsBackend {
             let head = options::head(Kind::Object, &key, &options, size)?;
             lock::check_early(&bucket, &head)?;
             let pending = copy::body(&bucket, opened, 0, size)?;
-            commit_object(&bucket, pending, head, &options.conditions).and_then(|head| copied(&bucket, &head))
+            commit_object(&bucket, pending, head, &options.conditions).map(|head| copied(&head))
         })
         .await
     }
@@ -486,7 +484,7 @@ impl Backend for FsBackend {
             let mut head = options::head(Kind::Part, &key, &PutOptions::default(), length)?;
             (head.upload, head.segments) = (upload_id, 1);
             let pending = copy::body(&bucket, opened, from, length)?;
-            uploads::commit_part(&bucket, pending, head, number).and_then(|head| copied(&bucket, &head))
+            uploads::commit_part(&bucket, pending, head, number).map(|head| copied(&head))
         })
         .await
     }

@@ -417,5 +417,8 @@ def a_content_type_that_is_none_is_only_a_type(t):
 
 
 @case
-def complete_names_no_version_where_there_are_none(t):
-    equal(two_parts(t).get("VersionId"), None, "version")
+def complete_names_no_version_where_versioning_is_suspended(t):
+    equal(two_parts(t).get("VersionId"), None, "version in a bucket without versions")
+    name = t.fresh_bucket()
+    t.s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Suspended"})
+    equal(multipart(t, "suspended", {1: FIRST, 2: LAST}, name).get("VersionId"), None, "version")
