@@ -121,14 +121,18 @@ def uploaded(t, bucket: str, key: str, parts: list[bytes], **options):
 
 PARTS = [data(FIVE, "one"), data(FIVE + 1, "two"), data(70_001, "three")]
 WHOLE = [data(FIVE, "one"), data(FIVE, "two")]
+# Whose ETags change: what is one piece, more than is read at once, and then lies in parts; SeaweedFS gives what is copied in one an ETag of one.
+CHANGED = {"minio": ["copy of parts", "large"], "versitygw": ["copy of parts", "large"], "seaweedfs": ["copy of parts", "parts", "whole"]}
 ABOUT = {"ContentType": "text/x-mine", "CacheControl": "no-store", "ContentDisposition": "inline", "ContentLanguage": "de", "Metadata": {"mine": "ü 1".encode().hex()}}
 
 
 def filled(work: Work) -> dict[str, bytes]:
     """Objects of every kind, and what they are."""
     t, bucket = work.t, work.bucket
-    wanted = {"empty": b"", "small": b"text", "chunks": data(200_000, "chunks"), "a b/ü+?&=": data(65_536, "named"), "marker/": b"",
+    wanted = {"empty": b"", "small": b"text", "chunks": data(200_000, "chunks"), "a b/ü+?&=": data(65_536, "named"),
               "sum": data(70_000, "sum"), "parts": b"".join(PARTS), "whole": b"".join(WHOLE)}
+    # SeaweedFS keeps no metadata of a directory marker, and so no envelope.
+    wanted |= {} if t.target.backend and t.target.backend.name == "seaweedfs" else {"marker/": b""}
     for key, body in wanted.items():
         if key == "sum":
             t.s3.put_object(Bucket=bucket, Key=key, Body=body, ChecksumAlgorithm="SHA256", **ABOUT)
@@ -173,13 +177,11 @@ def after_a_retired_key_every_envelope_is_under_another_and_all_else_as_it_was(t
     equal((shown["state"], shown["left"], shown["left_under"], shown["rewrapped"], shown["by"]), ("done", 0, {old: 0}, len(wanted), "a test"), "what it says")
     equal(work.under(old), [], "what is under the old key")
     equal({key: work.envelope(key)[1] for key in wanted}, objects, "object ids")
-    if t.target.backend and t.target.backend.name in ("minio", "versitygw"):
-        # In one piece there, and more than is read at once.
-        equal(shown["etags_changed"], 2, "ETags that changed")
-        for key in ("large", "copy of parts"):
-            before[key]["ETag"] = seen(t, work.bucket, key)["ETag"]
-    else:
-        equal(shown["etags_changed"], 0, "ETags that changed")
+    etags = {key: seen(t, work.bucket, key)["ETag"] for key in wanted}
+    changed = sorted(key for key in wanted if etags[key] != before[key]["ETag"])
+    equal((changed, shown["etags_changed"]), (CHANGED.get(t.target.backend and t.target.backend.name, []), len(changed)), "ETags that changed, and what it says")
+    for key in changed:
+        before[key]["ETag"] = etags[key]
     equal({key: seen(t, work.bucket, key) for key in wanted}, before, "what clients see")
     true(all(work.storage.read(key).body == bodies[key] for key in wanted), "the ciphertext has changed")
     equal(work.keys()[old]["left"], 0, "what is left")
@@ -372,6 +374,30 @@ def versions(t):
         work.admin("key", "retire", work.bucket, old, status=1)
     for version, body in zip([version for version, _ in listed(t, work.bucket, "object")], (b"2", b"1", b"0")):
         equal(t.s3.get_object(Bucket=work.bucket, Key="object", VersionId=version)["Body"].read(), body, version)
+
+
+@case(seconds=300, gateway_only=True)
+def where_versioning_is_suspended_what_is_written_stays(t):
+    """HEAD says `null` of the version before and after, writes name none: nothing must take them for two."""
+    work = Work(t)
+    t.s3.put_bucket_versioning(Bucket=work.bucket, VersioningConfiguration={"Status": "Enabled"})
+    t.s3.put_object(Bucket=work.bucket, Key="had-one", Body=b"older")
+    t.s3.put_bucket_versioning(Bucket=work.bucket, VersioningConfiguration={"Status": "Suspended"})
+    wanted = {"had-one": b"newer", "single": data(70_000, "single"), "parts": b"".join(PARTS)}
+    for key in ("had-one", "single"):
+        t.s3.put_object(Bucket=work.bucket, Key=key, Body=wanted[key])
+    uploaded(t, work.bucket, "parts", PARTS)
+
+    def read():
+        return {key: t.s3.get_object(Bucket=work.bucket, Key=key)["Body"].read() for key in wanted}
+    old = work.rotated()
+    work.start("--key", old)
+    work.until_done()
+    true(read() == wanted, "wrapping anew lost a body")
+    work.admin("key", "compromised", work.bucket, work.active())
+    work.start()
+    work.until_done()
+    true(read() == wanted, "encrypting anew lost a body")
 
 
 @case(seconds=120, gateway_only=True)

@@ -104,8 +104,8 @@ pub(super) fn in_query(
 }
 
 /// Checks a form: the signature is over the policy as it is sent, which says until when it holds. That this is not more than
-/// [`MAX_AHEAD`] is for whoever reads the policy. No request can stand in for a form, nor a form for a request: JSON in base64
-/// begins with no method, and has no line of its own for one.
+/// [`MAX_AHEAD`] is for whoever reads the policy. No request can stand in for a form: what begins with a method is no JSON
+/// in base64. Nor a form for a request, which would need a method of its first letters.
 pub(super) fn of_form(
     id: &str,
     signature: &str,

@@ -174,7 +174,9 @@ async fn refuse_if_used(bucket: &Bucket, backend: &Rc<dyn Backend>) -> Result<()
         let options = ListOptions { prefix: String::new(), delimiter: None, from, max_keys: 1_000 };
         let page = backend.list_v2(&bucket.backend_bucket, options).await?;
         if page.entries.iter().any(|entry| !hidden::is_hidden(entry.key.as_bytes())) {
-            return Err(used(bucket, has_versions(backend.as_ref(), &bucket.backend_bucket).await?));
+            // It is used whatever becomes of this question, which is about the words.
+            let versioned = has_versions(backend.as_ref(), &bucket.backend_bucket).await;
+            return Err(used(bucket, versioned.unwrap_or(false)));
         }
         match page.next {
             Some(next) => from = ListFrom::Token(next),

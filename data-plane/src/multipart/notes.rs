@@ -1,6 +1,6 @@
 //! Notes and stashes of an upload, as one listing gives them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 use std::time::SystemTime;
 
@@ -112,17 +112,21 @@ pub async fn all_listed(
     key: &str,
     upload_id: &str,
 ) -> Result<PartPage, BackendError> {
-    let (mut parts, mut storage_class) = (BTreeMap::new(), None);
-    let mut after = 0;
+    let (mut parts, mut storage_class) = (Vec::new(), None);
+    let (mut seen, mut after) = (HashSet::new(), 0);
     loop {
         let page = backend.list_parts(bucket, key, upload_id, after, 1_000).await?;
-        // A part may be on two pages (see the S3 backend): what came later counts.
-        parts.extend(page.parts.into_iter().map(|part| (part.number, part)));
+        // A part may be on two pages (see the S3 backend). Some servers list all attempts at a part: these stay.
+        let new = |part: &PartEntry| seen.insert((part.number, part.etag.clone(), part.last_modified));
+        parts.extend(page.parts.into_iter().filter(new));
         storage_class = storage_class.or(page.storage_class);
         match page.next {
             Some(next) if next > after => after = next,
             Some(_) => return Err(BackendError::Protocol("ListParts does not advance".to_owned())),
-            None => return Ok(PartPage { parts: parts.into_values().collect(), storage_class, next: None }),
+            None => {
+                parts.sort_by_key(|part| part.number);
+                return Ok(PartPage { parts, storage_class, next: None });
+            }
         }
     }
 }

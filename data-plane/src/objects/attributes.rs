@@ -49,7 +49,9 @@ pub async fn attributes(admitted: &Admitted) -> Result<Reply, S3Error> {
     if encrypted {
         let sealed = sealed::open(admitted, &bucket, backend.as_ref(), key, &meta).await?;
         list.size = asked.size.then_some(sealed.plaintext_len);
-        list.checksum = known_checksum(&sealed.metadata).filter(|_| asked.checksum);
+        let of_marker =
+            || sealed.marker_checksum().map(|checksum| WholeChecksum { checksum, composite: false });
+        list.checksum = known_checksum(&sealed.metadata).or_else(of_marker).filter(|_| asked.checksum);
         let in_trailer = (asked.checksum && sealed.checksum_may_be_in_trailer())
             || (asked.parts && sealed.kind == Kind::Multipart);
         if in_trailer && sealed.keys.is_some() && sealed.stored_len > 0 {

@@ -1,7 +1,6 @@
 //! The headers that describe an object: what the client stored is told back, whatever the backend says.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use sealgate_envelope::metadata::Metadata;
 use sealgate_envelope::{FullChecksum, Suite, Trailer};
 
 use super::sealed::Sealed;
@@ -122,14 +121,18 @@ pub fn wants_checksum(admitted: &Admitted) -> bool {
     asked.is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"))
 }
 
-/// The checksum that was known before the body, from sealed metadata. Whether there was one.
-pub fn set_known_checksum(metadata: &Metadata, headers: &mut HeaderMap) -> bool {
+/// The checksum that was known before the body, from sealed metadata, or a marker's. Whether there was one.
+pub fn set_known_checksum(sealed: &Sealed, headers: &mut HeaderMap) -> bool {
     let mut found = false;
-    for (name, value) in metadata.iter().filter(|(name, _)| name.starts_with("x-amz-checksum-")) {
+    for (name, value) in sealed.metadata.iter().filter(|(name, _)| name.starts_with("x-amz-checksum-")) {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(value)) {
             headers.insert(name, value);
             found = true;
         }
+    }
+    if let Some(checksum) = sealed.marker_checksum().filter(|_| !found) {
+        reply::set(headers, checksum.algorithm().header(), &checksum.to_base64());
+        found = true;
     }
     if found {
         reply::set(headers, "x-amz-checksum-type", "FULL_OBJECT");

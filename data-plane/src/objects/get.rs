@@ -371,7 +371,7 @@ impl Read<'_> {
         // A checksum of the whole object beside a range of it breaks clients.
         if !matches!(wanted, Wanted::Range(_))
             && described::wants_checksum(self.admitted)
-            && !described::set_known_checksum(&sealed.metadata, headers)
+            && !described::set_known_checksum(sealed, headers)
             && let Some(table) = table
         {
             let part = if let Wanted::Part(number) = wanted { Some(number) } else { None };

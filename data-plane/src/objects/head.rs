@@ -52,7 +52,7 @@ pub async fn head(admitted: &Admitted) -> Result<Reply, S3Error> {
     let range = ByteRange::from_headers(&admitted.headers).filter(|_| number.is_none());
     // A full-object checksum beside a range of the object breaks clients; a part has its own.
     let asked = described::wants_checksum(admitted) && range.is_none();
-    let known = asked && described::set_known_checksum(&sealed.metadata, &mut headers);
+    let known = asked && described::set_known_checksum(&sealed, &mut headers);
     let from_trailer = (asked && sealed.checksum_may_be_in_trailer())
         || (number.is_some() && sealed.kind == Kind::Multipart);
     let table = if from_trailer && sealed.keys.is_some() && sealed.stored_len > 0 {

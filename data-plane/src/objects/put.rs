@@ -160,20 +160,22 @@ pub async fn active_key(admitted: &Admitted, bucket: &Arc<Bucket>) -> Result<Arc
 /// What becomes of the checksum of a body in an encrypted prefix. Where none comes with it or was asked for, a CRC64NVME of a
 /// small one is kept, as S3 keeps it: readers that ask for checksums are given its trailer with its body. A large one has
 /// none, since every such reader would cost the storage another request; that it has none is sealed, so that nobody looks
-/// for it. A directory marker has no trailer: its checksum, which is known before, stands in the metadata.
+/// for it. A directory marker has no trailer: a checksum that comes in one, which is known before, stands in the metadata.
 pub fn with_checksum(plan: BodyPlan, key: &str, metadata: &mut Metadata) -> BodyPlan {
-    let plan = match plan.algorithm() {
-        Some(_) => plan,
+    match plan.algorithm() {
+        Some(algorithm) => {
+            if is_marker(key, plan.length()) {
+                let checksum = Checksum::of(algorithm, b"").to_base64();
+                metadata.insert(algorithm.header().to_owned(), checksum.into());
+            }
+            plan
+        }
         None if plan.length() <= SMALL => plan.compute(Algorithm::Crc64Nvme),
         None => {
             metadata.insert(NO_CHECKSUM.to_owned(), Vec::new());
             plan
         }
-    };
-    if let Some(algorithm) = plan.algorithm().filter(|_| is_marker(key, plan.length())) {
-        metadata.insert(algorithm.header().to_owned(), Checksum::of(algorithm, b"").to_base64().into());
     }
-    plan
 }
 
 /// Headers that pass to the backend, of which the tags are held against S3's limits.

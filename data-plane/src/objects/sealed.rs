@@ -12,6 +12,7 @@ use sealgate_envelope::{Envelope, Kind, ObjectKeys, Scope, Trailer, metadata};
 use super::put::NO_CHECKSUM;
 use crate::access_log;
 use crate::backend::{Backend, Conditions, GetOptions, GetOutcome, ObjectMeta, StoredRange};
+use crate::body::{Algorithm, Checksum};
 use crate::gate::Admitted;
 use crate::pipeline;
 use crate::pipeline::tables::Table;
@@ -122,6 +123,11 @@ fn plaintext_len(envelope: &Envelope, key: &str, stored: u64) -> Option<u64> {
 }
 
 impl Sealed {
+    /// The checksum that a directory marker has without being told one: that of nothing, as S3 has it. Only markers lie in no byte.
+    pub fn marker_checksum(&self) -> Option<Checksum> {
+        (self.keys.is_some() && self.stored_len == 0).then(|| Checksum::of(Algorithm::Crc64Nvme, b""))
+    }
+
     /// Whether a checksum of the whole object can only be in the trailer, if there is any.
     pub fn checksum_may_be_in_trailer(&self) -> bool {
         !self.metadata.keys().any(|name| name == NO_CHECKSUM || name.starts_with("x-amz-checksum-"))

@@ -119,16 +119,14 @@ pub async fn options(
     Ok(Ok(PutOptions { metadata: user, headers, conditions }))
 }
 
-/// What becomes of the version that was replaced: it goes, where it is one that stays by itself.
+/// What becomes of the version that was replaced: it goes, where it is one that stays by itself. A write that names no version
+/// made the `null` one, which has taken the place of the `null` one before: to delete that would delete what was written.
 ///
 /// # Errors
 /// None so far: a version that stays is counted.
 pub async fn replaced(looked: &Looked<'_>, written: &PutOutcome, done: Done) -> Result<Done, Trouble> {
-    let Some(old) =
-        looked.meta.version_id.as_deref().filter(|old| Some(*old) != written.version_id.as_deref())
-    else {
-        return Ok(done);
-    };
+    let new = written.version_id.as_deref().unwrap_or("null");
+    let Some(old) = looked.meta.version_id.as_deref().filter(|old| *old != new) else { return Ok(done) };
     let (bucket, key) = (&looked.job.bucket.backend_bucket, looked.key);
     match looked.job.backend.delete(bucket, key, Some(old), Conditions::default()).await {
         Ok(_) => Ok(done),
