@@ -180,7 +180,9 @@ class Drive:
         known = any(outcome.scenario in BODIES and outcome.result == "pass" for outcome in outcomes)
         if self.client.jobs or not known:
             known |= haystack.read_back(self.stage.s3, self.prefix, os.path.join(plain, "read back")) >= haystack.ENOUGH
-        leak = self.hay.leak(plain, haystack.names_in(self.stage.balancer.seen[self.before:]))
+        # Of what goes past the balancer only the keys that are left are known.
+        names = haystack.names_in(self.stage.balancer.seen[self.before:]) | set(haystack.left(self.stage.s3, self.prefix))
+        leak = self.hay.leak(plain, names)
         if not leak and not known:
             if only or all(outcome.scenario in manifest.READS for outcome in outcomes):
                 return []
