@@ -11,7 +11,7 @@ use crate::node::Node;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::request::S3Request;
 use crate::s3::route::Operation;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Bucket, Snapshot};
 
 /// See the module.
 pub struct Writes {
@@ -102,7 +102,8 @@ impl Drop for Write {
 /// themselves: a migration is about to give the name to another bucket, and takes writes again after it.
 ///
 /// # Errors
-/// SlowDown while the bucket is frozen, or when it has given its name away since the request came, or lies elsewhere now.
+/// SlowDown while the bucket is frozen, or when it has given its name away since the request came, or lies elsewhere now;
+/// NoSuchBucket when it was deleted since.
 pub fn let_in(
     node: &Node,
     snapshot: &Snapshot,
@@ -113,19 +114,68 @@ pub fn let_in(
     let Some(bucket) = bucket.filter(|_| operation.writes()) else { return Ok(None) };
     let entered = node.writes.enter(bucket.id);
     // The node's config may have changed since the request took its own.
-    let newest = node.snapshot();
-    let current = newest.as_ref().and_then(|newest| newest.bucket(&bucket.name)).map(|bucket| bucket.place());
-    entered.filter(|_| current == Some(bucket.place())).map(Some).ok_or_else(|| {
-        S3Error::with(Code::SlowDown, "The bucket takes no writes for a moment. Please try again.")
-            .retry_after(2)
-    })
+    is_current(bucket, node.snapshot().as_deref())?;
+    entered.map(Some).ok_or_else(try_again)
+}
+
+/// Whether the name that the request's config has for a bucket still means it.
+fn is_current(bucket: &Bucket, newest: Option<&Snapshot>) -> Result<(), S3Error> {
+    let Some(newest) = newest else { return Err(try_again()) };
+    match newest.bucket(&bucket.name) {
+        Some(named) if named.place() == bucket.place() => Ok(()),
+        Some(_) => Err(try_again()),
+        // Not for another attempt: it will not come back.
+        None => Err(S3Error::no_such_bucket(&*bucket.name)),
+    }
+}
+
+fn try_again() -> S3Error {
+    S3Error::with(Code::SlowDown, "The bucket takes no writes for a moment. Please try again.").retry_after(2)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
-    use super::{BucketId, HashSet, Writes};
+    use super::{BucketId, Code, HashSet, Snapshot, Writes, is_current};
+    use sealgate_proto::v1;
+
+    /// A config with a bucket of each name, id and backend.
+    fn snapshot(buckets: &[(&str, u8, &str)]) -> Snapshot {
+        let bucket = |&(name, id, backend): &(&str, u8, &str)| v1::Bucket {
+            bucket_id: vec![id; 16],
+            tenant_id: vec![1; 16],
+            name: name.to_owned(),
+            backend: backend.to_owned(),
+            backend_bucket: "stored".to_owned(),
+            region: "r".to_owned(),
+            state: v1::BucketState::Active.into(),
+            suite: 1,
+            ..v1::Bucket::default()
+        };
+        let wire = v1::Snapshot {
+            gateway_id: vec![1; 16],
+            regions: vec!["r".to_owned()],
+            buckets: buckets.iter().map(bucket).collect(),
+            ..v1::Snapshot::default()
+        };
+        let backends = HashSet::from(["here".to_owned(), "there".to_owned()]);
+        Snapshot::check(wire, [0; 32], &backends).ok().unwrap()
+    }
+
+    #[test]
+    fn a_name_that_changed_hands_is_worth_another_attempt_and_one_that_is_gone_is_not() {
+        let known = snapshot(&[("name", 1, "here")]);
+        let bucket = known.bucket("name").unwrap();
+        let refused = |newest: &[(&str, u8, &str)]| {
+            is_current(bucket, Some(&snapshot(newest))).err().map(|error| error.code())
+        };
+        assert_eq!(refused(&[("name", 1, "here"), ("other", 2, "here")]), None);
+        assert_eq!(refused(&[("name", 2, "here"), ("old", 1, "here")]), Some(Code::SlowDown));
+        assert_eq!(refused(&[("name", 1, "there")]), Some(Code::SlowDown));
+        assert_eq!(refused(&[("other", 2, "here")]), Some(Code::NoSuchBucket));
+        assert_eq!(is_current(bucket, None).unwrap_err().code(), Code::SlowDown);
+    }
 
     #[test]
     fn a_write_is_counted_before_a_freeze_or_refused_after_it() {

@@ -3,20 +3,22 @@
 A leak is a window of 32 bytes, with at least 12 distinct values, that occurs in a plaintext and in the haystack. Each such
 window contains a whole 16-byte block at a multiple of 16 in the plaintexts' concatenation: these blocks are indexed by a
 hash, every offset of the haystack is looked up, and each hit is compared byte by byte. So nothing is missed, and a
-collision is no hit. Memory: about 16 bytes a 16-byte block, plus the bit map.
+collision is no hit. Memory: about 16 bytes a 16-byte block, plus the map: 64 to 128 bytes a block, 1 GiB at most. Scans may run in
+threads: numpy works without the interpreter's lock.
 """
 
 import base64
 import dataclasses
 import os
 import secrets
+import threading
 
 import numpy
 
 WINDOW = 32
 BLOCK = 16
 DISTINCT = 12
-_PIECE = 4 * 1024 * 1024
+_PIECE = 1024 * 1024
 _ODD_1, _ODD_2 = numpy.uint64(0x9E3779B97F4A7C15), numpy.uint64(0xC2B2AE3D27D4EB4F)
 
 
@@ -32,9 +34,19 @@ class Leak:
         return f"32 bytes of {self.plaintext} lie at {self.offset} in {self.haystack}"
 
 
-def _hash(first: numpy.ndarray, second: numpy.ndarray) -> numpy.ndarray:
-    mixed = (first * _ODD_1) ^ (second * _ODD_2)
-    return mixed ^ (mixed >> numpy.uint64(29))
+def _hash(words: numpy.ndarray) -> numpy.ndarray:
+    """Of each 16 bytes, as pairs of words. The high bits depend on all of them."""
+    mixed = words[::2] * _ODD_1
+    mixed ^= words[1::2] * _ODD_2
+    return mixed
+
+
+def _changes(text: numpy.ndarray) -> numpy.ndarray:
+    """How often a byte differs from the one before it, up to each place: where that is rare, as in runs of zeros, no window can
+    have enough distinct values."""
+    changes = numpy.zeros(len(text), numpy.int32)
+    numpy.cumsum(text[1:] != text[:-1], out=changes[1:], dtype=numpy.int32)
+    return changes
 
 
 class Scanner:
@@ -50,6 +62,7 @@ class Scanner:
         self._starts: list[int] = []
         self._length = 0
         self._ready = False
+        self._indexing = threading.Lock()
 
     def add(self, name: str, body: bytes | str):
         """A plaintext: bytes, or the path of a file."""
@@ -65,24 +78,23 @@ class Scanner:
     def _index(self):
         self._text = numpy.concatenate(self._pieces) if self._pieces else numpy.zeros(0, numpy.uint8)
         self._pieces = []
-        words = self._text[:len(self._text) // BLOCK * BLOCK].view(numpy.uint64).reshape(-1, 2)
-        hashes = _hash(words[:, 0], words[:, 1])
+        hashes = _hash(self._text[:len(self._text) // BLOCK * BLOCK].view(numpy.uint64))
         self._order = numpy.argsort(hashes, kind="stable")
         self._hashes = hashes[self._order]
-        # A bit a hash value of this many bits: almost every lookup ends here.
-        self._bits = max(16, min(34, int(len(hashes)).bit_length() + 6))
-        self._map = numpy.zeros(1 << (self._bits - 3), numpy.uint8)
-        slots = self._slot(hashes)
-        numpy.bitwise_or.at(self._map, slots >> numpy.uint64(3), numpy.uint8(1) << (slots & numpy.uint64(7)).astype(numpy.uint8))
-        self._ready = True
+        # A flag for each value of this many high bits: almost every lookup ends here.
+        self._bits = max(16, min(30, int(len(hashes)).bit_length() + 6))
+        self._map = numpy.zeros(1 << self._bits, bool)
+        self._map[self._slot(hashes)] = True
 
     def _slot(self, hashes):
-        return hashes >> numpy.uint64(64 - self._bits)
+        return (hashes >> numpy.uint64(64 - self._bits)).view(numpy.int64)
 
     def scan(self, name: str, pieces) -> Leak | None:
         """The first leak in a stream of byte strings."""
-        if not self._ready:
-            self._index()
+        with self._indexing:
+            if not self._ready:
+                self._index()
+                self._ready = True
         before, offset = b"", 0
         for piece in pieces:
             held = before + piece
@@ -95,22 +107,20 @@ class Scanner:
 
     def _scan_piece(self, name, held, base) -> Leak | None:
         text = numpy.frombuffer(held, dtype=numpy.uint8)
-        # How often a byte differs from the one before it, up to each place: where that is rare, as in runs of zeros, no
-        # window can have enough distinct values.
-        changes = numpy.zeros(len(text), numpy.int32)
-        numpy.cumsum(text[1:] != text[:-1], out=changes[1:], dtype=numpy.int32)
+        changes = None
         for shift in range(BLOCK):
             count = (len(text) - shift) // BLOCK
             if count <= 0:
                 break
-            words = text[shift:shift + count * BLOCK].view(numpy.uint64).reshape(-1, 2)
-            hashes = _hash(words[:, 0], words[:, 1])
-            slots = self._slot(hashes)
-            hit = (self._map[slots >> numpy.uint64(3)] >> (slots & numpy.uint64(7)).astype(numpy.uint8)) & 1
-            candidates = numpy.flatnonzero(hit)
+            hashes = _hash(text[shift:shift + count * BLOCK].view(numpy.uint64))
+            candidates = numpy.flatnonzero(numpy.take(self._map, self._slot(hashes), mode="clip"))
             # The map has false positives: ask the index itself, still for all at once.
             places = numpy.minimum(numpy.searchsorted(self._hashes, hashes[candidates]), len(self._hashes) - 1)
             candidates = candidates[self._hashes[places] == hashes[candidates]]
+            if not len(candidates):
+                continue
+            if changes is None:
+                changes = _changes(text)
             at = shift + candidates * BLOCK
             around = changes[numpy.minimum(at + WINDOW, len(text)) - 1] - changes[numpy.maximum(at - BLOCK, 0)]
             for candidate in candidates[around >= DISTINCT - 1]:

@@ -1,5 +1,6 @@
 """The storage holds ciphertext only, and what was stored is there again after a restart."""
 
+import concurrent.futures
 import hashlib
 import os
 import secrets
@@ -45,8 +46,12 @@ def haystacks(t):
         for bucket in client.list_buckets()["Buckets"]:
             for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket["Name"]):
                 for entry in page.get("Contents", []):
-                    body = client.get_object(Bucket=bucket["Name"], Key=entry["Key"])["Body"]
-                    yield f"s3://{bucket['Name']}/{entry['Key']}", body.iter_chunks(4 * 1024 * 1024)
+                    yield f"s3://{bucket['Name']}/{entry['Key']}", object_pieces(client, bucket["Name"], entry["Key"])
+
+
+def object_pieces(client, bucket: str, key: str):
+    """An object's bytes, asked for when the first are."""
+    yield from client.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(1024 * 1024)
 
 
 def scanner(t) -> scan.Scanner:
@@ -82,7 +87,8 @@ def no_plaintext_in_the_storage(t):
         path = os.path.join(t.target.raw_roots()[0], "planted")
         with open(path, "wb") as file:
             file.write(planted)
-    leaks = [leak for leak in (index.scan(*haystack) for haystack in haystacks(t)) if leak]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        leaks = [leak for leak in pool.map(lambda haystack: index.scan(*haystack), haystacks(t)) if leak]
     true(any("planted" in leak.haystack for leak in leaks) and leaks, "the scanner did not find the planted plaintext")
     if t.target.backend:
         client.delete_object(Bucket="planted", Key="planted")

@@ -182,6 +182,9 @@ async fn uploads_in_progress_go_with_their_bucket() {
     steering.backend.assert_done();
     let gone = steering.storage.head_bucket("bucket").await;
     assert!(gone.as_ref().is_err_and(|error| error.is("NoSuchBucket")), "{gone:?}");
+    // The answer tells that the node that deleted it has forgotten it, not that every other has.
+    let (epoch, version) = steering.node.node().applied();
+    soon("the deletion on the other node", steering.other.node().wait_applied(epoch, version)).await;
     let part = steering.plain.send("PUT", &format!("/bucket/left?uploadId={id}&partNumber=2"), "part").await;
     assert_eq!(part.tag("Code"), "NoSuchBucket");
     steering.stop().await;
