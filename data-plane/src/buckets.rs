@@ -287,20 +287,19 @@ pub async fn make(
         work::ensure(backend, work_bucket).await?;
     }
     match backend.create_bucket(&bucket.backend_bucket).await {
+        // Not always a new one: AWS answers so in us-east-1, and others everywhere, for one's own that is there already.
         Ok(()) => {}
         // Somebody else's may look empty, and let the gateway write: whoever has it would read and replace all of it.
-        Err(error) if error.may_be_own(backend) => {
-            // One that was left half made by an earlier attempt is empty, or has the same id in it.
-            if let Some(there) = marker(backend, &bucket.backend_bucket).await? {
-                return if there == id { Ok(()) } else { Err(taken()) };
-            }
-            let options =
-                ListOptions { prefix: String::new(), delimiter: None, from: ListFrom::Start, max_keys: 1 };
-            if !backend.list_v2(&bucket.backend_bucket, options).await?.entries.is_empty() {
-                return Err(taken());
-            }
-        }
+        Err(error) if error.may_be_own(backend) => {}
         Err(error) => return Err(error),
+    }
+    // One that was left half made by an earlier attempt is empty, or has the same id in it.
+    if let Some(there) = marker(backend, &bucket.backend_bucket).await? {
+        return if there == id { Ok(()) } else { Err(taken()) };
+    }
+    let options = ListOptions { prefix: String::new(), delimiter: None, from: ListFrom::Start, max_keys: 1 };
+    if !backend.list_v2(&bucket.backend_bucket, options).await?.entries.is_empty() {
+        return Err(taken());
     }
     put_marker(backend, &bucket.backend_bucket, id).await
 }

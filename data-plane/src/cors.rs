@@ -36,7 +36,7 @@ const FAILED: Duration = Duration::from_secs(5);
 /// What storages call it, under whatever status, when there is no configuration or they keep none.
 const NONE: &[&str] = &["MethodNotAllowed", "NoSuchCORSConfiguration", "NotImplemented"];
 /// Configurations that are kept at most.
-const MAX_KEPT: usize = 1_000;
+const MAX_KEPT: usize = 10_000;
 
 /// What a bucket's storage said; none where it has no configuration.
 type Found = Result<Option<Arc<Cors>>, S3Error>;
@@ -88,9 +88,10 @@ impl Known {
         }
         if state.kept.len() >= MAX_KEPT && !state.kept.contains_key(&bucket) {
             state.kept.retain(|_, kept| State::is_fresh(kept));
-            if state.kept.len() >= MAX_KEPT {
-                // Without room it is asked for again next time.
-                return;
+            if state.kept.len() >= MAX_KEPT
+                && let Some(oldest) = state.kept.iter().min_by_key(|(_, (at, _))| *at).map(|(id, _)| *id)
+            {
+                state.kept.remove(&oldest);
             }
         }
         state.kept.insert(bucket, (Instant::now(), found));

@@ -115,14 +115,27 @@ impl Place<'_> {
                 None => return Ok(()),
             },
         };
-        let found = listed(backend, work_bucket, prefix).await?;
-        let bytes = found.iter().map(|entry| entry.size).sum();
-        tally.add(&bucket.label, kind, found.len() as u64, bytes);
+        let (mut count, mut bytes, mut from) = (0, 0, ListFrom::Start);
+        // Not kept: a part may have been sent again any number of times.
+        loop {
+            let options = ListOptions { prefix: prefix.to_owned(), delimiter: None, from, max_keys: 1_000 };
+            let page = backend.list_v2(work_bucket, options).await?;
+            count += page.entries.len() as u64;
+            bytes += page.entries.iter().map(|entry| entry.size).sum::<u64>();
+            match page.next {
+                Some(next) => from = ListFrom::Token(next),
+                None => break,
+            }
+        }
+        tally.add(&bucket.label, kind, count, bytes);
         Ok(())
     }
 }
 
-/// All objects under a hidden prefix. Those of an upload are a few for each of its 10,000 parts at most.
+/// Names that are kept of a listing at most: of key records a bucket has one a day, and those of the buckets that it was copied from.
+const MOST_LISTED: usize = 1_000_000;
+
+/// All objects under a hidden prefix.
 async fn listed(
     backend: &Rc<dyn Backend>,
     bucket: &str,
@@ -134,6 +147,9 @@ async fn listed(
         let options = ListOptions { prefix: prefix.to_owned(), delimiter: None, from, max_keys: 1_000 };
         let page = backend.list_v2(bucket, options).await?;
         found.extend(page.entries);
+        if found.len() > MOST_LISTED {
+            return Err(BackendError::Protocol("a listing has no end".to_owned()));
+        }
         match page.next {
             Some(next) => from = ListFrom::Token(next),
             None => return Ok(found),

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use sealgate_data_plane::backend::s3::{S3Backend, S3Config, ServerKind, StaticCredentials};
 use sealgate_data_plane::backend::{
-    Backend as _, BackendError, ByteStream, GetOptions, PutOptions, StoredRange, StreamError, Upload,
+    Backend as _, BackendError, ByteStream, Conditions, GetOptions, PutOptions, StoredRange, StreamError,
+    Upload,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -187,6 +188,27 @@ fn a_small_body_is_sent_once_more_when_the_pooled_connection_is_stale() {
             [0, 0, 1],
             "the second went out on the old connection, then on a new one"
         );
+    });
+}
+
+/// The server may have carried it out, and would say that the condition is not met: to a client, that somebody else was faster.
+#[test]
+fn a_write_with_a_condition_is_sent_once() {
+    run(|| async {
+        for (if_match, if_none_match) in [(None, Some("*")), (Some("\"e\""), None)] {
+            let requests = Rc::default();
+            let backend = backend(closing_server(Rc::clone(&requests)).await, |_| {});
+            put(&backend, watched(100).0).await.unwrap();
+            let conditions = Conditions {
+                if_match: if_match.map(str::to_owned),
+                if_none_match: if_none_match.map(str::to_owned),
+                ..Conditions::default()
+            };
+            let options = PutOptions { conditions, ..PutOptions::default() };
+            let outcome = backend.put("bucket", "key", options, watched(100).0).await;
+            assert!(matches!(outcome, Err(BackendError::Unavailable(_))), "{outcome:?}");
+            assert_eq!(*requests.borrow(), [0, 0]);
+        }
     });
 }
 

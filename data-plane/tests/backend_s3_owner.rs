@@ -218,6 +218,27 @@ fn without_an_owner_the_word_of_a_server_that_knows_owners_decides() {
     });
 }
 
+/// As AWS does in us-east-1.
+#[test]
+fn a_bucket_of_ones_own_that_is_not_empty_is_not_taken_over_where_it_is_made_again_with_success() {
+    run(|| async {
+        let (backend, seen) = scripted(ServerKind::Aws, None, |head| {
+            if head.starts_with("get") && head.contains("list-type") {
+                let entry = "<Contents><Key>old</Key><LastModified>2026-11-30T00:00:00.000Z</LastModified>\
+                             <ETag>\"e\"</ETag><Size>1</Size></Contents>";
+                let list =
+                    format!("<ListBucketResult><IsTruncated>false</IsTruncated>{entry}</ListBucketResult>");
+                return answer("200 OK", &list);
+            }
+            if head.starts_with("get") { refusal("404 Not Found", "NoSuchKey") } else { answer("200 OK", "") }
+        })
+        .await;
+        let refused = make(&backend, &wanted(), None).await.unwrap_err();
+        assert!(refused.is("BucketAlreadyExists"), "{refused}");
+        assert_eq!(asked(&seen), ["put", "get", "get"], "nothing is written there");
+    });
+}
+
 #[test]
 fn a_work_bucket_of_a_stranger_is_not_used() {
     run(|| async {

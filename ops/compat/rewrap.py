@@ -380,10 +380,13 @@ def versions(t):
 def where_versioning_is_suspended_what_is_written_stays(t):
     """HEAD says `null` of the version before and after, writes name none: nothing must take them for two."""
     work = Work(t)
+    # The current version has an id, and the one before it is the `null` one: a write would take its place.
+    t.s3.put_object(Bucket=work.bucket, Key="was-null", Body=b"before")
     t.s3.put_bucket_versioning(Bucket=work.bucket, VersioningConfiguration={"Status": "Enabled"})
     t.s3.put_object(Bucket=work.bucket, Key="had-one", Body=b"older")
+    later = t.s3.put_object(Bucket=work.bucket, Key="was-null", Body=b"later")["VersionId"]
     t.s3.put_bucket_versioning(Bucket=work.bucket, VersioningConfiguration={"Status": "Suspended"})
-    wanted = {"had-one": b"newer", "single": data(70_000, "single"), "parts": b"".join(PARTS)}
+    wanted = {"had-one": b"newer", "single": data(70_000, "single"), "parts": b"".join(PARTS), "was-null": b"later"}
     for key in ("had-one", "single"):
         t.s3.put_object(Bucket=work.bucket, Key=key, Body=wanted[key])
     uploaded(t, work.bucket, "parts", PARTS)
@@ -394,10 +397,24 @@ def where_versioning_is_suspended_what_is_written_stays(t):
     work.start("--key", old)
     work.until_done()
     true(read() == wanted, "wrapping anew lost a body")
-    work.admin("key", "compromised", work.bucket, work.active())
+    both(t, work, later)
+    known = (old, work.active())
+    for key in known:
+        work.admin("key", "compromised", work.bucket, key)
     work.start()
-    work.until_done()
+    shown = work.until_done()
+    why = "versioning is suspended, and a write would replace an older version"
+    equal({each["why"]: each["examples"] for each in shown["left_why"]},
+          {why: ["was-null"], "it is an older version": ["had-one", "was-null"]}, f"what is left: {shown}")
+    for key in known:
+        work.admin("key", "reinstate", work.bucket, key, "--force")
     true(read() == wanted, "encrypting anew lost a body")
+    both(t, work, later)
+
+
+def both(t, work, later):
+    for version, body in (("null", b"before"), (later, b"later")):
+        equal(t.s3.get_object(Bucket=work.bucket, Key="was-null", VersionId=version)["Body"].read(), body, f"version {version}")
 
 
 @case(seconds=120, gateway_only=True)

@@ -9,7 +9,7 @@ import threading
 
 import proxied
 import proxy
-from cases import case, data, equal, true
+from cases import case, data, equal, raises, true
 from cuts_storage import cut_after
 from rewrap import PARTS, Work, uploaded
 
@@ -122,3 +122,66 @@ def an_upload_whose_record_does_not_arrive_is_not_taken_for_none(t):
         equal(shown["ended"], None, f"the end of work that cannot be done; {shown}")
     shown = held.work.until_done()
     equal((shown["left_under"], shown["left_why"][0]["examples"]), ({old: 1}, ["upload"]), "what is left")
+
+
+@case(seconds=120, gateway_only=True, only="server")
+def an_upload_that_is_completed_behind_the_pass_is_no_object_under_the_key(t):
+    """The objects are listed first, then the records of uploads: in between an open upload becomes an object."""
+    held = Held(t)
+    client, place = held.t.s3, {"Bucket": held.work.bucket, "Key": "upload"}
+    made = client.create_multipart_upload(**place)["UploadId"]
+    body = data(5_000, "part")
+    etag = client.upload_part(**place, UploadId=made, PartNumber=1, Body=body)["ETag"]
+    old, completed = held.work.rotated(), []
+
+    def rule(request: proxy.Request):
+        # The record, once its upload is to be looked at. Other nodes' sweeps read it too, an hour from now.
+        with held.lock:
+            if request.method != "GET" or not request.path.endswith("/r") or completed:
+                return None
+            completed.append(request)
+        return act
+
+    def act(exchange):
+        try:
+            client.complete_multipart_upload(**place, UploadId=made, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]})
+        except Exception as error:  # A thread of the proxy's: said where the case sees it.
+            held.failure = error
+        exchange.honest()
+
+    with held.proxy.lying(rule):
+        held.work.start("--key", old)
+        shown = held.work.until_done()
+    true(completed, "no record was read: it was no test of anything")
+    equal(held.failure, None, "the completion")
+    equal((shown["left"], held.work.under(old), shown["rewrapped"]), (0, [], 1), f"what is left; {shown}")
+    equal(client.get_object(**place)["Body"].read(), body, "the object")
+
+
+@case(seconds=180, gateway_only=True, only="server")
+def a_listing_that_is_none_is_no_empty_one(t):
+    """Under the status 200, as some storages, and what stands before them, answer when they are overloaded."""
+    held = Held(t)
+    held.small("one")
+    old = held.work.rotated()
+    for body in (b"<Error><Code>InternalError</Code><Message>no</Message></Error>", b"<html><body>Please wait</body></html>", b""):
+
+        def rule(request: proxy.Request, body=body):
+            listing = request.method == "GET" and ("list-type" in request.query or "versions" in request.query)
+            return (lambda exchange: answer(exchange, body)) if listing else None
+
+        with held.proxy.lying(rule):
+            with raises("SlowDown", "InternalError", "ServiceUnavailable"):
+                held.t.s3.list_objects_v2(Bucket=held.work.bucket)
+            held.work.start("--key", old)
+            shown = held.work.until("a trouble that is told", lambda shown: shown["trouble"] or shown["ended"])
+            equal(shown["ended"], None, f"the end of work that was told {body} of the bucket; {shown}")
+            held.work.admin("rewrap", "cancel", held.work.bucket)
+    held.work.start("--key", old)
+    shown = held.work.until_done()
+    equal((shown["left_under"], shown["rewrapped"], held.work.under(old)), ({old: 0}, 1, []), "what is done once the storage answers")
+
+
+def answer(exchange: proxy.Exchange, body: bytes):
+    exchange.drain(exchange.request.length)
+    exchange.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))

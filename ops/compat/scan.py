@@ -57,6 +57,7 @@ class Scanner:
 
     def __init__(self, public: tuple[bytes, ...] = ()):
         self._public = public
+        self._public_windows: dict[bytes, bool] = {}
         self._pieces: list[numpy.ndarray] = []
         self._names: list[str] = []
         self._starts: list[int] = []
@@ -145,13 +146,20 @@ class Scanner:
         before, after = text[low:at][::-1], text[at + BLOCK:high]
         left = self._agreeing(positions, -1 - numpy.arange(len(before)), before)
         right = self._agreeing(positions, BLOCK + numpy.arange(len(after)), after)
-        enough = left + right >= WINDOW - BLOCK
-        for position, start, end in zip(positions[enough], at - left[enough], at + BLOCK + right[enough]):
-            for window in range(start, end - WINDOW + 1):
-                found = text[window:window + WINDOW]
-                if len(numpy.unique(found)) >= DISTINCT and not any(found.tobytes() in known for known in self._public):
-                    return self._names[int(numpy.searchsorted(self._starts, position, "right")) - 1]
+        # Each window that holds the block, and the occurrences that agree over all of it.
+        for window in range(max(low, at - (WINDOW - BLOCK)), at + 1):
+            whole = (left >= at - window) & (right >= window + WINDOW - (at + BLOCK))
+            found = text[window:window + WINDOW]
+            if whole.any() and len(numpy.unique(found)) >= DISTINCT and not self._is_public(found.tobytes()):
+                return self._names[int(numpy.searchsorted(self._starts, positions[whole][0], "right")) - 1]
         return None
+
+    def _is_public(self, window: bytes) -> bool:
+        # What is public is searched once for a window: a server's files name the same keys again and again.
+        found = self._public_windows.get(window)
+        if found is None:
+            found = self._public_windows[window] = any(window in known for known in self._public)
+        return found
 
     def _take(self, positions, offsets):
         places = positions[:, None] + offsets[None, :]

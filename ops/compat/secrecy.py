@@ -19,7 +19,7 @@ from cases import case, data, equal, true
 # Uniform bytes give 7.9972 ± 0.0003 bits a byte in blocks of 64 KiB.
 LEAST_ENTROPY = 7.99
 # S3's and XML's own names, which servers keep in their settings and crates have in their sources.
-PUBLIC = (b'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><', b'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="CanonicalUser"',
+PUBLIC = (b' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><', b'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="CanonicalUser"',
           b'<?xml version="1.0" encoding="UTF-8"?>\n<', b"x-amz-object-lock-retain-until-date",
           b"STREAMING-UNSIGNED-PAYLOAD-TRAILER", b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
           # The digests of nothing: ETags and hashes of empty objects, which servers write down and tests of digests quote.

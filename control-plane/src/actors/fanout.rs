@@ -296,6 +296,10 @@ impl Handler<Subscribe> for Fanout {
 
     fn handle(&mut self, message: Subscribe, _: &mut Self::Context) {
         let Subscribe { id, identity, hello, out } = message;
+        // It may have been revoked between the call and the hello: without a place its stream ends.
+        if !self.registry.state().knows_certificate(&identity.node, &identity.serial, self.registry.now()) {
+            return;
+        }
         let node = identity.node.clone();
         self.end(&node);
         // What it ran before does not count until it says so again: it may have been restarted without it.

@@ -9,13 +9,11 @@ use super::{Api, Problem, buckets::bucket_id};
 use crate::{
     Error,
     registry::{
-        records::RewrapRecord,
+        records::{MAX_IKS, RewrapRecord},
         rewraps::{CONCURRENT, CONCURRENT_MAX, RATE, RATE_MAX, Steer, Wanted},
     },
 };
 
-/// Keys that one work is about.
-const MAX_KEYS: usize = 10_000;
 /// The longest name of whoever asks, in bytes.
 const MAX_BY: usize = 200;
 
@@ -67,8 +65,8 @@ async fn begin(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let (name, Begin { keys, rate, concurrent, by }) = (name.into_inner(), body.into_inner());
-    if keys.len() > MAX_KEYS {
-        return Err(Error::Invalid(format!("keys: at most {MAX_KEYS}")).into());
+    if keys.len() > MAX_IKS {
+        return Err(Error::Invalid(format!("keys: at most {MAX_IKS}")).into());
     }
     let id = |ik: &String| {
         ik.parse::<IkId>().map_err(|_| Error::Invalid("a key's id has 32 hex digits".to_owned()))
@@ -165,8 +163,8 @@ fn shown(name: &str, record: &RewrapRecord) -> Value {
     let left: u64 = record.tally.left.iter().map(|left| left.count).sum();
     // Per key, the present pass, which knows it at its end.
     let of_key = |ik: &String| {
-        let left = record.tally.left.iter().filter(|left| left.ik.to_string() == *ik);
-        (ik.clone(), json!(left.map(|left| left.count).sum::<u64>()))
+        let under = ik.parse().ok().and_then(|ik| record.tally.under(ik));
+        (ik.clone(), json!(under))
     };
     let under: Map<String, Value> = record.iks.iter().map(of_key).collect();
     let why: Vec<_> = record
@@ -196,6 +194,7 @@ fn shown(name: &str, record: &RewrapRecord) -> Value {
         "changed_meanwhile": all.changed,
         "etags_changed": all.etags,
         "left": left,
+        "left_is_more": record.tally.cut,
         "left_under": under,
         "left_why": why,
         "trouble": if record.trouble.is_empty() { Value::Null } else { json!(record.trouble) },

@@ -66,7 +66,7 @@ impl BucketsService {
         let (node, id) = (identity.node.clone(), bucket_id(&request.get_ref().bucket_id)?);
         // Before the lease: another tenant's node neither takes it nor learns of it.
         self.own(&identity, id)?;
-        if !self.leases.take(id, &node, self.registry.now()) {
+        if !self.leases.take(id, &node, self.registry.clock().steady()) {
             return Err(Error::Conflict("another node is deleting the bucket".to_owned()).into());
         }
         let done = self.step(request, step, name).await;

@@ -30,7 +30,7 @@ impl KeysService {
         let identity = Identity::of(request, &self.registry)?;
         let limiter =
             if matches!(what, Fetch::Lend | Fetch::Records) { &self.lending } else { &self.limiter };
-        if limiter.take(&identity.node, self.registry.now()) {
+        if limiter.take(&identity.node, self.registry.clock().steady()) {
             return Ok(identity);
         }
         self.metrics.fetch(what, Outcome::Limited);
@@ -47,6 +47,8 @@ impl KeysService {
         ik: &[u8],
         result: Result<T, Error>,
     ) -> Result<T, Status> {
+        // It may have been revoked while the KMS was asked.
+        let result = result.and_then(|answer| identity.check(&self.registry).map(|()| answer));
         let (bucket, ik) = (hex::encode(bucket), hex::encode(ik));
         let (node, serial) = (&identity.node, &identity.serial);
         match &result {

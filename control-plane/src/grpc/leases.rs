@@ -19,7 +19,7 @@ pub(crate) struct Leases {
 }
 
 impl Leases {
-    /// Gives a node the lease of a bucket, or more time; `false` while another has it at `now` (Unix seconds).
+    /// Gives a node the lease of a bucket, or more time; `false` while another has it at `now` (steady seconds).
     pub(crate) fn take(&self, bucket: BucketId, node: &str, now: u64) -> bool {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.retain(|_, (_, until)| *until > now);

@@ -85,7 +85,7 @@ impl RewrapsService {
         number: u64,
         recipient: &[u8],
     ) -> Result<v1::Key, Error> {
-        if !self.leases.take(bucket, &identity.node, self.registry.now()) {
+        if !self.leases.take(bucket, &identity.node, self.registry.clock().steady()) {
             return Err(Error::Conflict("another node has the work".to_owned()));
         }
         let key = self.keys.envelopes_key(identity, bucket, number, ik).await?;
@@ -122,7 +122,7 @@ impl v1::rewraps_server::Rewraps for RewrapsService {
                 unknowing.join(", ")
             ));
         }
-        if !self.leases.take(id, &identity.node, self.registry.now()) {
+        if !self.leases.take(id, &identity.node, self.registry.clock().steady()) {
             return waits("another node has the work".to_owned());
         }
         let keys = targets.into_iter().map(|target| v1::RewrapKeyInfo {
@@ -162,7 +162,7 @@ impl v1::rewraps_server::Rewraps for RewrapsService {
         }
         let mut trouble = trouble;
         trouble.truncate(trouble.floor_char_boundary(MAX_TEXT));
-        if !self.leases.take(id, &identity.node, self.registry.now()) {
+        if !self.leases.take(id, &identity.node, self.registry.clock().steady()) {
             return Err(Error::Conflict("another node has the work".to_owned()).into());
         }
         let tally = from_wire(tally.unwrap_or_default())?;
@@ -177,7 +177,7 @@ impl v1::rewraps_server::Rewraps for RewrapsService {
 
     async fn key(&self, request: Request<v1::RewrapKeyRequest>) -> Result<Response<v1::Key>, Status> {
         let identity = Identity::of(&request, &self.registry)?;
-        if !self.limiter.take(&identity.node, self.registry.now()) {
+        if !self.limiter.take(&identity.node, self.registry.clock().steady()) {
             self.metrics.fetch(Fetch::Rewrap, Outcome::Limited);
             tracing::warn!(target: "audit", node = identity.node, operation = ?Fetch::Rewrap, "over the rate limit");
             return Err(Error::Exhausted("too many requests for keys from this node".to_owned()).into());
@@ -185,6 +185,7 @@ impl v1::rewraps_server::Rewraps for RewrapsService {
         let v1::RewrapKeyRequest { bucket_id: bucket, number, ik_id: ik, recipient } = request.into_inner();
         let (bucket, ik) = (bucket_id(&bucket)?, ik_id(&ik)?);
         let answer = self.key_for(&identity, bucket, ik, number, &recipient).await;
+        let answer = answer.and_then(|key| identity.check(&self.registry).map(|()| key));
         let (node, serial, operation) = (&identity.node, &identity.serial, Fetch::Rewrap);
         match &answer {
             Ok(_) => {
@@ -231,6 +232,7 @@ fn to_wire(tally: &Tally) -> v1::RewrapTally {
         changed: tally.changed,
         etags: tally.etags,
         left: left.collect(),
+        cut: tally.cut,
     }
 }
 
@@ -247,5 +249,6 @@ fn from_wire(tally: v1::RewrapTally) -> Result<Tally, Error> {
         changed: tally.changed,
         etags: tally.etags,
         left: left.collect::<Result<_, Error>>()?,
+        cut: tally.cut,
     })
 }

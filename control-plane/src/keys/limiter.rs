@@ -21,7 +21,8 @@ impl Limiter {
         Self { rate, burst, nodes: Mutex::new(HashMap::new()) }
     }
 
-    /// Takes one token of the node's; `false` when there is none at `now` (Unix seconds).
+    /// Takes one token of the node's; `false` when there is none at `now` (steady seconds: a wall clock that was
+    /// ahead and is set right would give nothing for as long).
     pub(crate) fn take(&self, node: &str, now: u64) -> bool {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         if nodes.len() >= MAX_NODES && !nodes.contains_key(node) {

@@ -15,6 +15,8 @@ use crate::Error;
 
 /// The most encryption rules that a bucket has.
 const MAX_RULES: usize = 100;
+/// Loans that go in one step; three records go with the last of them.
+const LOANS_AT_ONCE: usize = sealgate_store::MAX_OPS - 3;
 
 /// The longest name of a key of a backend's KMS: that of an ARN, in bytes.
 const MAX_KMS_KEY: usize = 2048;
@@ -227,8 +229,15 @@ impl Registry {
     pub(super) fn remove(&self, bucket: &BucketRecord) -> Result<Version, Error> {
         let key = bucket_key(&bucket.name);
         let compare = [self.unchanged(&key)?];
+        // A bucket that was copied into for years has more loans than one step takes. Its own record goes with the last of them, so that
+        // whoever is stopped in between begins again.
+        let mut loans: Vec<Op> = self.ends_of_loans(bucket.id)?.into_iter().map(Op::Delete).collect();
+        while loans.len() > LOANS_AT_ONCE {
+            let rest = loans.split_off(LOANS_AT_ONCE);
+            self.commit(&compare, std::mem::replace(&mut loans, rest), false)?;
+        }
         let mut ops = vec![Op::Delete(key)];
-        ops.extend(self.ends_of_loans(bucket.id)?.into_iter().map(Op::Delete));
+        ops.extend(loans);
         // What a look has shown was about this place: the bucket may come back at another.
         ops.push(Op::Delete(super::records::check_key(bucket.id)));
         ops.push(Op::Delete(super::records::rewrap_key(bucket.id)));

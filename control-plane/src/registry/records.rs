@@ -11,7 +11,7 @@ use std::{fmt::Display, str::FromStr};
 
 pub(crate) use keys::{ActiveRecord, CheckRecord, IkEntry, JobRecord, LentRecord, OldCopy};
 pub use keys::{Cut, IkState, KekUse, Longer, SourceRecord, TenantRecord};
-pub(crate) use rewraps::{Left, RewrapRecord, Tally};
+pub(crate) use rewraps::{Left, MAX_IKS, RewrapRecord, Tally};
 use sealgate_envelope::{BucketId, GatewayId, IkId, TenantId};
 use sealgate_store::{NoRecord, Record};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};

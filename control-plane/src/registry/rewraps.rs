@@ -8,7 +8,9 @@ use sealgate_store::{Op, decode, encode};
 
 use super::{
     Registry,
-    records::{BucketRecord, BucketState, IkEntry, IkState, RewrapRecord, Tally, bucket_key, rewrap_key},
+    records::{
+        BucketRecord, BucketState, IkEntry, IkState, MAX_IKS, RewrapRecord, Tally, bucket_key, rewrap_key,
+    },
 };
 use crate::Error;
 
@@ -75,6 +77,12 @@ impl Registry {
         if iks.is_empty() {
             return Err(Error::Precondition(format!(
                 "{name:?} has no key that is retired or compromised: name those to be replaced"
+            )));
+        }
+        if iks.len() > MAX_IKS {
+            return Err(Error::Invalid(format!(
+                "the work would be about {} keys, at most {MAX_IKS} at a time: name some of them, and the others once it is done",
+                iks.len()
             )));
         }
         for ik in &iks {

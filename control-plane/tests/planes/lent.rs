@@ -3,6 +3,7 @@
 use sealgate_control_plane::registry::records::Tenants;
 use sealgate_envelope::BucketId;
 use sealgate_proto::v1;
+use sealgate_store::{MAX_OPS, Op, SledStore, Store as _};
 use tonic::{Code, Status};
 
 use crate::support::{Node, World, start};
@@ -68,6 +69,32 @@ async fn a_record_is_lent_on_and_outlives_its_bucket_on_the_card() {
     delete(&world, third);
     assert!(!card().contains(&first.to_string()), "nothing holds copies any more");
     world.handle.stop().await;
+}
+
+/// One a day for years, from each of many buckets: more than the store takes in one step.
+#[actix_rt::test]
+async fn a_bucket_of_very_many_loans_can_be_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = start(dir.path()).await;
+    let (_, _, target) = world.tenant_with_bucket("t", "target").await;
+    world.handle.registry().begin_delete(target).unwrap();
+    world.handle.stop().await;
+    let loans = |store: &SledStore| store.scan("lent/").unwrap().len();
+    let store = SledStore::open(&dir.path().join("store")).unwrap();
+    for some in 0..3_u8 {
+        let ik = |number: u16| hex::encode([&[some; 14][..], &number.to_be_bytes()].concat());
+        let value = br#"{"owner":"00000000000000000000000000000001"}"#;
+        let puts = (0..MAX_OPS as u16)
+            .map(|number| Op::Put(format!("lent/{target}/{}", ik(number)), value.to_vec()));
+        store.txn(&[], puts.collect()).unwrap();
+    }
+    assert_eq!(loans(&store), 3 * MAX_OPS);
+    drop(store);
+    let world = start(dir.path()).await;
+    world.handle.registry().commit_delete(target).unwrap();
+    assert!(world.handle.registry().state().buckets.is_empty());
+    world.handle.stop().await;
+    assert_eq!(loans(&SledStore::open(&dir.path().join("store")).unwrap()), 0);
 }
 
 #[actix_rt::test]

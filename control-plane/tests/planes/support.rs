@@ -232,10 +232,14 @@ impl Node {
     }
 
     pub async fn subscribe(&self) -> Subscription {
+        let stream = self.call().await;
+        stream.hello().await;
+        stream
+    }
+
+    /// A stream on which nothing was said yet.
+    pub async fn call(&self) -> Subscription {
         let (out, outbound) = mpsc::channel(16);
-        let hello = v1::Hello { software: "test".to_owned(), epoch: 0, version: 0 };
-        let message = v1::NodeMessage { message: Some(v1::node_message::Message::Hello(hello)) };
-        out.send(message).await.unwrap();
         let answer = ConfigClient::new(self.channel.clone()).subscribe(ReceiverStream::new(outbound)).await;
         Subscription { out, inbound: answer.unwrap().into_inner() }
     }
@@ -331,6 +335,12 @@ pub struct Subscription {
 }
 
 impl Subscription {
+    pub async fn hello(&self) {
+        let hello = v1::Hello { software: "test".to_owned(), epoch: 0, version: 0 };
+        let message = v1::NodeMessage { message: Some(v1::node_message::Message::Hello(hello)) };
+        self.out.send(message).await.unwrap();
+    }
+
     /// The next whole snapshot, checked against its digest.
     pub async fn snapshot(&mut self) -> Received {
         let (mut data, mut chunks) = (Vec::new(), 0);

@@ -80,6 +80,21 @@ async fn a_revoked_node_loses_its_stream_its_calls_and_its_way_back() {
     world.handle.stop().await;
 }
 
+/// What it is given then would be the config that takes its rights back.
+#[actix_rt::test]
+async fn a_node_that_is_revoked_between_its_call_and_its_hello_gets_no_config() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = start(dir.path()).await;
+    world.tenant_with_bucket("t", "bucket").await;
+    let node = world.node("n1", Tenants::All).await;
+    let mut stream = node.call().await;
+    let (status, _) = crate::support::admin(&world, "DELETE", "/v1/nodes/n1", "").await;
+    assert_eq!(status, 200);
+    stream.hello().await;
+    stream.ended().await;
+    world.handle.stop().await;
+}
+
 #[actix_rt::test]
 async fn tls_1_2_is_refused_and_the_key_exchange_is_hybrid() {
     let dir = tempfile::tempdir().unwrap();

@@ -29,12 +29,13 @@ use crate::objects::put::{active_key, cannot_seal};
 use crate::objects::sealed;
 use crate::reply::{self, Reply};
 use crate::s3::error::{Code, S3Error};
+use crate::s3::xml::complete::MAX_BYTES;
 use crate::s3::xml::uploads::{ObjectChecksum, complete as completed_document};
 use crate::s3::xml::{CompletedPart, parse_complete};
 use crate::snapshot::Bucket;
 
 /// 10,000 parts with checksums and namespaces.
-const MAX_DOCUMENT: usize = 8 << 20;
+const MAX_DOCUMENT: usize = MAX_BYTES;
 
 /// How often a race for the gateway's part is taken up again.
 const RACES: usize = 3;
@@ -276,7 +277,7 @@ impl Completing<'_> {
             Err(error) if error.is("NoSuchUpload") => return Err(PlanError::Gone),
             Err(error) => return Err(PlanError::Refused(self.admitted.backend_failed(error))),
         };
-        let notes = Notes::read(self.backend, &self.bucket.work_bucket, self.upload)
+        let notes = Notes::read(self.backend, &self.bucket.work_bucket, self.upload, &listed)
             .await
             .map_err(|error| PlanError::Refused(self.admitted.backend_failed(error)))?;
         let mut entries = Vec::with_capacity(self.parts.len());
@@ -377,11 +378,18 @@ impl Completing<'_> {
     /// exactly the client's list.
     async fn already_done(&self, refused: S3Error) -> Result<Done, S3Error> {
         let head = self.backend.head(&self.bucket.backend_bucket, self.key, GetOptions::default()).await;
-        let Ok(meta) = head else { return Err(refused) };
-        let Ok(opened) =
-            sealed::open(self.admitted, self.bucket, self.backend.as_ref(), self.key, &meta).await
-        else {
-            return Err(refused);
+        // Only a look tells that the upload did not become the object: where none can be had, another attempt may.
+        let meta = match head {
+            Ok(meta) => meta,
+            Err(error) if is_missing(&error) => return Err(refused),
+            Err(error) => return Err(self.admitted.backend_failed(error)),
+        };
+        let opened = sealed::open(self.admitted, self.bucket, self.backend.as_ref(), self.key, &meta).await;
+        let opened = match opened {
+            Ok(opened) => opened,
+            // Of a key that is not to be used, or not genuine: another object than this upload's.
+            Err(error) if !error.code().status().is_server_error() => return Err(refused),
+            Err(error) => return Err(error),
         };
         let same = opened.keys.as_ref().is_some_and(|keys| keys.object_id() == self.upload.keys.object_id());
         if !same || opened.kind != Kind::Multipart {
@@ -440,6 +448,11 @@ pub(super) fn check_told_size(admitted: &Admitted, size: u64) -> Result<(), S3Er
         )),
         _ => Ok(()),
     }
+}
+
+/// Whether a HEAD says that nothing is there: also that a delete marker is.
+fn is_missing(error: &BackendError) -> bool {
+    ["NoSuchKey", "NotFound", "NoSuchBucket", "MethodNotAllowed"].iter().any(|code| error.is(code))
 }
 
 fn raced() -> S3Error {

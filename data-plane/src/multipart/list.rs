@@ -64,7 +64,7 @@ pub async fn parts(admitted: &Admitted) -> Result<Reply, S3Error> {
     let (stored, storage_class) = (stored.parts, stored.storage_class);
     let (mut listed, checksum) = if bucket.encrypts(key) {
         let upload = load(admitted, &bucket, &backend, key, upload_id).await?;
-        let notes = Notes::read(&backend, &bucket.work_bucket, &upload).await.map_err(failed)?;
+        let notes = Notes::read(&backend, &bucket.work_bucket, &upload, &stored).await.map_err(failed)?;
         (noted(&stored, &notes, marker), upload.checksum)
     } else {
         (plain::listed(&stored, marker), None)

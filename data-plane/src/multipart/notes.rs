@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use sealgate_envelope::hidden::HiddenName;
 use sealgate_envelope::{Checksum, ChecksumCode, Note};
 
+use super::part::GATEWAY_PART;
 use super::uploads::OpenUpload;
 use crate::backend::{Backend, BackendError, DeleteKey, ListFrom, ListOptions, PartEntry, PartPage};
 use crate::body::checksum::{self, Algorithm};
@@ -25,7 +26,8 @@ pub struct Written {
 pub struct Notes(BTreeMap<(u16, String), Vec<Written>>);
 
 impl Notes {
-    /// Reads all notes: 1,000 a LIST request. What does not open is left out.
+    /// Reads the notes of these parts, and of those that are in a stash only: 1,000 a LIST request. What does not open is left out, and
+    /// what is of another attempt: a part may have been sent again any number of times.
     ///
     /// # Errors
     /// The backend's.
@@ -33,7 +35,10 @@ impl Notes {
         backend: &Rc<dyn Backend>,
         work_bucket: &str,
         upload: &OpenUpload,
+        parts: &[PartEntry],
     ) -> Result<Self, BackendError> {
+        let wanted: HashSet<(u16, &str)> =
+            parts.iter().map(|part| (part.number, part.etag.as_str())).collect();
         let mut notes = Self::default();
         let mut from = ListFrom::Start;
         loop {
@@ -42,6 +47,9 @@ impl Notes {
             let page = backend.list_v2(work_bucket, options).await?;
             for entry in page.entries {
                 let Ok(HiddenName::Note(name)) = HiddenName::parse(&entry.key) else { continue };
+                if name.part() != GATEWAY_PART && !wanted.contains(&(name.part(), name.backend_etag())) {
+                    continue;
+                }
                 if let Ok(note) = name.open(&upload.keys, &upload.upload_id) {
                     let place = (name.part(), name.backend_etag().to_owned());
                     notes.0.entry(place).or_default().push(Written { note, at: entry.last_modified });

@@ -243,11 +243,14 @@ impl Place<'_> {
             note,
         )
         .map_err(|error| cannot_seal(&error))?;
-        self.backend
-            .put(&self.bucket.work_bucket, &name.to_key(), PutOptions::default(), empty_upload())
-            .await
-            .map(|_| ())
-            .map_err(|error| self.admitted.backend_failed(error))
+        let (bucket, name) = (&self.bucket.work_bucket, name.to_key());
+        let put = || self.backend.put(bucket, &name, PutOptions::default(), empty_upload());
+        let put = match put().await {
+            // Without its note the part has taken the place of an earlier attempt, and is none itself.
+            Err(BackendError::Unavailable(_) | BackendError::S3 { status: 500..=599, .. }) => put().await,
+            put => put,
+        };
+        put.map(|_| ()).map_err(|error| self.admitted.backend_failed(error))
     }
 }
 

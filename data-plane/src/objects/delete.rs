@@ -118,6 +118,9 @@ async fn wish(
 ) -> Result<DeleteKey, S3Error> {
     refuse_hidden(&object.key)?;
     refuse_folded(&object.key, backend.as_ref())?;
+    if object.version_id.as_deref() == Some("") {
+        return Err(S3Error::invalid_argument("VersionId", "", "Version id cannot be the empty string"));
+    }
     let capabilities = backend.capabilities();
     let demanded =
         Demanded { etag: object.etag.clone().map(one), size: object.size, modified: object.modified };

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::StreamExt as _;
+use tokio::sync::Semaphore;
 
 use crate::body::form::next_piece;
 use crate::body::{BodyPlan, BodyVerifier, ClientBody, FormFile, Verified};
@@ -14,6 +15,15 @@ use crate::s3::error::{Code, S3Error};
 
 /// How long a client may send nothing in the middle of a body.
 const IDLE: Duration = Duration::from_secs(60);
+
+/// How long a document may take in all.
+const DOCUMENT_TIME: Duration = Duration::from_secs(120);
+/// What a worker holds of documents that are being read, in KiB.
+const DOCUMENTS_KIB: usize = 64 << 10;
+
+thread_local! {
+    static DOCUMENTS: Arc<Semaphore> = Arc::new(Semaphore::new(DOCUMENTS_KIB));
+}
 
 /// Plaintext of a stored object, proved piece by piece.
 pub type Stored = std::pin::Pin<Box<dyn Stream<Item = Result<Bytes, S3Error>>>>;
@@ -110,16 +120,54 @@ impl Source {
     /// Reads a small body to its end and verifies it, for XML documents.
     ///
     /// # Errors
-    /// Those of the body, and `MaxMessageLengthExceeded` above `limit` bytes.
-    pub async fn collect(mut self, limit: usize) -> Result<Vec<u8>, S3Error> {
-        let mut bytes = Vec::new();
+    /// Those of the body; `MaxMessageLengthExceeded` above `limit` bytes, RequestTimeout when it takes too long, and SlowDown when
+    /// other requests of this worker hold too much.
+    pub async fn collect(self, limit: usize) -> Result<Vec<u8>, S3Error> {
+        let slots = DOCUMENTS.with(Arc::clone);
+        let collected = tokio::time::timeout(DOCUMENT_TIME, self.collect_within(limit, &slots)).await;
+        collected.map_err(|_| S3Error::new(Code::RequestTimeout))?
+    }
+
+    async fn collect_within(mut self, limit: usize, slots: &Arc<Semaphore>) -> Result<Vec<u8>, S3Error> {
+        let (mut bytes, mut held) = (Vec::new(), Vec::new());
         while let Some(piece) = self.next().await? {
             if bytes.len() + piece.len() > limit {
                 return Err(S3Error::new(Code::MaxMessageLengthExceeded));
             }
+            // What is held by the client's pace, however many there are.
+            let kib = u32::try_from((bytes.len() + piece.len()).div_ceil(1024) - bytes.len().div_ceil(1024));
+            let slot = Arc::clone(slots).try_acquire_many_owned(kib.unwrap_or(u32::MAX));
+            held.push(slot.map_err(|_| S3Error::new(Code::SlowDown).retry_after(1))?);
             bytes.extend_from_slice(&piece);
         }
         self.finish()?;
         Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use futures_util::stream;
+
+    use super::{Arc, BodyPlan, Bytes, Code, Semaphore, Source};
+
+    /// In pieces of 700 bytes.
+    fn document(length: usize) -> Source {
+        let pieces: Vec<_> =
+            vec![7; length].chunks(700).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+        Source::stored(Box::pin(stream::iter(pieces)), BodyPlan::copied(length as u64))
+    }
+
+    #[actix_rt::test]
+    async fn documents_share_what_a_worker_holds() {
+        let slots = Arc::new(Semaphore::new(3));
+        let whole = document(3 * 1024).collect_within(4096, &slots).await.unwrap();
+        assert_eq!((whole.len(), slots.available_permits()), (3 * 1024, 3));
+        let refused = document(3 * 1024 + 1).collect_within(4096, &slots).await.unwrap_err();
+        assert_eq!((refused.code(), slots.available_permits()), (Code::SlowDown, 3));
+        let refused = document(3 * 1024).collect_within(3 * 1024 - 1, &slots).await.unwrap_err();
+        assert_eq!((refused.code(), slots.available_permits()), (Code::MaxMessageLengthExceeded, 3));
     }
 }

@@ -32,6 +32,8 @@ pub const ARCHIVED: &str = "it is archived";
 /// See [`LOCKED`].
 pub const OLDER: &str = "it is an older version";
 /// See [`LOCKED`].
+pub const OLDER_GOES: &str = "versioning is suspended, and a write would replace an older version";
+/// See [`LOCKED`].
 pub const NOT_GENUINE: &str = "it is not genuine";
 /// See [`LOCKED`].
 pub const UNCONDITIONAL: &str = "the storage cannot hold a write to what was looked at";
@@ -41,6 +43,8 @@ pub const REFUSED: &str = "the storage refuses the write";
 pub const OLDER_STAYS: &str = "the version that was replaced stays";
 /// See [`LOCKED`].
 pub const SHARED: &str = "others have rights to it on the storage";
+/// See [`LOCKED`].
+pub const UNTOLD: &str = "the gateway may not read its tags on the storage";
 /// See [`LOCKED`].
 pub const TOO_LARGE: &str = "its metadata, sealed anew, is more than the storage takes";
 
@@ -85,6 +89,16 @@ pub struct Opened {
     pub metadata: Metadata,
 }
 
+/// What a body says of the key that was active when it was written.
+enum Body {
+    /// Its name; none of a directory marker, or of what is not genuine.
+    Names(Option<IkId>),
+    /// Another body is there now.
+    Changed,
+    /// It cannot be read before it is fetched from an archive.
+    Archived,
+}
+
 impl Job {
     /// Does what is to be done with an object: its current version, or an older one.
     ///
@@ -92,12 +106,22 @@ impl Job {
     /// What keeps all of the work from going on.
     pub async fn object(&self, key: &str, older: Option<&str>) -> Result<Done, Trouble> {
         let options = GetOptions { version_id: older.map(str::to_owned), ..GetOptions::default() };
-        let meta = match self.backend.head(&self.bucket.backend_bucket, key, options).await {
+        let place = &self.bucket.backend_bucket;
+        let looked = match self.backend.head(place, key, options.clone()).await {
+            // versitygw says so of older versions where versioning is suspended, and gives them all the same.
+            Err(error) if older.is_some() && is_gone(&error) => {
+                self.backend.get(place, key, options).await.map(|answer| answer.meta)
+            }
+            looked => looked,
+        };
+        let mut meta = match looked {
             Ok(meta) => meta,
             // Deleted since it was listed: nothing is left of it, but for what another entry of the listing is about.
             Err(error) if is_gone(&error) || error.is("MethodNotAllowed") => return Ok(Done::Untouched),
             Err(error) => return Err(trouble(&error)),
         };
+        // Not every storage repeats the id that it was asked for.
+        meta.version_id = meta.version_id.or_else(|| older.map(str::to_owned));
         let Some(Ok(envelope)) = meta.metadata.get(ENVELOPE_NAME).map(|text| Envelope::parse_header(text))
         else {
             // Nothing says under which key it is; a reader is told that it is not genuine.
@@ -105,8 +129,12 @@ impl Job {
         };
         let body = match self.targets.any_compromised() {
             true => match self.key_of_body(key, &meta).await? {
-                Ok(body) => body,
-                Err(done) => return Ok(done),
+                Body::Names(body) => body,
+                Body::Changed => return Ok(Done::Changed),
+                Body::Archived => match self.targets.unread(envelope.ik_id()) {
+                    Some(ik) => return Ok(Done::Left(ik, ARCHIVED)),
+                    None => None,
+                },
             },
             false => None,
         };
@@ -120,10 +148,10 @@ impl Job {
     }
 
     /// The key that a body names: the one that was active when it was written.
-    async fn key_of_body(&self, key: &str, meta: &ObjectMeta) -> Result<Result<Option<IkId>, Done>, Trouble> {
+    async fn key_of_body(&self, key: &str, meta: &ObjectMeta) -> Result<Body, Trouble> {
         const LENGTH: u64 = recovery::LEN as u64 + 4;
         if meta.size < LENGTH {
-            return Ok(Ok(None));
+            return Ok(Body::Names(None));
         }
         let options = GetOptions {
             range: Some(StoredRange::Inclusive(meta.size - LENGTH, meta.size - 1)),
@@ -133,13 +161,12 @@ impl Job {
         };
         let answer = match self.backend.get(&self.bucket.backend_bucket, key, options).await {
             Ok(answer) => answer,
-            Err(error) if is_gone(&error) || error.is("PreconditionFailed") => return Ok(Err(Done::Changed)),
-            // An archived body cannot be read.
-            Err(error) if error.is("InvalidObjectState") => return Ok(Ok(None)),
+            Err(error) if is_gone(&error) || error.is("PreconditionFailed") => return Ok(Body::Changed),
+            Err(error) if error.is("InvalidObjectState") => return Ok(Body::Archived),
             Err(error) => return Err(trouble(&error)),
         };
         let suffix = pipeline::collect(answer.body, 1 << 10).await.map_err(|error| trouble(&error))?;
-        Ok(Ok(recovery_of(&suffix).ok().map(|recovery| recovery.ik_id())))
+        Ok(Body::Names(recovery_of(&suffix).ok().map(|recovery| recovery.ik_id())))
     }
 
     /// The key to write with.
@@ -263,6 +290,26 @@ impl Looked<'_> {
     #[must_use]
     pub fn is_locked(&self) -> bool {
         locked(&self.meta.headers, self.job.node.clock.unix())
+    }
+
+    /// Whether it is a directory marker: nothing is stored, so its ETag is that of every other one.
+    #[must_use]
+    pub fn is_marker(&self) -> bool {
+        self.key.ends_with('/') && self.meta.size == 0
+    }
+
+    /// Whether a write would be held to nothing, and another object is there now than was looked at: the condition of a write compares
+    /// ETags, and those of directory markers do not differ.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub async fn is_another_marker(&self) -> Result<bool, BackendError> {
+        if !self.is_marker() {
+            return Ok(false);
+        }
+        let options = GetOptions { version_id: self.older.map(str::to_owned), ..GetOptions::default() };
+        let now = self.job.backend.head(&self.job.bucket.backend_bucket, self.key, options).await?;
+        Ok(now.version_id != self.meta.version_id || now.metadata != self.meta.metadata)
     }
 
     /// Whether its bytes have to be fetched from an archive first.

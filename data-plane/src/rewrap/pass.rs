@@ -72,7 +72,8 @@ impl Pass {
         let mut ticks = tokio::time::interval(period);
         // Pages come in bursts, objects do not.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let versioned = has_versions(job).await?;
+        // Also where they are suspended.
+        let versioned = versioning(job).await?.is_some_and(|told| told.contains("<Status>"));
         // About a second's work, so that a node which dies leaves little to do again.
         let most = work.rate.clamp(10, 1_000);
         loop {
@@ -230,8 +231,11 @@ async fn list(job: &Job, from: &From, most: u32) -> Result<Page, Trouble> {
     }
 }
 
-/// Whether the bucket keeps versions, or ever did.
-async fn has_versions(job: &Job) -> Result<bool, Trouble> {
+/// What the storage says of a bucket's versioning; none where it knows none.
+///
+/// # Errors
+/// The storage's.
+pub async fn versioning(job: &Job) -> Result<Option<String>, Trouble> {
     let request = Forward {
         method: http::Method::GET,
         bucket: job.bucket.backend_bucket.clone(),
@@ -241,10 +245,16 @@ async fn has_versions(job: &Job) -> Result<bool, Trouble> {
         body: bytes::Bytes::new(),
     };
     match job.backend.forward(request).await {
-        Ok(told) => Ok(String::from_utf8_lossy(&told.body).contains("<Status>")),
-        // A storage that knows none.
-        Err(BackendError::S3 { status: 501, .. } | BackendError::Unsupported(_)) => Ok(false),
-        Err(error) if error.is("NotImplemented") || error.is("MethodNotAllowed") => Ok(false),
+        Ok(told) => {
+            let told = String::from_utf8_lossy(&told.body).into_owned();
+            match told.contains("VersioningConfiguration") {
+                true => Ok(Some(told)),
+                // Also an error under the status 200: it is no bucket without versions.
+                false => Err(Trouble("the storage does not say whether the bucket has versions".to_owned())),
+            }
+        }
+        Err(BackendError::S3 { status: 501, .. } | BackendError::Unsupported(_)) => Ok(None),
+        Err(error) if error.is("NotImplemented") || error.is("MethodNotAllowed") => Ok(None),
         Err(error) => Err(trouble(&error)),
     }
 }

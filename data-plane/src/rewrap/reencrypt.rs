@@ -57,7 +57,12 @@ pub async fn object(looked: &Looked<'_>) -> Result<Done, Trouble> {
         Ok(options) => options,
         Err(done) => return Ok(done),
     };
-    let marker = looked.key.ends_with('/') && looked.meta.size == 0;
+    match looked.is_another_marker().await {
+        Ok(false) => {}
+        Ok(true) => return Ok(Done::Changed),
+        Err(error) => return failed(looked, error),
+    }
+    let marker = looked.is_marker();
     let plaintext_len = if marker { Some(0) } else { size::plaintext_size(looked.meta.size) };
     let told = looked.envelope.plaintext_len();
     let Some(plaintext_len) = plaintext_len.filter(|found| told.is_none_or(|told| told == *found)) else {
@@ -236,10 +241,15 @@ impl Anew<'_> {
         };
         let parts = self.parts(&upload_id, &keys, &recovery).await;
         let written = match parts {
-            Ok(parts) => {
-                let (_write, _landing) = job.let_in()?;
-                job.backend.complete_upload(bucket, key, &upload_id, &parts, conditions).await
-            }
+            Ok(parts) => match job.let_in() {
+                Ok((_write, _landing)) => {
+                    job.backend.complete_upload(bucket, key, &upload_id, &parts, conditions).await
+                }
+                Err(frozen) => {
+                    self.abort(&upload_id).await;
+                    return Err(frozen);
+                }
+            },
             Err(error) => Err(error),
         };
         let Err(error) = written else { return Ok(Ok(written)) };
@@ -264,13 +274,19 @@ impl Anew<'_> {
         }
         // Where the storage did not say what became of the last step, the upload is left: some delete the bytes of an object with it.
         let refused = matches!(error, BackendError::S3 { status: 400..500, .. } | BackendError::Upload(_));
-        if refused
-            && let Err(stays) = job.backend.abort_upload(bucket, key, upload_id).await
+        if refused {
+            self.abort(upload_id).await;
+        }
+        Ok(Ok(Err(error)))
+    }
+
+    async fn abort(&self, upload_id: &str) {
+        let (job, key) = (self.looked.job, self.looked.key);
+        if let Err(stays) = job.backend.abort_upload(&job.bucket.backend_bucket, key, upload_id).await
             && !stays.is("NoSuchUpload")
         {
             tracing::warn!(bucket = job.bucket.name, key, upload = upload_id, error = %stays, "an upload of the work on envelopes stays");
         }
-        Ok(Ok(Err(error)))
     }
 
     /// Seals and stores each part, and the gateway's own with what was too small to stand before it.

@@ -7,6 +7,9 @@ use sealgate_proto::v1 as wire;
 
 /// Keys of objects that are named for each reason.
 const EXAMPLES: usize = 20;
+/// Bytes of all of them in a report, and how often keys and reasons are in it: the control plane takes 64 KiB.
+const EXAMPLES_BYTES: usize = 12 << 10;
+const LEFT: usize = 300;
 
 /// What became of one object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +58,7 @@ impl Tally {
 
     /// The same for a pass that begins at the first key once more: what was done stays done, all is looked at again.
     pub fn again(&mut self) {
-        (self.counts.looked_at, self.counts.changed) = (0, 0);
+        (self.counts.looked_at, self.counts.changed, self.counts.cut) = (0, 0, false);
         self.left.clear();
     }
 
@@ -69,16 +72,26 @@ impl Tally {
         this
     }
 
-    /// For a report.
+    /// For a report: with as much of what stays as fits, and whether that is all.
     #[must_use]
     pub fn to_wire(&self) -> wire::RewrapTally {
-        let left = self.left.iter().map(|((ik, reason), (count, examples))| wire::RewrapLeft {
+        let mut room = EXAMPLES_BYTES;
+        let mut named = |examples: &[String]| -> Vec<String> {
+            let fits = |example: &&String| {
+                let after = room.checked_sub(example.len());
+                room = after.unwrap_or(room);
+                after.is_some()
+            };
+            examples.iter().filter(fits).cloned().collect()
+        };
+        let left = self.left.iter().take(LEFT).map(|((ik, reason), (count, examples))| wire::RewrapLeft {
             ik_id: ik.as_bytes().to_vec(),
             reason: reason.clone(),
             count: *count,
-            examples: examples.clone(),
+            examples: named(examples),
         });
-        wire::RewrapTally { left: left.collect(), ..self.counts.clone() }
+        let left = left.collect();
+        wire::RewrapTally { left, cut: self.counts.cut || self.left.len() > LEFT, ..self.counts.clone() }
     }
 
     /// Counts one object, or version of one.
@@ -115,5 +128,44 @@ impl Tally {
     #[must_use]
     pub fn restless(&self) -> bool {
         self.counts.changed > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Done, IkId, LEFT, Tally};
+    use prost::Message as _;
+
+    fn ik(number: usize) -> IkId {
+        let mut bytes = [0; 16];
+        bytes[8..].copy_from_slice(&(number as u64).to_be_bytes());
+        IkId::from_bytes(bytes)
+    }
+
+    /// What stays under so many keys, each with objects of long names.
+    fn tally(keys: usize) -> Tally {
+        let mut tally = Tally::default();
+        for number in 0..keys {
+            for object in 0..30 {
+                let key = format!("{object}{}", "k".repeat(1_000));
+                tally.add(&key, Done::Left(ik(number), super::super::object::OLDER_GOES));
+            }
+        }
+        tally
+    }
+
+    #[test]
+    fn a_report_fits_and_says_when_it_is_not_all() {
+        let all = tally(LEFT).to_wire();
+        assert!(all.encoded_len() < 60 << 10, "{}", all.encoded_len());
+        assert!(!all.cut && all.left.len() == LEFT && all.left.iter().all(|left| left.count == 30));
+        let more = tally(LEFT + 1).to_wire();
+        assert!(more.encoded_len() < 60 << 10, "{}", more.encoded_len());
+        assert!(more.cut);
+        // Whoever goes on from there does not know the rest either, before all is looked at again.
+        let mut resumed = Tally::from_wire(more);
+        assert!(resumed.to_wire().cut);
+        resumed.again();
+        assert!(!resumed.to_wire().cut);
     }
 }

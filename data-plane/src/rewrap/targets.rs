@@ -122,6 +122,21 @@ impl Targets {
         }
     }
 
+    /// The compromised key that a body may be under which cannot be read, and whose envelope is under another. No body is under a younger
+    /// key of its bucket than its envelope is.
+    #[must_use]
+    pub fn unread(&self, envelope: IkId) -> Option<IkId> {
+        if self.targets.get(&envelope).is_some_and(|target| target.compromised) {
+            return None;
+        }
+        let may = |id: &IkId| match (self.ages.get(id), self.ages.get(&envelope)) {
+            (Some(key), Some(envelope)) if key.owner == envelope.owner => key.created <= envelope.created,
+            _ => true,
+        };
+        let compromised = self.targets.iter().filter(|(_, target)| target.compromised).map(|(id, _)| *id);
+        compromised.filter(may).min()
+    }
+
     fn may_have_been(&self, id: IkId, envelope: IkId, body: IkId) -> bool {
         let (Some(target), Some(key), Some(envelope)) =
             (self.targets.get(&id), self.ages.get(&id), self.ages.get(&envelope))
@@ -187,6 +202,16 @@ mod tests {
         assert_eq!(targets.verdict(ik(1), Some(ik(1))), Verdict::Nothing, "it never left the older key");
         assert_eq!(targets.verdict(ik(5), Some(ik(3))), Verdict::Nothing, "it is younger");
         assert_eq!(targets.verdict(ik(4), Some(ik(3))), Verdict::Rewrap(ik(4)));
+    }
+
+    #[test]
+    fn a_body_that_cannot_be_read_may_be_under_any_key_that_is_not_younger_than_its_envelope() {
+        let targets = targets(&[(2, true, 30), (3, false, 40), (15, true, 60)]);
+        assert_eq!(targets.unread(ik(2)), None, "the envelope tells");
+        assert_eq!(targets.unread(ik(3)), Some(ik(2)));
+        assert_eq!(targets.unread(ik(5)), Some(ik(2)));
+        assert_eq!(targets.unread(ik(1)), Some(ik(15)), "a copy's body, of another bucket");
+        assert_eq!(targets.unread(ik(15)), None);
     }
 
     #[test]

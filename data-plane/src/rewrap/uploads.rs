@@ -4,7 +4,7 @@ use sealgate_envelope::UploadRecord;
 use sealgate_envelope::hidden;
 
 use super::object::{Job, Trouble, is_gone, trouble};
-use super::tally::Tally;
+use super::tally::{Done, Tally};
 use crate::backend::{BackendError, GetOptions, ListFrom, ListOptions};
 use crate::pipeline;
 
@@ -13,7 +13,7 @@ const OPEN: &str = "it is an open multipart upload";
 /// The largest upload record, in bytes.
 const RECORD_MAX: usize = 4 << 10;
 
-/// Counts the bucket's uploads that are open and under one of the keys.
+/// Counts the bucket's uploads that are open and under one of the keys, and does what is to be done with the objects that others became.
 ///
 /// # Errors
 /// The storage is away.
@@ -49,7 +49,13 @@ pub async fn count(job: &Job, tally: &mut Tally) -> Result<(), Trouble> {
             let Ok(key) = std::str::from_utf8(&name.key) else { continue };
             match backend.list_parts(&job.bucket.backend_bucket, key, &name.upload_id, 0, 1).await {
                 Ok(_) => tally.left(record.ik_id(), OPEN, key),
-                Err(error) if error.is("NoSuchUpload") => {}
+                // It may have been completed behind the pass, and is an object under the key then.
+                Err(error) if error.is("NoSuchUpload") => {
+                    let done = job.object(key, None).await?;
+                    if done != Done::Untouched {
+                        tally.add(key, done);
+                    }
+                }
                 Err(error) => return Err(trouble(&error)),
             }
         }

@@ -16,8 +16,10 @@ use sealgate_envelope::{Kind, Metadata, ObjectKeys, Trailer, size, trailer};
 use std::collections::BTreeMap;
 
 use super::object::{
-    ARCHIVED, LOCKED, Looked, OLDER, OLDER_STAYS, SHARED, Trouble, UNCONDITIONAL, is_gone, trouble,
+    ARCHIVED, LOCKED, Looked, OLDER, OLDER_GOES, OLDER_STAYS, SHARED, Trouble, UNCONDITIONAL, UNTOLD,
+    is_gone, trouble,
 };
+use super::pass::versioning;
 use super::tally::{Done, Stored};
 use crate::backend::{
     BackendError, Conditions, CopySource, Forward, GetOptions, PutOptions, PutOutcome, StoredRange,
@@ -53,6 +55,11 @@ pub async fn as_it_is(
         Ok(options) => options,
         Err(done) => return Ok(done),
     };
+    match looked.is_another_marker().await {
+        Ok(false) => {}
+        Ok(true) => return Ok(Done::Changed),
+        Err(error) => return looked.refused(&error),
+    }
     let capabilities = looked.job.backend.capabilities();
     let (size, in_parts) = (looked.meta.size, looked.meta.etag.contains('-'));
     let copies = capabilities.conditional_copy && capabilities.pinned_copies;
@@ -92,6 +99,9 @@ pub async fn options(
     if looked.is_archived() {
         return Ok(Err(looked.left(ARCHIVED)));
     }
+    if replaces_older(looked).await? {
+        return Ok(Err(looked.left(OLDER_GOES)));
+    }
     if is_shared(looked).await? {
         return Ok(Err(looked.left(SHARED)));
     }
@@ -104,15 +114,19 @@ pub async fn options(
     if let Some(redirect) = metadata.get(REDIRECT).and_then(|value| HeaderValue::from_bytes(value).ok()) {
         headers.insert(HeaderName::from_static(REDIRECT), redirect);
     }
-    if tags::has_tags(&looked.meta.headers) {
-        match told(looked, "tagging").await? {
-            Ok(document) => {
-                let unreadable = || Trouble("the storage's tags of an object cannot be read".to_owned());
-                headers.insert("x-amz-tagging", tags::as_header(&document).ok_or_else(unreadable)?);
+    // Asked for also where HEAD tells no count: S3 tells it to those only who may read tags, and other storages never.
+    match told(looked, "tagging").await? {
+        Ok(document) => {
+            let unreadable = || Trouble("the storage's tags of an object cannot be read".to_owned());
+            let tags = tags::as_header(&document).ok_or_else(unreadable)?;
+            if !tags.is_empty() {
+                headers.insert("x-amz-tagging", tags);
             }
-            Err(error) if is_gone(&error) => return Ok(Err(Done::Changed)),
-            Err(error) => return Err(trouble(&error)),
         }
+        Err(error) if is_gone(&error) => return Ok(Err(Done::Changed)),
+        Err(error) if !tags::has_tags(&looked.meta.headers) && knows_none(&error) => {}
+        Err(BackendError::S3 { status: 403, .. }) => return Ok(Err(looked.left(UNTOLD))),
+        Err(error) => return Err(trouble(&error)),
     }
     let if_match = Some(format!("\"{}\"", looked.meta.etag));
     let conditions = Conditions { if_match, ..Conditions::default() };
@@ -138,14 +152,41 @@ pub async fn replaced(looked: &Looked<'_>, written: &PutOutcome, done: Done) -> 
     }
 }
 
+/// Whether a write would take the place of a version that is not the current one: where versioning is suspended it becomes the `null`
+/// version, which may be older than the current one.
+async fn replaces_older(looked: &Looked<'_>) -> Result<bool, Trouble> {
+    if looked.meta.version_id.as_deref().is_none_or(|version| version == "null")
+        || !versioning(looked.job).await?.is_some_and(|status| status.contains("<Status>Suspended"))
+    {
+        return Ok(false);
+    }
+    let options = GetOptions { version_id: Some("null".to_owned()), ..GetOptions::default() };
+    match looked.job.backend.head(&looked.job.bucket.backend_bucket, looked.key, options).await {
+        Ok(_) => Ok(true),
+        Err(error) if is_gone(&error) => Ok(false),
+        // A delete marker.
+        Err(error) if error.is("MethodNotAllowed") => Ok(true),
+        Err(error) => Err(trouble(&error)),
+    }
+}
+
 /// Whether the object's ACL gives anything to anybody but its owner: a write would take that away.
 async fn is_shared(looked: &Looked<'_>) -> Result<bool, Trouble> {
     match told(looked, "acl").await? {
         Ok(document) => Ok(String::from_utf8_lossy(&document).matches("<Permission>").count() > 1),
-        // Storages without ACLs say so in many ways.
-        Err(BackendError::S3 { status: 400..=499 | 501, .. } | BackendError::Unsupported(_)) => Ok(false),
+        // The gateway may not read it: it may give anything.
+        Err(BackendError::S3 { status: 403, .. }) => Ok(true),
+        Err(error) if knows_none(&error) => Ok(false),
         Err(error) => Err(trouble(&error)),
     }
+}
+
+/// Whether a storage says that it has nothing of the kind: those without ACLs or tags do so in many ways.
+fn knows_none(error: &BackendError) -> bool {
+    matches!(
+        error,
+        BackendError::S3 { status: 400..=402 | 404..=499 | 501, .. } | BackendError::Unsupported(_)
+    )
 }
 
 async fn told(looked: &Looked<'_>, what: &str) -> Result<Result<bytes::Bytes, BackendError>, Trouble> {

@@ -1,5 +1,6 @@
 """Versioning: states, versions and markers, reading and deleting by version."""
 
+import checksums
 from cases import case, equal, raises, refused, true, variants
 from conformance.support import headers, multipart, parsed, status, texts
 
@@ -195,6 +196,16 @@ def an_empty_version_id_deletes_nothing(t, conditions):
     put(t, "empty-delete", b"1")
     refused(t.raw.request("DELETE", f"/{versioned(t)}/empty-delete", [("versionId", "")], conditions), 400, "InvalidArgument")
     equal(read(t, "empty-delete"), b"1", "body")
+
+
+@case
+def an_empty_version_id_in_a_list_deletes_nothing(t):
+    put(t, "empty-listed", b"1")
+    body = b"<Delete><Object><Key>empty-listed</Key><VersionId></VersionId></Object></Delete>"
+    answer = t.raw.request("POST", f"/{versioned(t)}", [("delete", "")], {"content-md5": checksums.content_md5(body)}, body)
+    equal(answer.status, 200, "status")
+    true(b"<Code>InvalidArgument</Code>" in answer.body, f"the error of the key: {answer.body}")
+    equal(read(t, "empty-listed"), b"1", "body")
 
 
 @variants(get="GET", delete="DELETE")

@@ -366,6 +366,9 @@ fn keep(bucket: &Bucket, head: &Head, leaf: &Path) -> Result<(), BackendError> {
     {
         // An upload is over when the *current* version came from it: what a crash left of it must go before that changes.
         uploads::remove_completed(bucket, &record)?;
+        // For good, not every file system keeps the order of two directories: an upload that came back would be an open one, and its
+        // abortion would take the bodies of the version that it became.
+        space::sync_dir(&bucket.uploads())?;
     }
     let target = Older::of(head).path(bucket, &head.key);
     let lock = bucket.directories()?;

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, stream};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue};
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
+};
 use http::{HeaderMap, Method, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
@@ -31,6 +33,9 @@ pub(super) const COLLECTED: u64 = 256 * 1024;
 
 /// Bytes of an answer after which others have their turn.
 const TURN: usize = AHEAD / 2;
+
+/// How long a document may take in all.
+const DOCUMENT_TIME: Duration = Duration::from_secs(120);
 
 /// What a success means that comes before the body's end, or although the server stopped taking bytes.
 const NOT_WHOLE: &str = "success for a body that was not taken whole";
@@ -55,7 +60,8 @@ impl Client {
         self.send_whole(call, Bytes::new(), self.config.answer_timeout).await
     }
 
-    /// Sends a request with a short body, at most twice.
+    /// Sends a request with a short body, at most twice: where the connection was pooled, it may have been closed meanwhile. A write with
+    /// a condition goes out once: it may have been carried out all the same, and would not meet its own condition again.
     pub(super) async fn send_whole(
         &self,
         call: &Call<'_>,
@@ -70,7 +76,8 @@ impl Client {
         if let Some(connection) = self.pool.idle().await {
             let before = connection.received();
             match self.exchange(connection, request.clone(), &body, wait).await {
-                Err((BackendError::Unavailable(_), received)) if received == Some(before) => {}
+                Err((BackendError::Unavailable(_), received))
+                    if received == Some(before) && !is_conditional_write(call) => {}
                 other => return other.map_err(|(error, _)| error),
             }
         }
@@ -226,6 +233,12 @@ impl Client {
     }
 }
 
+/// Whether to carry out a request a second time would find its condition broken by the first. Complete finds out what became of it.
+fn is_conditional_write(call: &Call<'_>) -> bool {
+    matches!(call.method, Method::PUT | Method::DELETE)
+        && (call.headers.contains_key(IF_MATCH) || call.headers.contains_key(IF_NONE_MATCH))
+}
+
 pub(super) fn content_md5(body: &[u8]) -> String {
     use base64::Engine as _;
     use md5::Digest as _;
@@ -272,7 +285,10 @@ impl Answer {
     }
 
     async fn collect(self) -> Result<(HeaderMap, Bytes), BackendError> {
-        Ok((self.headers, self.body.collect(xml::MAX_DOCUMENT).await?))
+        let document = timeout(DOCUMENT_TIME, self.body.collect(xml::MAX_DOCUMENT)).await;
+        let document =
+            document.map_err(|_| BackendError::Unavailable("no whole answer in time".to_owned()))?;
+        Ok((self.headers, document?))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use http::Method;
+use sealgate_envelope::hidden;
 
 use super::answer;
 use super::client::Client;
@@ -18,6 +19,7 @@ pub(super) async fn list(
     options: ListOptions,
     v2: bool,
 ) -> Result<ListPage, BackendError> {
+    let (prefix, from) = (options.prefix.clone(), options.from.clone());
     let mut call = Call::new(Method::GET, bucket, "");
     if v2 {
         call = call.query("list-type", "2");
@@ -36,14 +38,33 @@ pub(super) async fn list(
         ListFrom::Token(token) => call.query("continuation-token", token),
     };
     let (_, document) = client.call(&call).await?;
-    parse_page(&document, v2, client.config.server.leaves_markers_plain())
+    let page = parse_page(&document, v2, client.config.server.leaves_markers_plain())?;
+    must_be_below(&prefix, page.entries.iter().map(|entry| &entry.key).chain(&page.common_prefixes))?;
+    match (from, &page.next) {
+        (ListFrom::Token(from), Some(next)) if from == *next => {
+            Err(BackendError::Protocol("a listing does not advance".to_owned()))
+        }
+        _ => Ok(page),
+    }
+}
+
+/// Demands that a listing of the gateway's own objects is of them: what it lists it may delete, and a server, or a cache before it, that
+/// heeds no prefix gives clients' objects.
+pub(super) fn must_be_below<'a>(
+    prefix: &str,
+    mut keys: impl Iterator<Item = &'a String>,
+) -> Result<(), BackendError> {
+    match hidden::is_hidden(prefix.as_bytes()) && keys.any(|key| !key.starts_with(prefix)) {
+        true => Err(BackendError::Protocol("a listing is of another prefix".to_owned())),
+        false => Ok(()),
+    }
 }
 
 pub(super) async fn list_buckets(client: &Client) -> Result<Vec<(String, SystemTime)>, BackendError> {
     let (_, document) = client.call(&Call::new(Method::GET, "", "")).await?;
     let mut buckets = Vec::new();
     let (mut name, mut created) = (String::new(), String::new());
-    xml::read(&document, |node| {
+    xml::read_listing(&document, |node| {
         match node {
             Node::Close("Name", "Bucket", text) => name = text,
             Node::Close("CreationDate", "Bucket", text) => created = text,
@@ -63,7 +84,7 @@ pub(super) fn parse_page(document: &[u8], v2: bool, plain_markers: bool) -> Resu
     let (mut marker, mut token) = (None, None);
     let mut entry = Raw::default();
     let mut keys = Vec::new();
-    xml::read(document, |node| {
+    xml::read_listing(document, |node| {
         match node {
             Node::Open("Contents") => entry = Raw::default(),
             Node::Close("Contents", ..) => {
@@ -162,7 +183,7 @@ pub(super) fn parse_uploads(document: &[u8], plain: bool) -> Result<UploadPage, 
     let (mut key, mut id, mut initiated, mut class) =
         (String::new(), String::new(), String::new(), String::new());
     let mut prefixes = Vec::new();
-    xml::read(document, |node| {
+    xml::read_listing(document, |node| {
         match node {
             Node::Close("Key", "Upload", text) => key = text,
             Node::Close("UploadId", "Upload", text) => id = text,

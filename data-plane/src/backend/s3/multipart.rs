@@ -81,7 +81,7 @@ fn page_of_parts(document: &[u8], after: u16) -> Result<PartPage, BackendError> 
     let (mut truncated, mut next) = (false, String::new());
     let (mut number, mut etag, mut size, mut modified) =
         (String::new(), String::new(), String::new(), String::new());
-    xml::read(document, |node| {
+    xml::read_listing(document, |node| {
         match node {
             Node::Close("PartNumber", "Part", text) => number = text,
             Node::Close("ETag", "Part", text) => etag = text,
@@ -161,7 +161,28 @@ pub(super) async fn complete(
         }
         Ok(())
     })?;
-    answer::put_outcome(&headers, etag.as_deref())
+    let outcome = answer::put_outcome(&headers, etag.as_deref())?;
+    // The upload may have ended since ListParts: the answer is of an older object, or of another list of parts, then.
+    if client.config.server.completes_unknown_uploads()
+        && etag_of(parts).is_some_and(|wanted| wanted != outcome.etag)
+    {
+        return Err(BackendError::s3(
+            404,
+            "NoSuchUpload",
+            "the answer is of another object than the upload's",
+        ));
+    }
+    Ok(outcome)
+}
+
+/// The ETag of an object of these parts: the MD5 of theirs, and how many they are. None when one of theirs is no MD5.
+fn etag_of(parts: &[(u16, String)]) -> Option<String> {
+    use md5::Digest as _;
+    let mut all = md5::Md5::new();
+    for (_, etag) in parts {
+        all.update(hex::decode(etag.trim_matches('"')).ok().filter(|sum| sum.len() == 16)?);
+    }
+    Some(format!("{}-{}", hex::encode(all.finalize()), parts.len()))
 }
 
 pub(super) async fn abort(
@@ -177,6 +198,16 @@ pub(super) async fn abort(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+    #[test]
+    fn the_etag_of_an_object_is_made_of_its_parts_as_s3_does() {
+        let part = |etag: &str| (1, etag.to_owned());
+        // Of S3's own: two parts of 5 MiB of zeros and one of one zero.
+        let zeros = "5f363e0e58a95f06cbe9bbc662c5dfb6";
+        let parts = [part(zeros), part(&format!("\"{zeros}\"")), part("93b885adfe0da089cdf634904fd59f71")];
+        assert_eq!(super::etag_of(&parts).unwrap(), "c0d402ec58411a8e65a7b2232f5b3e8e-3");
+        assert_eq!(super::etag_of(&[part("no-md5")]), None);
+    }
 
     use super::page_of_parts;
 

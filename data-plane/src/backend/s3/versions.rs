@@ -3,7 +3,7 @@
 use http::Method;
 
 use super::client::Client;
-use super::listing::Raw;
+use super::listing::{Raw, must_be_below};
 use super::request::Call;
 use super::xml::{self, Node};
 use crate::backend::{BackendError, VersionEntry, VersionListOptions, VersionPage};
@@ -13,6 +13,7 @@ pub(super) async fn list(
     bucket: &str,
     options: VersionListOptions,
 ) -> Result<VersionPage, BackendError> {
+    let prefix = options.prefix.clone();
     let mut call = Call::new(Method::GET, bucket, "")
         .query("versions", "")
         .query("encoding-type", "url")
@@ -30,7 +31,9 @@ pub(super) async fn list(
         }
     }
     let (_, document) = client.call(&call).await?;
-    parse(&document, client.config.server.leaves_markers_plain())
+    let page = parse(&document, client.config.server.leaves_markers_plain())?;
+    must_be_below(&prefix, page.entries.iter().map(|entry| &entry.object.key).chain(&page.common_prefixes))?;
+    Ok(page)
 }
 
 pub(super) fn parse(document: &[u8], plain_markers: bool) -> Result<VersionPage, BackendError> {
@@ -39,7 +42,7 @@ pub(super) fn parse(document: &[u8], plain_markers: bool) -> Result<VersionPage,
     let (mut key_marker, mut version_marker) = (None, String::new());
     let mut entry = Raw::default();
     let (mut version, mut latest) = (String::new(), false);
-    xml::read(document, |node| {
+    xml::read_listing(document, |node| {
         match node {
             Node::Open("Version" | "DeleteMarker") => {
                 (entry, version, latest) = (Raw::default(), String::new(), false);

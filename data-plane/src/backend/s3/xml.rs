@@ -23,6 +23,25 @@ pub(super) enum Node<'a> {
     Close(&'a str, &'a str, String),
 }
 
+/// Reads a listing: a document of any other kind is no empty one, as an error or a page of HTML under the status 200.
+pub(super) fn read_listing(
+    document: &[u8],
+    mut each: impl FnMut(Node<'_>) -> Result<(), BackendError>,
+) -> Result<(), BackendError> {
+    let mut is_listing = None;
+    let told = read(document, |node| {
+        if let (Node::Open(name), None) = (&node, is_listing) {
+            is_listing = Some(name.starts_with("List") && name.ends_with("Result"));
+        }
+        if is_listing == Some(true) { each(node) } else { Ok(()) }
+    });
+    if is_listing != Some(true) {
+        super::answer::error_in_body(document)?;
+        return Err(nonsense("an answer that is no listing"));
+    }
+    told
+}
+
 fn nonsense(what: impl std::fmt::Display) -> BackendError {
     BackendError::Protocol(format!("XML: {what}"))
 }
@@ -123,6 +142,24 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
     use super::*;
+
+    #[test]
+    fn what_is_no_listing_is_no_empty_one() {
+        let kind =
+            |document: &str| read_listing(document.as_bytes(), |_| Ok(())).map_err(|error| error.to_string());
+        assert_eq!(kind("<?xml version=\"1.0\"?><ListBucketResult xmlns=\"x\"></ListBucketResult>"), Ok(()));
+        assert_eq!(kind("<x:ListVersionsResult xmlns:x=\"x\"/>"), Ok(()));
+        for other in ["", " ", "<?xml version=\"1.0\"?>", "<html><body>Please wait</body></html>", "<Other/>"]
+        {
+            assert!(kind(other).unwrap_err().contains("no listing"), "{other}");
+        }
+        let error = read_listing(b"<Error><Code>SlowDown</Code><Message>no</Message></Error>", |_| Ok(()))
+            .unwrap_err();
+        assert!(matches!(error, BackendError::Unavailable(_)), "{error}");
+        let error = read_listing(b"<Error><Code>NoSuchUpload</Code></Error>", |_| Ok(())).unwrap_err();
+        assert!(error.is("NoSuchUpload"), "{error}");
+        assert!(kind("<ListBucketResult><Contents>").unwrap_err().contains("cut"));
+    }
 
     #[test]
     fn texts_with_references_and_sections() {

@@ -53,7 +53,8 @@ pub fn parse_delete(body: &[u8]) -> Result<DeleteRequest, S3Error> {
                 check_key(text)?;
                 text.clone_into(&mut object.key);
             }
-            ["Object", "VersionId"] if !text.is_empty() => object.version_id = Some(text.to_owned()),
+            // An empty one is no version, and not none: it is refused, as in a query.
+            ["Object", "VersionId"] => object.version_id = Some(text.to_owned()),
             // An empty one is a condition, too: one that nothing meets.
             ["Object", "ETag"] => object.etag = Some(unquote(text).to_owned()),
             ["Object", "Size"] => object.size = Some(text.trim().parse().map_err(|_| malformed())?),

@@ -10,7 +10,7 @@ use sealgate_data_plane::backend::{
     Backend as _, BackendError, Conditions, Forward, VersionEntry, VersionListOptions,
 };
 
-use super::manifest::{Line, Of};
+use super::manifest::{Known, Line, Of};
 use super::server::{ATTEMPTS, Server, WAIT};
 use super::{Export, IN_FLIGHT, Target};
 use crate::failure::{Exit, Failure, Outcome};
@@ -85,13 +85,21 @@ impl Export<'_> {
         version: VersionEntry,
         after_marker: bool,
     ) -> Outcome<Option<Line>> {
-        let key = version.object.key;
+        let key = version.object.key.clone();
         let from = Location { bucket: self.bucket.to_owned(), key: key.clone() };
         let of = match version.delete_marker {
-            true => Of::DeleteMarker(version.version_id),
-            false => Of::Version(version.version_id),
+            true => Of::DeleteMarker(version.version_id.clone()),
+            false => Of::Version(version.version_id.clone()),
         };
-        if self.manifest.borrow().known(&key, &of).is_some() {
+        let object = &version.object;
+        let known = |known: &Known| match of.version_id() {
+            // Where versions are suspended, or never were enabled, each write and deletion takes the place of the `null` version before.
+            Some("null") => {
+                known.is(if version.delete_marker { "" } else { &object.etag }, object.last_modified)
+            }
+            _ => true,
+        };
+        if self.manifest.borrow().known(&key, &of).is_some_and(known) {
             return Ok(None);
         }
         let line = match &of {

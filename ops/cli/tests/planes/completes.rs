@@ -54,6 +54,18 @@ async fn a_complete_whose_answer_was_lost_gets_the_same_answer_again_from_any_no
 }
 
 #[actix_rt::test]
+async fn a_complete_whose_outcome_cannot_be_looked_at_is_to_be_tried_again() {
+    let steering = Steering::start().await;
+    let (id, etags) = steering.upload(OBJECT, &parts()).await;
+    let made = steering.steered.complete(OBJECT, &id, &etags).await;
+    steering.backend.fail(Moment::Before, Call::Head, "", unavailable);
+    let unseen = steering.steered.complete(OBJECT, &id, &etags).await;
+    assert_eq!(unseen.status, 503, "{}", unseen.text());
+    check(&steering, vec![made, steering.steered.complete(OBJECT, &id, &etags).await], &parts()).await;
+    steering.stop().await;
+}
+
+#[actix_rt::test]
 async fn a_complete_that_asks_for_something_else_than_was_made_is_no_repetition() {
     let steering = Steering::start().await;
     let (id, etags) = steering.upload(OBJECT, &parts()).await;

@@ -312,6 +312,8 @@ async fn answer_all(
         }
         let answer: &[u8] = if head.starts_with("put ") {
             b"HTTP/1.1 200 OK\r\nETag: \"0123456789abcdef0123456789abcdef\"\r\nContent-Length: 0\r\n\r\n"
+        } else if head.contains("list-type") {
+            b"HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n<ListBucketResult/>"
         } else {
             b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
         };
