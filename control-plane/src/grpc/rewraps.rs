@@ -233,6 +233,7 @@ fn to_wire(tally: &Tally) -> v1::RewrapTally {
         etags: tally.etags,
         left: left.collect(),
         cut: tally.cut,
+        open: tally.open,
     }
 }
 
@@ -250,5 +251,6 @@ fn from_wire(tally: v1::RewrapTally) -> Result<Tally, Error> {
         etags: tally.etags,
         left: left.collect::<Result<_, Error>>()?,
         cut: tally.cut,
+        open: tally.open,
     })
 }

@@ -60,7 +60,7 @@ impl KeyService {
             if check.is_some_and(|check| check.records >= wish) {
                 return Ok(Given::elsewhere(true));
             }
-            if !self.looks.leases.take(bucket, &identity.node, self.clock.now()) {
+            if !self.looks.leases.take(bucket, &identity.node, self.clock.steady()) {
                 return Ok(Given::elsewhere(false));
             }
         }

@@ -229,9 +229,14 @@ impl Registry {
     pub(super) fn remove(&self, bucket: &BucketRecord) -> Result<Version, Error> {
         let key = bucket_key(&bucket.name);
         let compare = [self.unchanged(&key)?];
-        // A bucket that was copied into for years has more loans than one step takes. Its own record goes with the last of them, so that
-        // whoever is stopped in between begins again.
+        // A bucket that was copied into for years has more loans than one step takes. Of one that is deleted its own record goes with the
+        // last of them, so that whoever is stopped in between begins again. One that is in use needs them for as long as it is: they go
+        // behind it, and what a crash leaves of them is of no bucket.
         let mut loans: Vec<Op> = self.ends_of_loans(bucket.id)?.into_iter().map(Op::Delete).collect();
+        let behind = match bucket.state {
+            BucketState::Active => loans.split_off(loans.len().min(LOANS_AT_ONCE)),
+            _ => Vec::new(),
+        };
         while loans.len() > LOANS_AT_ONCE {
             let rest = loans.split_off(LOANS_AT_ONCE);
             self.commit(&compare, std::mem::replace(&mut loans, rest), false)?;
@@ -241,7 +246,11 @@ impl Registry {
         // What a look has shown was about this place: the bucket may come back at another.
         ops.push(Op::Delete(super::records::check_key(bucket.id)));
         ops.push(Op::Delete(super::records::rewrap_key(bucket.id)));
-        self.commit(&compare, ops, false)
+        let mut version = self.commit(&compare, ops, false)?;
+        for some in behind.chunks(LOANS_AT_ONCE) {
+            version = self.commit(&[], some.to_vec(), false)?;
+        }
+        Ok(version)
     }
 }
 

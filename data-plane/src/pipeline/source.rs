@@ -18,7 +18,9 @@ const IDLE: Duration = Duration::from_secs(60);
 
 /// How long a document may take in all.
 const DOCUMENT_TIME: Duration = Duration::from_secs(120);
-/// What a worker holds of documents that are being read, in KiB.
+/// So much of each document is its own.
+const OWN: usize = 16 << 10;
+/// What a worker holds of the rest of all documents that are being read, in KiB.
 const DOCUMENTS_KIB: usize = 64 << 10;
 
 thread_local! {
@@ -134,8 +136,9 @@ impl Source {
             if bytes.len() + piece.len() > limit {
                 return Err(S3Error::new(Code::MaxMessageLengthExceeded));
             }
-            // What is held by the client's pace, however many there are.
-            let kib = u32::try_from((bytes.len() + piece.len()).div_ceil(1024) - bytes.len().div_ceil(1024));
+            // What is held by the client's pace, however many there are. A usual document needs no room that others can take.
+            let held_kib = |length: usize| length.saturating_sub(OWN).div_ceil(1024);
+            let kib = u32::try_from(held_kib(bytes.len() + piece.len()) - held_kib(bytes.len()));
             let slot = Arc::clone(slots).try_acquire_many_owned(kib.unwrap_or(u32::MAX));
             held.push(slot.map_err(|_| S3Error::new(Code::SlowDown).retry_after(1))?);
             bytes.extend_from_slice(&piece);
@@ -151,7 +154,7 @@ mod tests {
 
     use futures_util::stream;
 
-    use super::{Arc, BodyPlan, Bytes, Code, Semaphore, Source};
+    use super::{Arc, BodyPlan, Bytes, Code, OWN, Semaphore, Source};
 
     /// In pieces of 700 bytes.
     fn document(length: usize) -> Source {
@@ -163,11 +166,14 @@ mod tests {
     #[actix_rt::test]
     async fn documents_share_what_a_worker_holds() {
         let slots = Arc::new(Semaphore::new(3));
-        let whole = document(3 * 1024).collect_within(4096, &slots).await.unwrap();
-        assert_eq!((whole.len(), slots.available_permits()), (3 * 1024, 3));
-        let refused = document(3 * 1024 + 1).collect_within(4096, &slots).await.unwrap_err();
+        let most = OWN + 3 * 1024;
+        let whole = document(most).collect_within(1 << 20, &slots).await.unwrap();
+        assert_eq!((whole.len(), slots.available_permits()), (most, 3));
+        let refused = document(most + 1).collect_within(1 << 20, &slots).await.unwrap_err();
         assert_eq!((refused.code(), slots.available_permits()), (Code::SlowDown, 3));
-        let refused = document(3 * 1024).collect_within(3 * 1024 - 1, &slots).await.unwrap_err();
+        let refused = document(most).collect_within(most - 1, &slots).await.unwrap_err();
         assert_eq!((refused.code(), slots.available_permits()), (Code::MaxMessageLengthExceeded, 3));
+        let none = Arc::new(Semaphore::new(0));
+        assert_eq!(document(OWN).collect_within(1 << 20, &none).await.unwrap().len(), OWN);
     }
 }

@@ -44,7 +44,7 @@ pub const OLDER_STAYS: &str = "the version that was replaced stays";
 /// See [`LOCKED`].
 pub const SHARED: &str = "others have rights to it on the storage";
 /// See [`LOCKED`].
-pub const UNTOLD: &str = "the gateway may not read its tags on the storage";
+pub const UNTOLD: &str = "the gateway may not read its ACL or its tags on the storage";
 /// See [`LOCKED`].
 pub const TOO_LARGE: &str = "its metadata, sealed anew, is more than the storage takes";
 

@@ -77,6 +77,9 @@ impl Pass {
         // About a second's work, so that a node which dies leaves little to do again.
         let most = work.rate.clamp(10, 1_000);
         loop {
+            if self.cursor.is_empty() {
+                self.tally.counts.open = uploads::count(job, &mut Tally::default()).await?;
+            }
             let mut from = self.start(versioned);
             loop {
                 if !goes_on(&job.node, &job.bucket) || began.elapsed() > KEYS_FOR {
@@ -95,7 +98,10 @@ impl Pass {
             }
             // Apart: where the end cannot be told, uploads are counted again.
             let mut whole = self.tally.clone();
-            uploads::count(job, &mut whole).await?;
+            // What was completed behind the pass is an object under the key, or a version, that it has not seen.
+            if uploads::count(job, &mut whole).await? < whole.counts.open {
+                whole.counts.changed += 1;
+            }
             let restless = whole.restless();
             let reported = self.report(&job.node, &job.bucket, Some(&whole), "").await?;
             if !reported.goes_on {

@@ -58,7 +58,7 @@ impl Tally {
 
     /// The same for a pass that begins at the first key once more: what was done stays done, all is looked at again.
     pub fn again(&mut self) {
-        (self.counts.looked_at, self.counts.changed, self.counts.cut) = (0, 0, false);
+        (self.counts.looked_at, self.counts.changed, self.counts.open, self.counts.cut) = (0, 0, 0, false);
         self.left.clear();
     }
 

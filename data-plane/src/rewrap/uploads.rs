@@ -4,7 +4,7 @@ use sealgate_envelope::UploadRecord;
 use sealgate_envelope::hidden;
 
 use super::object::{Job, Trouble, is_gone, trouble};
-use super::tally::{Done, Tally};
+use super::tally::Tally;
 use crate::backend::{BackendError, GetOptions, ListFrom, ListOptions};
 use crate::pipeline;
 
@@ -13,11 +13,13 @@ const OPEN: &str = "it is an open multipart upload";
 /// The largest upload record, in bytes.
 const RECORD_MAX: usize = 4 << 10;
 
-/// Counts the bucket's uploads that are open and under one of the keys, and does what is to be done with the objects that others became.
+/// Counts the bucket's uploads that are open and under one of the keys, and gives how many they are. New ones are under another key: when
+/// they are fewer than before, some were completed, or aborted, since.
 ///
 /// # Errors
 /// The storage is away.
-pub async fn count(job: &Job, tally: &mut Tally) -> Result<(), Trouble> {
+pub async fn count(job: &Job, tally: &mut Tally) -> Result<u64, Trouble> {
+    let mut open = 0;
     let (backend, place) = (&job.backend, &job.bucket.work_bucket);
     let mut from = ListFrom::Start;
     loop {
@@ -48,20 +50,17 @@ pub async fn count(job: &Job, tally: &mut Tally) -> Result<(), Trouble> {
             }
             let Ok(key) = std::str::from_utf8(&name.key) else { continue };
             match backend.list_parts(&job.bucket.backend_bucket, key, &name.upload_id, 0, 1).await {
-                Ok(_) => tally.left(record.ik_id(), OPEN, key),
-                // It may have been completed behind the pass, and is an object under the key then.
-                Err(error) if error.is("NoSuchUpload") => {
-                    let done = job.object(key, None).await?;
-                    if done != Done::Untouched {
-                        tally.add(key, done);
-                    }
+                Ok(_) => {
+                    open += 1;
+                    tally.left(record.ik_id(), OPEN, key);
                 }
+                Err(error) if error.is("NoSuchUpload") => {}
                 Err(error) => return Err(trouble(&error)),
             }
         }
         match page.next {
             Some(next) => from = ListFrom::Token(next),
-            None => return Ok(()),
+            None => return Ok(open),
         }
     }
 }

@@ -102,8 +102,8 @@ pub async fn options(
     if replaces_older(looked).await? {
         return Ok(Err(looked.left(OLDER_GOES)));
     }
-    if is_shared(looked).await? {
-        return Ok(Err(looked.left(SHARED)));
+    if let Some(why) = is_shared(looked).await? {
+        return Ok(Err(looked.left(why)));
     }
     let mut headers = HeaderMap::new();
     for name in CARRIED {
@@ -170,23 +170,25 @@ async fn replaces_older(looked: &Looked<'_>) -> Result<bool, Trouble> {
     }
 }
 
-/// Whether the object's ACL gives anything to anybody but its owner: a write would take that away.
-async fn is_shared(looked: &Looked<'_>) -> Result<bool, Trouble> {
+/// Why the object is left when its ACL gives, or may give, anything to anybody but its owner: a write would take that away.
+async fn is_shared(looked: &Looked<'_>) -> Result<Option<&'static str>, Trouble> {
     match told(looked, "acl").await? {
-        Ok(document) => Ok(String::from_utf8_lossy(&document).matches("<Permission>").count() > 1),
-        // The gateway may not read it: it may give anything.
-        Err(BackendError::S3 { status: 403, .. }) => Ok(true),
-        Err(error) if knows_none(&error) => Ok(false),
+        Ok(document) => {
+            let shared = String::from_utf8_lossy(&document).matches("<Permission>").count() > 1;
+            Ok(shared.then_some(SHARED))
+        }
+        // Where objects have owners the ACL may give anything. Servers without ACLs of objects have their own rights for the question.
+        Err(BackendError::S3 { status: 403, .. }) => {
+            Ok(looked.job.backend.capabilities().names_owners.then_some(UNTOLD))
+        }
+        Err(error) if knows_none(&error) => Ok(None),
         Err(error) => Err(trouble(&error)),
     }
 }
 
 /// Whether a storage says that it has nothing of the kind: those without ACLs or tags do so in many ways.
 fn knows_none(error: &BackendError) -> bool {
-    matches!(
-        error,
-        BackendError::S3 { status: 400..=402 | 404..=499 | 501, .. } | BackendError::Unsupported(_)
-    )
+    matches!(error, BackendError::S3 { status: 400 | 404 | 405 | 501, .. } | BackendError::Unsupported(_))
 }
 
 async fn told(looked: &Looked<'_>, what: &str) -> Result<Result<bytes::Bytes, BackendError>, Trouble> {

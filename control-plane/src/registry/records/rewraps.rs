@@ -8,7 +8,7 @@ use super::text;
 /// IKs that one work is about: a record of a value's length has to hold them, and what stays under them.
 pub(crate) const MAX_IKS: usize = 1_000;
 /// Bytes of a record for what stays, as it is written down.
-const LEFT_BYTES: usize = 20 << 10;
+const LEFT_BYTES: usize = 16 << 10;
 /// Bytes of these for keys of objects.
 const EXAMPLES_BYTES: usize = 4 << 10;
 /// Keys of objects that are named for each.
@@ -67,6 +67,9 @@ pub(crate) struct Tally {
     /// More stays than `left` has room for: what is not in it is not known, and not nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) cut: bool,
+    /// Open uploads under the IKs when the pass began.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) open: u64,
 }
 
 /// What stays under an IK, and why.
@@ -135,6 +138,11 @@ impl Tally {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// Takes `bytes` from what is left, if there are as many.
 fn take(left: &mut usize, bytes: usize) -> bool {
     let after = left.checked_sub(bytes);
@@ -180,18 +188,18 @@ mod tests {
             cursor: "\0".repeat(1024),
             tally,
             before: Tally::default(),
-            trouble: String::new(),
-            node: String::new(),
+            trouble: "\0".repeat(1024),
+            node: "n".repeat(64),
         }
     }
 
     #[test]
     fn what_stays_is_counted_for_every_key_before_objects_are_named() {
-        let all = (0..100).map(|number| left(number, &"k".repeat(1024))).collect();
+        let all = (0..80).map(|number| left(number, &"k".repeat(1024))).collect();
         let tally = Tally { left: all, ..Tally::default() }.bounded();
-        let record = record(100, tally);
+        let record = record(80, tally);
         assert!(!record.tally.cut);
-        assert!((0..100).all(|number| record.left_under(ik(number)) == Some(3)));
+        assert!((0..80).all(|number| record.left_under(ik(number)) == Some(3)));
         let named: Vec<_> = record.tally.left.iter().map(|left| left.examples.len()).collect();
         assert_eq!((named[0], named.iter().sum::<usize>()), (3, 3));
     }

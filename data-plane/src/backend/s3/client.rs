@@ -233,7 +233,8 @@ impl Client {
     }
 }
 
-/// Whether to carry out a request a second time would find its condition broken by the first. Complete finds out what became of it.
+/// Whether to carry out a request a second time would find its condition broken by the first. A Complete may be
+/// sent again: of an encrypted upload the gateway finds out what became of it.
 fn is_conditional_write(call: &Call<'_>) -> bool {
     matches!(call.method, Method::PUT | Method::DELETE)
         && (call.headers.contains_key(IF_MATCH) || call.headers.contains_key(IF_NONE_MATCH))
