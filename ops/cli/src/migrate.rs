@@ -176,8 +176,8 @@ impl Migration<'_> {
         let bar =
             if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
         let copier = Copier { backend, from, to, versioned, bar };
-        let open = uploads::count(backend, from).await?;
-        if open > 0 {
+        let open = uploads::open(backend, from).await?;
+        if open.found > 0 {
             self.say(&format!(
                 "{open} uploads are in progress in s3://{from}; they cannot be moved, and must end before the switch"
             ));
@@ -194,7 +194,7 @@ impl Migration<'_> {
                 .hint("name an empty bucket; or, if what is in it is of an earlier run, give --overwrite: what is the same stays, everything else in it is deleted"));
         }
         let Some(state) = state.filter(|_| !arguments.dry_run) else {
-            return self.count(&copier, open).await;
+            return self.count(&copier, open.found).await;
         };
         let about = known.unwrap_or(About {
             from_id: source.id.clone(),

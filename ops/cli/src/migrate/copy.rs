@@ -41,6 +41,12 @@ pub struct Copier<'a> {
 /// What is missing or another by now.
 const GONE: &[&str] = &["NoSuchKey", "NoSuchVersion", "PreconditionFailed"];
 
+/// Whether what was listed is missing, or another by now. versitygw says of some versions that go meanwhile that their id is none.
+fn is_gone(error: &BackendError) -> bool {
+    let no_id = matches!(error, BackendError::S3 { message, .. } if message.contains("Invalid version id"));
+    no_id || GONE.iter().any(|code| error.is(code))
+}
+
 /// What stands for a copy that is not one.
 const DIFFERS: &str = "CopyDiffers";
 
@@ -58,7 +64,7 @@ impl Copier<'_> {
         };
         match made {
             Ok((about, target)) => Ok(Some(Copied { source: version.clone(), about, target })),
-            Err(error) if GONE.iter().any(|code| error.is(code)) => Ok(None),
+            Err(error) if is_gone(&error) => Ok(None),
             Err(error) => Err(self.failed(key, &error)),
         }
     }
@@ -84,7 +90,7 @@ impl Copier<'_> {
         });
         match compared.await {
             Ok(same) => Ok(same.map(|(about, target)| Copied { source: version.clone(), about, target })),
-            Err(error) if GONE.iter().any(|code| error.is(code)) => Ok(None),
+            Err(error) if is_gone(&error) => Ok(None),
             Err(error) => Err(self.failed(key, &error)),
         }
     }
@@ -102,7 +108,7 @@ impl Copier<'_> {
         });
         let now = match looked.await {
             Ok(now) => now,
-            Err(error) if GONE.iter().any(|code| error.is(code)) => return Ok(false),
+            Err(error) if is_gone(&error) => return Ok(false),
             Err(error) => return Err(self.failed(key, &error)),
         };
         if now.hash() == copied.about {

@@ -18,15 +18,15 @@ impl Migration<'_> {
         self.freeze.set(Freeze::Own);
         let first = admin::freeze(self.admin, from, true).await?;
         self.drained(from, first).await?;
-        let open = uploads::count(passes.copier.backend, from).await?;
-        if open > 0 && !self.arguments.abort_uploads {
+        let open = uploads::open(passes.copier.backend, from).await?;
+        if open.found > 0 && !self.arguments.abort_uploads {
             return Err(Failure::new(
                 Exit::Failure,
                 format!("s3://{from}: {open} uploads are in progress; the bucket is as it was"),
             )
             .hint("let them be completed, or give --abort-uploads"));
         }
-        if open > 0 {
+        if open.found > 0 {
             uploads::abort_all(passes.copier.backend, from).await?;
         }
         let mut last = passes.run(true, !self.arguments.tags_unchanged).await?;

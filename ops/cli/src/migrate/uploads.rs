@@ -1,49 +1,71 @@
 //! Uploads in progress: their parts belong to the bucket's own storage, and cannot be moved.
 
+use std::collections::HashSet;
+
 use sealgate_data_plane::backend::s3::S3Backend;
 use sealgate_data_plane::backend::{Backend as _, UploadEntry, UploadListOptions, UploadPage};
 
 use super::retry::persist;
 use crate::failure::{Exit, Failure, Outcome};
 
-/// How often all are aborted: the second finds none, unless the storage is slow to forget them.
+/// How often all that is listed was aborted before: the storage is slow to forget.
 const ROUNDS: u32 = 3;
 
 /// Where a listing goes on.
 type Markers = (String, String);
 
-/// How many there are.
-pub async fn count(backend: &S3Backend, bucket: &str) -> Outcome<usize> {
-    let (mut found, mut markers) = (0, Some(Markers::default()));
-    while let Some(from) = markers {
-        let page = page(backend, bucket, from).await?;
-        found += page.uploads.len();
-        markers = page.next;
-    }
-    Ok(found)
+/// How many there are: those of a page, and perhaps more. Not every storage goes on behind the first page of their listing.
+#[derive(Clone, Copy, Default)]
+pub struct Open {
+    /// So many were found.
+    pub found: usize,
+    /// There is another page.
+    more: bool,
 }
 
-/// Aborts all of a frozen bucket; one that is over is no error.
+impl std::fmt::Display for Open {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", if self.more { "more than " } else { "" }, self.found)
+    }
+}
+
+/// Looks for them.
+pub async fn open(backend: &S3Backend, bucket: &str) -> Outcome<Open> {
+    let mut from = Markers::default();
+    loop {
+        let page = page(backend, bucket, from).await?;
+        match (page.uploads.len(), page.next) {
+            (0, Some(next)) => from = next,
+            (found, next) => return Ok(Open { found, more: next.is_some() }),
+        }
+    }
+}
+
+/// Aborts all of a frozen bucket; one that is over is no error. The listing is begun anew after each page: those before are gone.
 pub async fn abort_all(backend: &S3Backend, bucket: &str) -> Outcome<()> {
-    for _ in 0..ROUNDS {
-        let (mut found, mut markers) = (false, Some(Markers::default()));
-        while let Some(from) = markers {
-            let page = page(backend, bucket, from).await?;
-            for UploadEntry { key, upload_id, .. } in page.uploads {
-                found = true;
-                let aborted = persist(async || backend.abort_upload(bucket, &key, &upload_id).await).await;
-                match aborted {
-                    Err(error) if !error.is("NoSuchUpload") => {
-                        return Err(Failure::s3(&format!("s3://{bucket}/{key}"), &error));
-                    }
-                    _ => {}
+    let (mut aborted, mut rounds, mut from) = (HashSet::new(), 0, Markers::default());
+    while rounds < ROUNDS {
+        let page = page(backend, bucket, from).await?;
+        let (is_empty, mut is_new) = (page.uploads.is_empty(), false);
+        for UploadEntry { key, upload_id, .. } in page.uploads {
+            let answer = persist(async || backend.abort_upload(bucket, &key, &upload_id).await).await;
+            match answer {
+                Err(error) if !error.is("NoSuchUpload") => {
+                    return Err(Failure::s3(&format!("s3://{bucket}/{key}"), &error));
                 }
+                _ => is_new |= aborted.insert((key, upload_id)),
             }
-            markers = page.next;
         }
-        if !found {
-            return Ok(());
-        }
+        from = match page.next {
+            // Only those that the storage has not forgotten yet, or none that is a client's.
+            Some(next) if !is_new => next,
+            None if is_empty => return Ok(()),
+            None if !is_new => {
+                rounds += 1;
+                Markers::default()
+            }
+            _ => Markers::default(),
+        };
     }
     Err(Failure::new(
         Exit::Failure,
