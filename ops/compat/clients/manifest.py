@@ -79,9 +79,10 @@ def of_server(backend: str) -> dict[str, Caveat]:
         raise ManifestError(f"servers.toml, {backend}: {error}") from error
 
 
-def only_alone(backend: str, scenario: str) -> str | None:
-    """What only that server alone does wrong, and Sealgate before it does not."""
-    return server_caveats().get(backend, {}).get("alone", {}).get(scenario)
+def only_alone(backend: str, scenario: str, detail: str) -> str | None:
+    """What only that server alone does wrong, and Sealgate before it does not: where the failure says that it is this."""
+    known = server_caveats().get(backend, {}).get("alone", {}).get(scenario)
+    return known["why"] if known and re.search(known["alone"], detail, re.S) else None
 
 
 @dataclasses.dataclass(frozen=True)
