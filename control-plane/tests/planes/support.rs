@@ -412,6 +412,12 @@ impl Subscription {
     }
 
     /// Waits for the stream's end.
+    /// Demands that the stream ends without a message.
+    pub async fn refused(&mut self) {
+        let first = tokio::time::timeout(Duration::from_secs(20), self.inbound.message()).await;
+        assert!(matches!(first.expect("the stream goes on"), Ok(None) | Err(_)), "it was given something");
+    }
+
     pub async fn ended(&mut self) {
         let end = async { while let Ok(Some(_)) = self.inbound.message().await {} };
         tokio::time::timeout(Duration::from_secs(20), end).await.expect("the stream goes on");

@@ -91,7 +91,7 @@ async fn a_node_that_is_revoked_between_its_call_and_its_hello_gets_no_config() 
     let (status, _) = crate::support::admin(&world, "DELETE", "/v1/nodes/n1", "").await;
     assert_eq!(status, 200);
     stream.hello().await;
-    stream.ended().await;
+    stream.refused().await;
     world.handle.stop().await;
 }
 
